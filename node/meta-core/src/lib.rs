@@ -1,0 +1,2 @@
+//! The replicated state machines: the namespace of a metadata group, and the control group.
+pub mod kv;

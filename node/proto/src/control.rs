@@ -1,0 +1,214 @@
+//! Calls to the control group: nodes, placement map, buckets, users, sessions.
+
+use serde::{Deserialize, Serialize};
+use types::{BucketId, GroupId, Incarnation, NodeId, NodeState, PlacementMap, SessionId, Timestamp};
+
+/// A call to the control group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlRequest {
+    /// A change. All are idempotent: where a duplicate would matter the caller chooses a nonce.
+    Command(ControlCommand),
+    /// A linearizable read.
+    Query(ControlQuery),
+    /// A read of whatever this replica has applied; may be stale. For the placement map and the node states.
+    StaleQuery(ControlQuery),
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlReply {
+    /// To a command.
+    Applied(Result<ControlOutcome, ControlRefusal>),
+    /// To a query.
+    Answer(ControlAnswer),
+}
+
+/// A change of the control group's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlCommand {
+    /// Set the first placement map; does nothing if there is one.
+    Bootstrap {
+        /// The map.
+        map: PlacementMap,
+    },
+    /// Record that a node was started or was found up or down.
+    SetNodeState {
+        /// The node.
+        node: NodeId,
+        /// Its start counter; an older one than known is ignored.
+        incarnation: Incarnation,
+        /// Its state.
+        state: NodeState,
+    },
+    /// Begin a session. -> [`ControlOutcome::Session`]. A repeated call makes another one, which does no harm.
+    OpenSession {
+        /// What kind of process, for `sago cluster status`.
+        kind: String,
+    },
+    /// The session lives. -> [`ControlOutcome::Done`], or refused if it was ended.
+    RenewSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session is over.
+    EndSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// Make a bucket. -> [`ControlOutcome::Bucket`]
+    CreateBucket {
+        /// Its name; S3's rules are checked here.
+        name: String,
+        /// Its owner.
+        owner: String,
+        /// Chosen at random by the caller: the same name with the same nonce is the same request.
+        nonce: u128,
+    },
+    /// Forget a bucket whose group has sealed it. Its id is never used again.
+    DeleteBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Make a user; one of that name may exist. -> [`ControlOutcome::Done`]
+    CreateUser {
+        /// The name: 1..=64 of `a-z A-Z 0-9 . _ @ -`.
+        name: String,
+    },
+    /// Delete a user and its keys.
+    DeleteUser {
+        /// The name.
+        name: String,
+    },
+    /// Give a user a key pair made by the caller.
+    CreateKey {
+        /// The pair.
+        key: AccessKey,
+    },
+    /// Delete a key pair.
+    DeleteKey {
+        /// Which.
+        access_key: String,
+    },
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlOutcome {
+    /// Done.
+    Done,
+    /// The new session.
+    Session(SessionId),
+    /// The bucket; `created` is false if it was there and is the caller's own.
+    Bucket(BucketInfo),
+}
+
+/// Why a command was not carried out. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ControlRefusal {
+    /// The bucket's name is taken by the same owner.
+    #[error("the bucket exists and is yours")]
+    BucketExistsYours,
+    /// The bucket's name is taken by another.
+    #[error("the bucket exists")]
+    BucketExists,
+    /// Not a bucket name.
+    #[error("invalid bucket name")]
+    InvalidBucketName,
+    /// No such bucket.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// No such user.
+    #[error("no such user")]
+    NoSuchUser,
+    /// A name that does not follow the rules.
+    #[error("invalid name")]
+    InvalidName,
+    /// The access key is taken by another user or with another secret.
+    #[error("the access key exists")]
+    KeyExists,
+    /// The session was ended or never was.
+    #[error("no such session")]
+    NoSuchSession,
+    /// The cluster has no placement map yet.
+    #[error("the cluster is not bootstrapped")]
+    NotBootstrapped,
+    /// Too many of something.
+    #[error("limit reached")]
+    Limit,
+}
+
+/// A bucket as the control group knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketInfo {
+    /// Its id.
+    pub id: BucketId,
+    /// Its name.
+    pub name: String,
+    /// The metadata group that holds all of it.
+    pub group: GroupId,
+    /// Its owner.
+    pub owner: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A key pair for S3.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    /// The public half.
+    pub access_key: String,
+    /// The secret half.
+    pub secret_key: String,
+    /// Whose it is.
+    pub user: String,
+}
+
+impl std::fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessKey").field("access_key", &self.access_key).field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// A read of the control group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlQuery {
+    /// The placement map with the nodes' states. -> [`ControlAnswer::Map`]
+    Map,
+    /// A bucket by name. -> [`ControlAnswer::Bucket`]
+    Bucket {
+        /// The name.
+        name: String,
+    },
+    /// All buckets, by name. -> [`ControlAnswer::Buckets`]
+    Buckets,
+    /// A key pair. -> [`ControlAnswer::Key`]
+    Key {
+        /// Which.
+        access_key: String,
+    },
+    /// All key pairs' public halves with their users. -> [`ControlAnswer::Keys`]
+    Keys,
+    /// All users. -> [`ControlAnswer::Users`]
+    Users,
+    /// All open sessions. -> [`ControlAnswer::Sessions`]
+    Sessions,
+}
+
+/// The answer to a query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlAnswer {
+    /// The map, if there is one.
+    Map(Option<Box<PlacementMap>>),
+    /// The bucket, if there is one.
+    Bucket(Option<BucketInfo>),
+    /// Buckets.
+    Buckets(Vec<BucketInfo>),
+    /// The key pair, if there is one.
+    Key(Option<AccessKey>),
+    /// Access key and user.
+    Keys(Vec<(String, String)>),
+    /// Names.
+    Users(Vec<String>),
+    /// Session, kind, last renewal.
+    Sessions(Vec<(SessionId, String, Timestamp)>),
+}

@@ -1,0 +1,620 @@
+//! Calls to a metadata group: commands change it, queries read it, refusals are results.
+
+use crate::object::{Attr, ContentView, ETag, FileKind, NewContent, NewExtent, ObjectView, Precondition, Xattr};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use types::{BucketId, ChunkId, ChunkRef, GroupId, Ino, RequestId, SessionId, Timestamp, UploadId, WriterEpoch};
+
+/// A call to a metadata group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetaRequest {
+    /// The group.
+    pub group: GroupId,
+    /// What is wanted.
+    pub op: MetaOp,
+}
+
+/// What is wanted of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MetaOp {
+    /// A change; applied at most once for its id.
+    Command(RequestId, Command),
+    /// A linearizable read.
+    Query(Query),
+    /// A read of whatever this replica has applied; may be stale.
+    StaleQuery(Query),
+}
+
+/// The answer of a group. A refusal is a result as good as any other: all replicas come to the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MetaReply {
+    /// To a command.
+    Applied(Result<Outcome, Refusal>),
+    /// To a query.
+    Answer(Result<Box<Answer>, Refusal>),
+}
+
+/// A change of the namespace of a metadata group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Make the root of a bucket if it is not there. Idempotent.
+    EnsureBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Refuse all further changes of a bucket if it has no entries and no uploads; else [`Refusal::NotEmpty`].
+    SealBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
+
+    /// Make an object visible; what stood there goes to the trash. -> [`Outcome::Object`]
+    PutObject {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key; a key that ends in `/` is a lasting directory that may carry content.
+        key: Bytes,
+        /// Its content.
+        content: NewContent,
+        /// Its entity tag.
+        etag: ETag,
+        /// Its metadata; replaces what stood there.
+        xattrs: Vec<Xattr>,
+        /// What must hold.
+        precondition: Precondition,
+    },
+    /// Delete objects; missing ones are no error. -> [`Outcome::Deleted`], one flag a key
+    DeleteObjects {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most 1,000 keys.
+        keys: Vec<Bytes>,
+        /// Judged for each key.
+        precondition: Precondition,
+    },
+    /// Copy within the group by reference. -> [`Outcome::Object`]
+    CopyObject {
+        /// From.
+        source_bucket: BucketId,
+        /// From.
+        source_key: Bytes,
+        /// What must hold of the source.
+        source_precondition: Precondition,
+        /// To.
+        bucket: BucketId,
+        /// To.
+        key: Bytes,
+        /// Metadata for the copy; `None` copies the source's.
+        xattrs: Option<Vec<Xattr>>,
+        /// What must hold of the destination.
+        precondition: Precondition,
+    },
+
+    /// Begin a multipart upload. -> [`Outcome::Done`]
+    CreateUpload {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key.
+        key: Bytes,
+        /// Chosen at random by the caller.
+        upload: UploadId,
+        /// Metadata of the object to be.
+        xattrs: Vec<Xattr>,
+    },
+    /// Store a part; one of the same number is replaced. -> [`Outcome::Done`]
+    PutPart {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key the upload was begun with.
+        key: Bytes,
+        /// The upload.
+        upload: UploadId,
+        /// 1..=`PARTS_MAX`.
+        part: u16,
+        /// Its content.
+        content: NewContent,
+        /// The MD5 of its bytes.
+        md5: [u8; 16],
+        /// Its checksums, as `trusted.s3.checksum-*`.
+        xattrs: Vec<Xattr>,
+    },
+    /// Make the object of the listed parts visible. -> [`Outcome::Object`]
+    CompleteUpload {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key the upload was begun with.
+        key: Bytes,
+        /// The upload.
+        upload: UploadId,
+        /// Part numbers in ascending order with the MD5 the client names for each.
+        parts: Vec<(u16, [u8; 16])>,
+        /// The entity tag, computed by the caller from the MD5s.
+        etag: ETag,
+        /// Added to the metadata given at the beginning (composite checksums).
+        xattrs: Vec<Xattr>,
+        /// Smallest size of all parts but the last.
+        part_bytes_min: u64,
+        /// What must hold of the key.
+        precondition: Precondition,
+    },
+    /// Forget an upload and its parts. -> [`Outcome::Done`]
+    AbortUpload {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key the upload was begun with.
+        key: Bytes,
+        /// The upload.
+        upload: UploadId,
+    },
+
+    /// Make a file, directory or symbolic link. -> [`Outcome::Attr`]
+    Create {
+        /// The directory.
+        parent: Ino,
+        /// The name, without `/`, not empty, not `.` or `..`.
+        name: Bytes,
+        /// What to make.
+        kind: FileKind,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// First content (a symbolic link's target is inline content). Empty for directories.
+        content: NewContent,
+        /// Fail with [`Refusal::Exists`] if the name is taken; otherwise the file that stands there is returned unchanged.
+        exclusive: bool,
+    },
+    /// Give a file another name. -> [`Outcome::Attr`] of the file
+    Link {
+        /// The file.
+        ino: Ino,
+        /// The directory of the new name.
+        parent: Ino,
+        /// The new name.
+        name: Bytes,
+    },
+    /// Remove a file's name; the last one moves the file to the trash. Open handles go on. -> [`Outcome::Done`]
+    Unlink {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Bytes,
+    },
+    /// Remove an empty directory. -> [`Outcome::Done`]
+    Rmdir {
+        /// The directory it stands in.
+        parent: Ino,
+        /// Its name.
+        name: Bytes,
+    },
+    /// Rename atomically; what stood at the target goes to the trash. -> [`Outcome::Done`]
+    Rename {
+        /// From.
+        parent: Ino,
+        /// From.
+        name: Bytes,
+        /// To.
+        new_parent: Ino,
+        /// To.
+        new_name: Bytes,
+        /// Refuse with [`Refusal::Exists`] if the target is taken.
+        no_replace: bool,
+    },
+    /// Change attributes. A smaller size cuts, a larger one leaves a hole. -> [`Outcome::Attr`]
+    SetAttr {
+        /// The inode.
+        ino: Ino,
+        /// New permission bits.
+        mode: Option<u32>,
+        /// New owner.
+        uid: Option<u32>,
+        /// New group.
+        gid: Option<u32>,
+        /// New size.
+        size: Option<u64>,
+        /// New access time.
+        atime: Option<SetTime>,
+        /// New modification time.
+        mtime: Option<SetTime>,
+    },
+    /// Put bytes into a file. Works on unlinked files too. -> [`Outcome::Attr`]
+    Write {
+        /// The file.
+        ino: Ino,
+        /// `Some` replaces the whole content by these bytes (at most `INLINE_BYTES_MAX`) before the extents are laid over it.
+        inline: Option<Bytes>,
+        /// Extents to lay over the content, in order, without overlap.
+        extents: Vec<NewExtent>,
+        /// The extents' file offsets are relative to the end of the file as it is when this is applied.
+        append: bool,
+    },
+    /// Set an extended attribute. -> [`Outcome::Done`]
+    SetXattr {
+        /// The inode.
+        ino: Ino,
+        /// Name.
+        name: Bytes,
+        /// Value, at most 64 KiB.
+        value: Bytes,
+        /// As XATTR_CREATE, XATTR_REPLACE or neither.
+        mode: SetXattrMode,
+    },
+    /// Remove an extended attribute. -> [`Outcome::Done`]
+    RemoveXattr {
+        /// The inode.
+        ino: Ino,
+        /// Name.
+        name: Bytes,
+    },
+
+    /// Record chunks that a session has written and not yet committed, so that their epoch can be closed. -> [`Outcome::Done`]
+    Stage {
+        /// The chunks, and which members have not confirmed each.
+        chunks: Vec<(ChunkRef, u8)>,
+    },
+    /// Refuse commits of chunks of this epoch of this session from now on, except staged ones. Idempotent.
+    CloseEpoch {
+        /// The session.
+        session: SessionId,
+        /// The epoch.
+        epoch: WriterEpoch,
+    },
+    /// All copies of these chunks were verified. Idempotent.
+    ClearUnderReplicated {
+        /// The chunks.
+        chunks: Vec<ChunkId>,
+    },
+}
+
+/// A time to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetTime {
+    /// The stamp of the log entry.
+    Now,
+    /// This one.
+    At(Timestamp),
+}
+
+/// As in setxattr(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetXattrMode {
+    /// Either.
+    Any,
+    /// Must not exist.
+    Create,
+    /// Must exist.
+    Replace,
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// The object that is visible now.
+    Object(Attr),
+    /// The inode as it is now.
+    Attr(Attr),
+    /// For each key whether something was deleted; `Err` if its precondition did not hold.
+    Deleted(Vec<Result<bool, Refusal>>),
+}
+
+/// A read of a metadata group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// Attributes and metadata of an object, and with `content` its first extents. -> [`Answer::Object`]
+    Object {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key.
+        key: Bytes,
+        /// Range of content wanted: offset and length; `None` = none.
+        content: Option<(u64, u64)>,
+    },
+    /// Keys in S3 order. -> [`Answer::Listing`]
+    ListObjects {
+        /// The bucket.
+        bucket: BucketId,
+        /// Only keys that begin so.
+        prefix: Bytes,
+        /// Roll up what lies between the prefix and the next occurrence of this; empty = nothing.
+        delimiter: Bytes,
+        /// Only keys (and rolled-up prefixes) greater than this; empty = from the start. A prefix `p/` given here skips all below it.
+        after: Bytes,
+        /// At most so many keys and prefixes together, 0..=1,000.
+        max: u32,
+    },
+    /// Uploads in progress, ordered by key, then by upload id. -> [`Answer::Uploads`]
+    ListUploads {
+        /// The bucket.
+        bucket: BucketId,
+        /// Only keys that begin so.
+        prefix: Bytes,
+        /// As in `ListObjects`.
+        delimiter: Bytes,
+        /// Only uploads after this key and upload; without an upload, after all of that key.
+        after: Option<(Bytes, Option<UploadId>)>,
+        /// At most so many.
+        max: u32,
+    },
+    /// Parts of an upload. -> [`Answer::Parts`]
+    ListParts {
+        /// The bucket.
+        bucket: BucketId,
+        /// The key.
+        key: Bytes,
+        /// The upload.
+        upload: UploadId,
+        /// Only part numbers greater than this.
+        after: u16,
+        /// At most so many, 0..=`PARTS_MAX`.
+        max: u32,
+    },
+    /// The root directory of a bucket. -> [`Answer::Attr`]
+    BucketRoot {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// A name in a directory. A directory wins over a file of the same name. -> [`Answer::Attr`]
+    Lookup {
+        /// The directory.
+        parent: Ino,
+        /// The name.
+        name: Bytes,
+    },
+    /// Attributes. -> [`Answer::Attr`]
+    GetAttr {
+        /// The inode.
+        ino: Ino,
+    },
+    /// A page of a directory with attributes, in S3 order. -> [`Answer::Entries`]
+    ReadDir {
+        /// The directory.
+        ino: Ino,
+        /// Only entries after this cursor (a [`DirEntry::cursor`]); empty = from the start.
+        after: Bytes,
+        /// At most so many, 0..=1,024.
+        max: u32,
+    },
+    /// Content of an inode, also of an unlinked one. -> [`Answer::Content`]
+    Content {
+        /// The inode.
+        ino: Ino,
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// An extended attribute. -> [`Answer::Xattrs`] with one entry
+    GetXattr {
+        /// The inode.
+        ino: Ino,
+        /// Name.
+        name: Bytes,
+    },
+    /// All extended attributes. -> [`Answer::Xattrs`]
+    ListXattrs {
+        /// The inode.
+        ino: Ino,
+    },
+    /// What a bucket holds. -> [`Answer::Usage`]
+    Usage {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Chunks that lack a copy. -> [`Answer::UnderReplicated`]
+    UnderReplicated {
+        /// Only ids greater than this.
+        after: Option<ChunkId>,
+        /// At most so many, 0..=1,024.
+        max: u32,
+    },
+}
+
+/// The answer to a query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// An object, and its content if it was asked for.
+    Object(ObjectView, Option<ContentView>),
+    /// A page of a listing.
+    Listing(Listing),
+    /// Uploads.
+    Uploads(UploadListing),
+    /// The upload's own metadata and its parts.
+    Parts(PartListing),
+    /// Attributes.
+    Attr(Attr),
+    /// Directory entries.
+    Entries(Vec<DirEntry>),
+    /// Content.
+    Content(ContentView),
+    /// Extended attributes.
+    Xattrs(Vec<Xattr>),
+    /// What a bucket holds.
+    Usage(Usage),
+    /// Chunks and which members lack each.
+    UnderReplicated(Vec<(ChunkRef, u8)>),
+}
+
+/// A page of keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Listing {
+    /// Objects, in order.
+    pub objects: Vec<ListedObject>,
+    /// Rolled-up prefixes, in order.
+    pub prefixes: Vec<Bytes>,
+    /// More follow after this key or prefix; pass it as `after`.
+    pub next: Option<Bytes>,
+}
+
+/// A key in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedObject {
+    /// The whole key.
+    pub key: Bytes,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of content.
+    pub mtime: Timestamp,
+    /// Entity tag, without quotes.
+    pub etag: String,
+}
+
+/// A page of uploads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct UploadListing {
+    /// Key, upload and when it was begun.
+    pub uploads: Vec<(Bytes, UploadId, Timestamp)>,
+    /// Rolled-up prefixes.
+    pub prefixes: Vec<Bytes>,
+    /// More follow after the last one.
+    pub truncated: bool,
+}
+
+/// A page of parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct PartListing {
+    /// The metadata the upload was begun with.
+    pub xattrs: Vec<Xattr>,
+    /// The parts.
+    pub parts: Vec<PartView>,
+    /// More follow after the last one.
+    pub truncated: bool,
+}
+
+/// A part of an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartView {
+    /// Its number.
+    pub part: u16,
+    /// Bytes.
+    pub size: u64,
+    /// MD5 of them.
+    pub md5: [u8; 16],
+    /// When it was stored.
+    pub mtime: Timestamp,
+    /// Its checksums.
+    pub xattrs: Vec<Xattr>,
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirEntry {
+    /// The name, without a trailing `/`.
+    pub name: Bytes,
+    /// Pass it as `after` to go on behind this entry.
+    pub cursor: Bytes,
+    /// Attributes of what it leads to.
+    pub attr: Attr,
+}
+
+/// What a bucket holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Usage {
+    /// Files and objects.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// Why a command was not carried out or a query has no answer. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// No such bucket in this group (yet).
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// The bucket is being deleted.
+    #[error("the bucket is sealed")]
+    BucketSealed,
+    /// No such key or name.
+    #[error("not found")]
+    NotFound,
+    /// The inode does not exist any more.
+    #[error("stale inode")]
+    StaleInode,
+    /// The name is taken.
+    #[error("already exists")]
+    Exists,
+    /// A directory was needed.
+    #[error("not a directory")]
+    NotDirectory,
+    /// A directory is in the way.
+    #[error("is a directory")]
+    IsDirectory,
+    /// The directory or bucket has entries.
+    #[error("not empty")]
+    NotEmpty,
+    /// A directory would become its own ancestor, or an argument makes no sense.
+    #[error("invalid argument")]
+    Invalid,
+    /// The two names lie in different buckets.
+    #[error("across buckets")]
+    CrossBucket,
+    /// A name or key over its limit.
+    #[error("name too long")]
+    NameTooLong,
+    /// Size or count over a limit.
+    #[error("too large")]
+    TooLarge,
+    /// More links than a file may have.
+    #[error("too many links")]
+    TooManyLinks,
+    /// No such extended attribute.
+    #[error("no such attribute")]
+    NoXattr,
+    /// If-Match or If-None-Match did not hold.
+    #[error("precondition failed")]
+    PreconditionFailed,
+    /// If-Match on a key that does not exist.
+    #[error("precondition on a missing key")]
+    PreconditionNotFound,
+    /// No such upload.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// A listed part is missing or its MD5 differs.
+    #[error("invalid part")]
+    InvalidPart,
+    /// The part list is not ascending.
+    #[error("invalid part order")]
+    InvalidPartOrder,
+    /// A part other than the last is too small.
+    #[error("part {0} too small")]
+    PartTooSmall(u16),
+    /// A chunk of another group or session, of a closed epoch, or an id with other bytes; or the extents do not fit.
+    #[error("bad chunk: {0}")]
+    BadChunk(BadChunk),
+    /// Results below `low` are forgotten; the request was answered before, or never came.
+    #[error("the request is below the session's window")]
+    StaleRequest,
+    /// More than `SESSION_WINDOW` requests of the session are unanswered.
+    #[error("too many requests of the session in flight")]
+    WindowFull,
+    /// The session was ended.
+    #[error("the session is closed")]
+    SessionClosed,
+}
+
+/// What is wrong with a chunk in a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum BadChunk {
+    /// Owned by another metadata group.
+    #[error("another group's")]
+    Group,
+    /// Written by another session.
+    #[error("another session's")]
+    Session,
+    /// Its epoch was closed.
+    #[error("epoch closed")]
+    EpochClosed,
+    /// The id is known with another length or hash.
+    #[error("the id has other bytes")]
+    Conflict,
+    /// Fewer than two durable copies.
+    #[error("fewer than two copies")]
+    UnderAcknowledged,
+    /// Extents overlap, leave a gap, or lie outside their chunk or the file.
+    #[error("malformed extents")]
+    Malformed,
+}

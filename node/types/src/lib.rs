@@ -1,0 +1,27 @@
+//! Ids, epochs, sizes, checksums and the placement map: the nouns every other crate shares.
+//!
+//! No I/O, no clock, no randomness. Everything here is plain data with a fixed meaning; the byte
+//! layout of what is stored or sent stands in `docs/FORMATS.md`.
+
+#![forbid(unsafe_code)]
+
+mod chunk;
+mod content;
+mod hash;
+mod id;
+mod limits;
+mod placement_map;
+mod retry;
+mod time;
+
+pub use chunk::{ChunkId, ChunkIdParts};
+pub use content::{ChunkRef, Extent};
+pub use hash::{Blake3Root, Leaf, LeafList, RootMismatch, leaves_of, root_of, verify_range};
+pub use id::{
+    BucketId, ClusterId, DiskId, FragId, GroupId, Incarnation, Ino, ListId, LogIndex, NodeId, PgEpoch, PgId,
+    RequestId, SessionId, Slot, Term, UploadId, WriterEpoch,
+};
+pub use limits::*;
+pub use placement_map::{GroupPlacement, Member, NodeEntry, NodeState, PlacementGroup, PlacementMap};
+pub use retry::RetryClass;
+pub use time::Timestamp;
