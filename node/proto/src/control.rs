@@ -165,7 +165,10 @@ pub struct AccessKey {
 
 impl std::fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccessKey").field("access_key", &self.access_key).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("AccessKey")
+            .field("access_key", &self.access_key)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
