@@ -80,11 +80,10 @@ fn start_group(
         recovered = log.load(id).unwrap_or_default();
     }
     let last = LogStart { index: recovered.last, term: recovered.last_term };
-    let watermark = recovery.amnesia.iter().find(|(group, _)| *group == id).map(|(_, mark)| mark.last);
-    let quarantine = (distrust || watermark.is_some()).then(|| {
+    let quarantine = (distrust || recovery.amnesia.contains(&id)).then(|| {
         tracing::warn!(group = %id, "this replica may have forgotten promises: it does not vote before it has caught up");
         let others = voters.iter().copied().filter(|voter| *voter != config.node);
-        Quarantine::new(others, watermark.unwrap_or(LogIndex(0)), last.index)
+        Quarantine::new(others, recovered.owed.unwrap_or(LogIndex(0)), last.index)
     });
     let mut raft = Group::new(GroupConfig {
         node: config.node,

@@ -66,8 +66,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(window: u64) -> Self {
-        let cluster =
-            Cluster { wires: Arc::default(), dir: tempfile::tempdir().unwrap(), window, seq: Mutex::new(0) };
+        let cluster = Cluster { wires: Arc::default(), dir: tempfile::tempdir().unwrap(), window, seq: Mutex::new(0) };
         for node in 1..=3 {
             cluster.start(NodeId(node));
         }
