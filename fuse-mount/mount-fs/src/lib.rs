@@ -44,6 +44,7 @@ mod write_buffer;
 mod xattr;
 
 pub use attr::{SetAttr, StatFs};
+pub use cluster_client::Cluster;
 pub use config::{ConfigError, FsConfig};
 pub use error::FsError;
 pub use fs::{MountFs, OpenBucketError};
@@ -52,3 +53,4 @@ pub use open::{OpenMode, Opened};
 pub use proto::meta::{SetTime, SetXattrMode};
 pub use proto::object::{Attr, FileKind};
 pub use readdir::{DirItem, DirPage};
+pub use types::{Ino, Timestamp};

@@ -12,6 +12,7 @@ use proto::meta::{Answer, DirEntry, Query};
 use proto::object::{Attr, FileKind};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use types::Ino;
 
@@ -66,9 +67,16 @@ pub struct DirPage {
     entries: Arc<Vec<DirEntry>>,
     from: usize,
     first: u64,
+    ttl: Duration,
 }
 
 impl DirPage {
+    /// How long the attributes may be kept from now on.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     /// The names; none at the end of the directory.
     pub fn items(&self) -> impl Iterator<Item = DirItem> + '_ {
         self.entries.iter().enumerate().skip(self.from).map(|(i, entry)| DirItem {
@@ -129,7 +137,8 @@ impl MountFs {
                 }
                 let at_end = page.next.is_none();
                 if from < page.entries.len() || at_end {
-                    return Ok(DirPage { entries: page.entries.clone(), from, first: page.first });
+                    let ttl = self.config.ttl().saturating_sub(page.fetched.elapsed());
+                    return Ok(DirPage { entries: page.entries.clone(), from, first: page.first, ttl });
                 }
                 let (start, cursor) = (offset, page.next.clone().unwrap_or_default());
                 self.read_page(&dir, &mut position, start, cursor, PAGE_ENTRIES).await?;
@@ -143,7 +152,7 @@ impl MountFs {
             asked_now = true;
             if position.page.as_ref().is_some_and(|page| page.index_of(offset).is_none()) {
                 // The directory has shrunk below the offset: there is nothing behind it.
-                return Ok(DirPage { entries: Arc::default(), from: 0, first: offset });
+                return Ok(DirPage { entries: Arc::default(), from: 0, first: offset, ttl: Duration::ZERO });
             }
         }
     }
