@@ -1,6 +1,6 @@
 //! Pure crates: the same input gives the same output, on every machine and in every simulation.
 //!
-//! Clippy refuses the same things by type (each pure crate links `.ci/pure-clippy.toml`); this reads the text, so that a macro,
+//! Clippy refuses the same things by type (each pure crate has a `clippy.toml` that bans at least what `.ci/pure-clippy.toml` does); this reads the text, so that a macro,
 //! an `allow` or a fully qualified path does not slip through.
 
 use crate::{Finding, source::has_word};
@@ -25,7 +25,7 @@ const BANNED: [(&str, &str); 15] = [
     ("getrandom", "take a seeded generator as an argument"),
     ("OsRng", "take a seeded generator as an argument"),
 ];
-/// The lints that every pure crate shares.
+/// The least that a pure crate's clippy.toml bans.
 const LINTS: &str = ".ci/pure-clippy.toml";
 
 /// Looks through the sources of the pure crate in `folder`.
@@ -35,15 +35,25 @@ const LINTS: &str = ".ci/pure-clippy.toml";
 pub fn check(root: &Path, folder: &Path) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let lints = folder.join("clippy.toml");
-    let shared = root.join(LINTS);
-    if std::fs::read(&lints).ok() != Some(std::fs::read(&shared).with_context(|| format!("cannot read {LINTS}"))?) {
-        findings.push(Finding::at(&lints, 0, format!("a pure crate links {LINTS} as its clippy.toml")));
+    let shared = std::fs::read_to_string(root.join(LINTS)).with_context(|| format!("cannot read {LINTS}"))?;
+    let own = std::fs::read_to_string(&lints).unwrap_or_default();
+    for path in banned_paths(&shared).filter(|path| !banned_paths(&own).any(|other| other == *path)) {
+        findings.push(Finding::at(
+            &lints,
+            0,
+            format!("a pure crate bans {path} (link {LINTS}, or repeat it with a substitute)"),
+        ));
     }
     for path in rust_files(&folder.join("src"))? {
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         findings.extend(scan(&path, text));
     }
     Ok(findings)
+}
+
+/// The items that a clippy.toml bans.
+fn banned_paths(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.split_once("path = \"")?.1.split('"').next())
 }
 
 fn scan(path: &Path, text: String) -> Vec<Finding> {
