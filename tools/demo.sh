@@ -43,6 +43,7 @@ step() { printf '\n== %s\n' "$*"; }
 fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
 step "starting three nodes, an S3 gateway and a mount under $folder"
+: >"$scratch/ready"
 "$sago" demo --dir "$folder" --json >"$scratch/ready" 2>"$scratch/log" &
 demo=$!
 tries=0

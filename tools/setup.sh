@@ -5,7 +5,7 @@
 #
 # --for        what you want to do (default: test)
 # --check      install nothing; exit 1 and list what is missing
-# --with-deny  also build cargo-deny, which `cargo xtask ci` needs (minutes)
+# --with-deny  also build cargo-deny, which `cargo run -p xtask -- ci` needs (minutes)
 #
 # Everything that is kept lies in ${SAGO_CACHE:-~/.cache/sago}, outside the clone.
 set -eu
