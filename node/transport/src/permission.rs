@@ -1,0 +1,44 @@
+//! Which calls a certificate's role allows. Raft streams are for nodes only as well; `server` sees to that.
+
+use crate::identity::PeerIdentity;
+use proto::Request;
+use proto::chunk::ChunkRequest;
+use proto::node::NodeRequest;
+
+/// Whether `peer` may make this call.
+pub(crate) fn allows(peer: &PeerIdentity, request: &Request) -> bool {
+    match request {
+        Request::Snapshot(_) | Request::Chunk(ChunkRequest::Delete { .. }) => peer.is_node(),
+        Request::Node(NodeRequest::Heartbeat { node, .. }) => peer.node() == Some(*node),
+        Request::Node(NodeRequest::Ping | NodeRequest::Status)
+        | Request::Chunk(
+            ChunkRequest::Put { .. }
+            | ChunkRequest::Get { .. }
+            | ChunkRequest::Stat { .. }
+            | ChunkRequest::Replicate { .. },
+        )
+        | Request::Meta(_)
+        | Request::Control(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Role;
+    use types::{Incarnation, NodeId};
+
+    #[test]
+    fn heartbeats_are_for_the_node_itself_and_deletes_for_any_node() {
+        let client = PeerIdentity { role: Role::Client("tool".into()) };
+        let node = PeerIdentity { role: Role::Node(NodeId(1)) };
+        let beat = |id| Request::Node(NodeRequest::Heartbeat { node: NodeId(id), incarnation: Incarnation(1) });
+        assert!(allows(&node, &beat(1)));
+        assert!(!allows(&node, &beat(2)));
+        assert!(!allows(&client, &beat(1)));
+        let delete = Request::Chunk(ChunkRequest::Delete { chunks: Vec::new() });
+        assert!(allows(&node, &delete));
+        assert!(!allows(&client, &delete));
+        assert!(allows(&client, &Request::Node(NodeRequest::Ping)));
+    }
+}
