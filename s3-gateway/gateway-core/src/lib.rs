@@ -1,1 +1,50 @@
-//! placeholder
+//! Buckets, objects, multipart uploads and conditions over a cluster; no HTTP types.
+//!
+//! A [`Store`] holds an `Arc<dyn Cluster>` and knows what S3 means: which chunks a body becomes and which command makes
+//! them visible, which bytes a range is made of, what a condition demands, what the checksum of parts is. The face above
+//! it (`gateway`) parses, authenticates, calls one function here and maps its error.
+//!
+//! Every operation takes a [`Caller`], an authenticated user, and checks that the bucket is the caller's: that is all the
+//! authorisation there is yet.
+
+#![forbid(unsafe_code)]
+
+mod bucket;
+mod budget;
+mod cache;
+pub mod checksum;
+mod condition;
+mod config;
+mod content;
+mod download;
+mod error;
+pub mod etag;
+mod keys;
+mod list;
+mod metadata;
+mod multipart;
+mod object;
+mod range;
+mod store;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+pub use condition::ReadCondition;
+pub use config::{ConfigError, PART_BYTES_MIN, PUT_BYTES_MAX, StoreConfig};
+pub use download::Content;
+pub use error::{BodyError, BucketError, ClusterError, MultipartError, ObjectError, UploadError, Validators};
+pub use keys::ACCESS_KEY_BYTES_MAX;
+pub use list::{LIST_KEYS_MAX, ListRequest};
+pub use metadata::{Metadata, SystemHeader, USER_METADATA_BYTES_MAX};
+pub use multipart::{
+    CompletePart, CompleteRequest, Completed, CopiedPart, ListedPart, NewUpload, PartListRequest, PartPage, PartTarget,
+    UploadListRequest, UploadedPart,
+};
+pub use object::{
+    CopyRequest, CopySource, Deleted, GetRequest, IfRange, ObjectHead, ObjectRead, PutRequest, Stored, validate_key,
+};
+pub use range::ByteRange;
+pub use store::{Caller, Store};
+pub use upload::{ClaimedChecksum, ReadTrailer, Upload};

@@ -1,0 +1,88 @@
+//! Buckets: made and forgotten by the control group, filled and sealed by their own.
+
+use crate::error::{BucketError, unexpected};
+use crate::store::{Caller, Store, surprise};
+use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
+use proto::meta::{Command, Refusal};
+use std::sync::Arc;
+
+impl Store {
+    /// Makes a bucket for the caller.
+    ///
+    /// # Errors
+    /// [`BucketError`]; a bucket of the caller's own is [`BucketError::ExistsYours`].
+    pub async fn create_bucket(&self, caller: &Caller, name: &str) -> Result<Arc<BucketInfo>, BucketError> {
+        let nonce = rand::random();
+        let create = ControlCommand::CreateBucket { name: name.to_owned(), owner: caller.user.clone(), nonce };
+        let bucket = match self.cluster.control(create).await? {
+            Ok(ControlOutcome::Bucket(bucket)) => Arc::new(bucket),
+            Ok(other) => return Err(surprise(&other).into()),
+            Err(refusal) => return Err(control_refusal(&refusal)),
+        };
+        self.buckets.set(name.to_owned(), Some(bucket.clone()));
+        // The group is told now so that the first object need not wait for it. Should it fail, that object tells it.
+        if let Err(error) = self.ensure(&bucket).await {
+            tracing::debug!(bucket = %bucket.id, %error, "group not told of a new bucket yet");
+        }
+        Ok(bucket)
+    }
+
+    /// A bucket of the caller, as it is now.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn head_bucket(&self, caller: &Caller, name: &str) -> Result<Arc<BucketInfo>, BucketError> {
+        self.bucket_now(caller, name).await
+    }
+
+    /// The caller's buckets, by name.
+    ///
+    /// # Errors
+    /// The control group did not answer.
+    pub async fn list_buckets(&self, caller: &Caller) -> Result<Vec<BucketInfo>, BucketError> {
+        match self.cluster.control_query(ControlQuery::Buckets).await? {
+            ControlAnswer::Buckets(mut buckets) => {
+                buckets.retain(|bucket| bucket.owner == caller.user);
+                Ok(buckets)
+            }
+            other => Err(surprise(&other).into()),
+        }
+    }
+
+    /// Deletes an empty bucket: its group seals it, then the control group forgets it. A crash in between leaves a
+    /// sealed bucket, which the same call deletes.
+    ///
+    /// # Errors
+    /// [`BucketError::NotEmpty`] if there are objects or uploads.
+    pub async fn delete_bucket(&self, caller: &Caller, name: &str) -> Result<(), BucketError> {
+        let bucket = self.bucket_now(caller, name).await?;
+        match self.command(&bucket, Command::SealBucket { bucket: bucket.id }).await? {
+            Ok(_) | Err(Refusal::BucketSealed) => {}
+            Err(Refusal::NotEmpty) => return Err(BucketError::NotEmpty),
+            Err(other) => return Err(unexpected(&other).into()),
+        }
+        let forget = ControlCommand::DeleteBucket { bucket: bucket.id };
+        let answer = self.cluster.control(forget).await?;
+        self.buckets.forget(&name.to_owned());
+        match answer {
+            Ok(_) | Err(ControlRefusal::NoSuchBucket) => Ok(()),
+            Err(refusal) => Err(control_refusal(&refusal)),
+        }
+    }
+}
+
+fn control_refusal(refusal: &ControlRefusal) -> BucketError {
+    match refusal {
+        ControlRefusal::BucketExistsYours => BucketError::ExistsYours,
+        ControlRefusal::BucketExists => BucketError::Exists,
+        ControlRefusal::InvalidBucketName => BucketError::InvalidName,
+        ControlRefusal::NoSuchBucket => BucketError::NoSuchBucket,
+        ControlRefusal::Limit => BucketError::TooMany,
+        // The user was deleted a moment ago, and its keys with it.
+        ControlRefusal::NoSuchUser => BucketError::AccessDenied,
+        ControlRefusal::NotBootstrapped => crate::error::ClusterError::Unavailable.into(),
+        ControlRefusal::InvalidName | ControlRefusal::KeyExists | ControlRefusal::NoSuchSession => {
+            crate::error::ClusterError::Unexpected(refusal.to_string()).into()
+        }
+    }
+}

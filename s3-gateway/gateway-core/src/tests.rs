@@ -1,0 +1,1 @@
+//! Tests of the store over a small cluster in memory.

@@ -1,0 +1,271 @@
+//! A body on its way in: cut into chunks, digested once, written while the rest is still coming.
+//!
+//! ```text
+//! body -> [ buffer of one chunk ] -> digests (one task after the other, in order)
+//!                                 -> write_chunk (several tasks at once)
+//! ```
+//! Memory is taken from the shared budget before the bytes of a chunk are read, and given back when the chunk is written
+//! and digested. Nothing is visible before the caller has sent its command; what was written until then is garbage.
+
+use crate::budget::Share;
+use crate::checksum::{Checksum, ChecksumAlgorithm, Digests};
+use crate::error::{BodyError, ClusterError, UploadError};
+use crate::store::Store;
+use bytes::{Buf as _, Bytes};
+use cluster_client::{WriteError, WrittenChunk};
+use futures::{Stream, StreamExt as _};
+use proto::object::{NewContent, NewExtent};
+use std::sync::Arc;
+use tokio::task::{JoinHandle, JoinSet};
+use types::{CHUNK_BYTES_MAX, GroupId, INLINE_BYTES_MAX};
+
+/// Up to here hashing takes less time than handing the work to another thread and back is worth.
+const HASH_HERE_BYTES_MAX: usize = 256 << 10;
+
+/// Reads what a body's trailer says, once the body was read to its end.
+pub type ReadTrailer = Box<dyn FnOnce() -> Option<String> + Send>;
+
+/// The checksum a client sends along.
+pub enum ClaimedChecksum {
+    /// Known before the body.
+    Value(Checksum),
+    /// Announced, and sent behind the body.
+    Trailer(ChecksumAlgorithm, ReadTrailer),
+}
+
+impl ClaimedChecksum {
+    /// Of which kind.
+    #[must_use]
+    pub fn algorithm(&self) -> ChecksumAlgorithm {
+        match self {
+            ClaimedChecksum::Value(checksum) => checksum.algorithm,
+            ClaimedChecksum::Trailer(algorithm, _) => *algorithm,
+        }
+    }
+
+    fn verify(self, actual: Option<&Checksum>) -> Result<(), UploadError> {
+        let algorithm = self.algorithm();
+        let claimed = match self {
+            ClaimedChecksum::Value(checksum) => Some(checksum),
+            ClaimedChecksum::Trailer(_, read) => read().and_then(|text| Checksum::from_base64(algorithm, &text)),
+        };
+        let claimed = claimed.ok_or(UploadError::ChecksumMissing(algorithm))?;
+        if Some(&claimed) == actual { Ok(()) } else { Err(UploadError::ChecksumMismatch(algorithm)) }
+    }
+}
+
+/// A body and what is claimed of it.
+pub struct Upload<S> {
+    /// The bytes.
+    pub body: S,
+    /// How many there must be.
+    pub length: u64,
+    /// Their MD5, if the client named it.
+    pub md5: Option<[u8; 16]>,
+    /// Their checksum, if the client sends one.
+    pub checksum: Option<ClaimedChecksum>,
+    /// A checksum to compute even if the client sends none.
+    pub compute: Option<ChecksumAlgorithm>,
+}
+
+/// A body that was received whole and is what was claimed.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) content: NewContent,
+    pub(crate) md5: [u8; 16],
+    pub(crate) checksum: Option<Checksum>,
+}
+
+impl Store {
+    /// Receives a body for a bucket of `group`.
+    pub(crate) async fn receive<S>(&self, group: GroupId, upload: Upload<S>) -> Result<Received, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
+    {
+        if upload.length > self.config.put_bytes_max {
+            return Err(UploadError::TooLarge);
+        }
+        let algorithm = upload.checksum.as_ref().map(ClaimedChecksum::algorithm).or(upload.compute);
+        let mut body = Body { stream: upload.body, left: upload.length, spare: Bytes::new() };
+        let digests = Digests::new(algorithm);
+        let (content, digests) = if upload.length <= CHUNK_BYTES_MAX as u64 {
+            self.receive_small(group, &mut body, digests).await?
+        } else {
+            self.receive_large(group, &mut body, digests).await?
+        };
+        let (md5, checksum) = digests.finish();
+        if upload.md5.is_some_and(|claimed| claimed != md5) {
+            return Err(UploadError::Md5Mismatch);
+        }
+        if let Some(claimed) = upload.checksum {
+            claimed.verify(checksum.as_ref())?;
+        }
+        Ok(Received { content, md5, checksum })
+    }
+
+    /// At most one chunk.
+    async fn receive_small<S>(
+        &self,
+        group: GroupId,
+        body: &mut Body<S>,
+        mut digests: Digests,
+    ) -> Result<(NewContent, Digests), UploadError>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
+    {
+        let share = self.uploads.take(body.left as usize).await?;
+        let data = body.read(body.left as usize).await?;
+        body.end().await?;
+        if data.len() <= HASH_HERE_BYTES_MAX {
+            digests.update(&data);
+            if data.len() <= INLINE_BYTES_MAX {
+                return Ok((NewContent::Inline(data), digests));
+            }
+            let written = self.cluster.write_chunk(group, data).await.map_err(ClusterError::from)?;
+            return Ok((NewContent::Chunks(vec![written.at(0)]), digests));
+        }
+        let digested = digest(digests, data.clone(), Arc::new(share));
+        let written = self.cluster.write_chunk(group, data).await.map_err(ClusterError::from)?;
+        Ok((NewContent::Chunks(vec![written.at(0)]), joined(digested).await?))
+    }
+
+    /// Many chunks, several of them being written at a time.
+    async fn receive_large<S>(
+        &self,
+        group: GroupId,
+        body: &mut Body<S>,
+        digests: Digests,
+    ) -> Result<(NewContent, Digests), UploadError>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
+    {
+        let mut digesting = Digesting::Idle(Box::new(digests));
+        let mut written = Written::default();
+        let mut writes: JoinSet<Write> = JoinSet::new();
+        let length = body.left;
+        while body.left > 0 {
+            let offset = length - body.left;
+            while writes.len() >= self.config.upload_parallel {
+                written.add(writes.join_next().await)?;
+            }
+            let len = body.left.min(CHUNK_BYTES_MAX as u64) as usize;
+            let share = Arc::new(self.uploads.take(len).await?);
+            let data = body.read(len).await?;
+            let before = digesting.finish().await?;
+            digesting = Digesting::Busy(digest(before, data.clone(), share.clone()));
+            let cluster = self.cluster.clone();
+            writes.spawn(async move {
+                let result = cluster.write_chunk(group, data).await;
+                drop(share);
+                (offset, result)
+            });
+        }
+        body.end().await?;
+        while let Some(done) = writes.join_next().await {
+            written.add(Some(done))?;
+        }
+        Ok((written.content(), digesting.finish().await?))
+    }
+}
+
+fn digest(mut digests: Digests, data: Bytes, share: Arc<Share>) -> JoinHandle<Digests> {
+    tokio::task::spawn_blocking(move || {
+        digests.update(&data);
+        drop((data, share));
+        digests
+    })
+}
+
+/// The digests of the chunks so far, or the task that adds the latest.
+enum Digesting {
+    Idle(Box<Digests>),
+    Busy(JoinHandle<Digests>),
+}
+
+impl Digesting {
+    async fn finish(self) -> Result<Digests, ClusterError> {
+        match self {
+            Digesting::Idle(digests) => Ok(*digests),
+            Digesting::Busy(task) => joined(task).await,
+        }
+    }
+}
+
+async fn joined<T>(task: JoinHandle<T>) -> Result<T, ClusterError> {
+    task.await.map_err(|error| ClusterError::Unexpected(error.to_string()))
+}
+
+/// Where a chunk goes in the file, and what came of writing it.
+type Write = (u64, Result<WrittenChunk, WriteError>);
+
+#[derive(Default)]
+struct Written {
+    extents: Vec<NewExtent>,
+}
+
+impl Written {
+    fn add(&mut self, done: Option<Result<Write, tokio::task::JoinError>>) -> Result<(), ClusterError> {
+        let Some(done) = done else { return Ok(()) };
+        let (offset, result) = done.map_err(|error| ClusterError::Unexpected(error.to_string()))?;
+        self.extents.push(result?.at(offset));
+        Ok(())
+    }
+
+    fn content(mut self) -> NewContent {
+        self.extents.sort_unstable_by_key(|new| new.extent.file_offset);
+        NewContent::Chunks(self.extents)
+    }
+}
+
+struct Body<S> {
+    stream: S,
+    /// Bytes still to come.
+    left: u64,
+    /// What came and belongs to the next chunk.
+    spare: Bytes,
+}
+
+impl<S> Body<S>
+where
+    S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
+{
+    /// The next `len` bytes in one buffer. If they came in one piece, it is that piece, not copied.
+    async fn read(&mut self, len: usize) -> Result<Bytes, BodyError> {
+        let mut first = self.piece(len).await?;
+        if first.len() == len {
+            self.left -= len as u64;
+            return Ok(first);
+        }
+        let mut buffer = Vec::with_capacity(len);
+        loop {
+            buffer.extend_from_slice(&first);
+            if buffer.len() == len {
+                self.left -= len as u64;
+                return Ok(buffer.into());
+            }
+            first = self.piece(len - buffer.len()).await?;
+        }
+    }
+
+    /// Between 1 and `max` bytes; none only if `max` is 0.
+    async fn piece(&mut self, max: usize) -> Result<Bytes, BodyError> {
+        while self.spare.is_empty() && max > 0 {
+            self.spare = self.stream.next().await.unwrap_or(Err(BodyError::Incomplete))?;
+        }
+        let now = self.spare.len().min(max);
+        let piece = self.spare.slice(..now);
+        self.spare.advance(now);
+        Ok(piece)
+    }
+
+    /// Reads to the end, where trailers come and signatures are judged; more bytes are an error.
+    async fn end(&mut self) -> Result<(), BodyError> {
+        while self.spare.is_empty() {
+            match self.stream.next().await {
+                None => return Ok(()),
+                Some(more) => self.spare = more?,
+            }
+        }
+        Err(BodyError::TooLong)
+    }
+}
