@@ -56,7 +56,7 @@ pub struct Cli {
 /// Flags of all commands.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Print JSON, one document, on standard output; errors too, on standard error.
+    /// Print JSON on standard output, one document a line (`ls`: one a page); errors too, on standard error.
     #[arg(long, global = true)]
     pub json: bool,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter such as `info,raft=debug`.
