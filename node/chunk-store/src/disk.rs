@@ -1,0 +1,208 @@
+//! One data directory, open: identity, index, segments and the writer's queue.
+
+use crate::config::StoreConfig;
+use crate::error::{DeleteError, GetError, IndexError, OpenError, PutError, StoreError};
+use crate::files::Files;
+use crate::get::{self, RangedRead};
+use crate::identity::Directory;
+use crate::index::{Entry, Index, Located};
+use crate::observer::Observer;
+use crate::queue::{Permit, Queue};
+use crate::record;
+use crate::recovery::{RecoveryReport, recover};
+use crate::segment::Segments;
+use crate::writer::{DeleteJob, Job, PutJob, Writer, WriterSettings};
+use bytes::Bytes;
+use rocksdb::Cache;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::oneshot;
+use types::{Blake3Root, ChunkId, DiskId};
+
+/// The state of a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskInfo {
+    /// Its id; zeros if it could not be opened.
+    pub id: DiskId,
+    /// Its directory.
+    pub path: PathBuf,
+    /// Live chunks on it.
+    pub chunks: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Free bytes of the file system.
+    pub free: u64,
+    /// Size of the file system.
+    pub total: u64,
+    /// Whether it failed and takes no more requests.
+    pub fenced: bool,
+    /// What its start found.
+    pub recovery: RecoveryReport,
+}
+
+/// A disk that is open.
+pub(crate) struct Disk {
+    number: usize,
+    segments: Arc<Segments>,
+    index: Arc<Index>,
+    queue: Queue,
+    fenced: Arc<AtomicBool>,
+    observer: Arc<dyn Observer>,
+    recovery: RecoveryReport,
+    // Last, so that the lock is given back when all else is closed.
+    directory: Directory,
+}
+
+impl Disk {
+    pub(crate) fn open(
+        number: usize,
+        path: &Path,
+        config: &StoreConfig,
+        cache: &Cache,
+        observer: Arc<dyn Observer>,
+        make_files: &(dyn Fn(&Path) -> std::io::Result<Arc<dyn Files>> + Sync),
+    ) -> Result<Disk, OpenError> {
+        let directory = Directory::open(path, config.node, config.create)?;
+        let identity = directory.identity;
+        let failed = |source: StoreError| OpenError::Disk { path: path.to_owned(), source };
+        let files = make_files(&path.join("segments")).map_err(|error| failed(error.into()))?;
+        let segments = Arc::new(Segments::new(files));
+        let (index, position) = Index::open(path, identity.disk, cache).map_err(|error| failed(error.into()))?;
+        let (tail, recovery) = recover(&segments, &index, position, &identity.tag).map_err(failed)?;
+        tracing::info!(disk = %identity.disk, path = %path.display(), chunks = index.totals().chunks, records = recovery.records, torn = recovery.torn, damaged = recovery.damaged, rebuilt = recovery.rebuilt, "disk open");
+        let index = Arc::new(index);
+        let fenced = Arc::new(AtomicBool::new(false));
+        let settings = WriterSettings {
+            number,
+            disk: identity.disk,
+            tag: identity.tag,
+            segment_bytes: config.segment_bytes,
+            batch_bytes_max: config.batch_bytes_max,
+            reserve_bytes: config.reserve_bytes,
+            checkpoint_bytes: config.checkpoint_bytes,
+        };
+        let writer = Writer::new(settings, segments.clone(), index.clone(), fenced.clone(), observer.clone(), tail);
+        let name = format!("chunk-disk-{number}");
+        let queue = Queue::start(writer, name, config.queue_bytes_max, config.batch_bytes_max)
+            .map_err(|error| failed(error.into()))?;
+        Ok(Disk { number, segments, index, queue, fenced, observer, recovery, directory })
+    }
+
+    pub(crate) fn id(&self) -> DiskId {
+        self.directory.identity.disk
+    }
+
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn entry(&self, chunk: ChunkId) -> Result<Option<Entry>, IndexError> {
+        self.index.get(chunk)
+    }
+
+    pub(crate) fn list(&self, after: Option<ChunkId>, max: usize) -> Result<Vec<(ChunkId, Located)>, IndexError> {
+        self.index.list(after, max)
+    }
+
+    /// Room in the queue for a chunk.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<Permit, PutError> {
+        if self.is_fenced() {
+            return Err(PutError::Fenced { disk: self.id() });
+        }
+        self.queue.reserve(bytes).ok_or(PutError::Busy)
+    }
+
+    /// Stores a chunk whose hash was checked.
+    pub(crate) async fn put(&self, prepared: Prepared, permit: Permit) -> Result<(), PutError> {
+        let (answer, answered) = oneshot::channel();
+        let Prepared { chunk, root, data, leaves, crc } = prepared;
+        self.queue.push(Job::Put(PutJob { chunk, root, data, leaves, crc, answer }), permit);
+        answered.await.unwrap_or_else(|_| match self.is_fenced() {
+            true => Err(PutError::Fenced { disk: self.id() }),
+            false => Err(PutError::Closed),
+        })
+    }
+
+    /// Leaves tombstones.
+    pub(crate) async fn delete(&self, chunks: Vec<ChunkId>) -> Result<(), DeleteError> {
+        if self.is_fenced() {
+            return Err(DeleteError::Fenced { disk: self.id() });
+        }
+        let permit = self.queue.reserve(16 * chunks.len()).ok_or(DeleteError::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Job::Delete(DeleteJob { chunks, answer }), permit);
+        answered.await.unwrap_or_else(|_| match self.is_fenced() {
+            true => Err(DeleteError::Fenced { disk: self.id() }),
+            false => Err(DeleteError::Closed),
+        })
+    }
+
+    /// Reads a range of the replica at `located`. A damaged one is reported and quarantined.
+    pub(crate) fn read(
+        &self,
+        chunk: ChunkId,
+        located: &Located,
+        offset: u32,
+        len: u32,
+    ) -> Result<RangedRead, GetError> {
+        let result = get::read(&self.segments, located, offset, len);
+        if let Err(error) = &result
+            && get::is_damage(error)
+        {
+            tracing::error!(%chunk, disk = %self.id(), segment = located.place.segment.0, offset = located.place.offset, %error, "damaged replica");
+            self.observer.corrupt(self.number);
+            if let Some(permit) = self.queue.reserve(0) {
+                self.queue.push(Job::Quarantine(chunk, *located), permit);
+            }
+        }
+        result
+    }
+
+    pub(crate) fn info(&self) -> DiskInfo {
+        let totals = self.index.totals();
+        let space = self.segments.files().space();
+        DiskInfo {
+            id: self.id(),
+            path: self.directory.path.clone(),
+            chunks: totals.chunks,
+            bytes: totals.bytes,
+            free: space.as_ref().map_or(0, |space| space.free),
+            total: space.as_ref().map_or(0, |space| space.total),
+            fenced: self.is_fenced(),
+            recovery: self.recovery.clone(),
+        }
+    }
+
+    /// Ends the writer. Blocks.
+    pub(crate) fn stop(&self) {
+        self.queue.stop();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A chunk whose hash was checked, ready to be appended.
+pub(crate) struct Prepared {
+    chunk: ChunkId,
+    root: Blake3Root,
+    data: Bytes,
+    leaves: types::LeafList,
+    crc: u32,
+}
+
+impl Prepared {
+    /// Hashes `data` once: leaves, root, and the CRC of what will lie on the disk.
+    pub(crate) fn new(chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<Prepared, PutError> {
+        let leaves = types::leaves_of(&data);
+        if types::root_of(&data, &leaves) != root {
+            return Err(PutError::HashMismatch);
+        }
+        let crc = record::body_crc(&data, &leaves);
+        Ok(Prepared { chunk, root, data, leaves, crc })
+    }
+}
