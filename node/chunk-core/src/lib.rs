@@ -1,1 +1,19 @@
-//! placeholder
+//! The coordination of chunk writes, reads and writer sessions, as step functions.
+//!
+//! Nothing here sends, sleeps or looks at a clock. A driver feeds in what happened and when ([`Moment`]), performs what
+//! comes out, and calls again at the moment asked for. `cluster-client` is the driver.
+//!
+//! * [`session`]: ids for new chunks, and the placement group they go to.
+//! * [`write`](mod@write): one chunk on its way into one placement group.
+//! * [`read`]: one range on its way out of whichever replica is intact.
+
+#![forbid(unsafe_code)]
+
+mod moment;
+pub mod read;
+pub mod session;
+pub mod view;
+pub mod write;
+
+pub use moment::Moment;
+pub use view::{Readiness, View};

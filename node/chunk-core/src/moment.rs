@@ -1,0 +1,15 @@
+//! Time as the driver tells it.
+
+use std::ops::Add;
+
+/// Milliseconds since a moment the driver chose; never runs backwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Moment(pub u64);
+
+impl Add<u64> for Moment {
+    type Output = Moment;
+
+    fn add(self, millis: u64) -> Moment {
+        Moment(self.0.saturating_add(millis))
+    }
+}

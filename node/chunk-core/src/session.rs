@@ -1,0 +1,256 @@
+//! The writer's side of a session: ids for new chunks, where they go, and which of its epochs are still in use.
+//!
+//! An epoch is *open* while chunk ids are made in it, *draining* while ids made in it are neither committed nor given up, and
+//! *closable* after that: a collector may then have it closed, and what metadata does not refer to is garbage.
+
+use crate::{Moment, Readiness, View};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{ChunkId, ChunkIdParts, GroupId, PgId, PlacementMap, SessionId, Slot, WriterEpoch};
+
+/// How long ids are made in one epoch, in milliseconds: an hour, so that garbage waits no longer.
+pub const EPOCH_MILLIS: u64 = 3_600_000;
+
+/// The writer's side of a session.
+#[derive(Clone, Debug)]
+pub struct Session {
+    id: SessionId,
+    epoch: WriterEpoch,
+    since: Moment,
+    next_seq: u32,
+    cursor: usize,
+    /// Ids made and not settled, by epoch.
+    unsettled: BTreeMap<WriterEpoch, BTreeSet<u32>>,
+}
+
+/// An id for a chunk and the placement group its slot lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// The id.
+    pub chunk: ChunkId,
+    /// The placement group.
+    pub group: PgId,
+    /// What is to be expected of it.
+    pub readiness: Readiness,
+}
+
+/// No id could be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AllocateError {
+    /// The placement map has no slots.
+    #[error("the placement map has no slots")]
+    NoSlots,
+    /// The session has used up its epochs; open another.
+    #[error("the session has used up its epochs")]
+    Exhausted,
+}
+
+impl Session {
+    /// A session that was just opened. `seed` decides where in the slots it begins, so that writers do not march in step.
+    #[must_use]
+    pub fn new(id: SessionId, now: Moment, seed: u64) -> Self {
+        let cursor = (seed % u64::from(u16::MAX)) as usize;
+        Session { id, epoch: WriterEpoch(0), since: now, next_seq: 0, cursor, unsettled: BTreeMap::new() }
+    }
+
+    /// The session's id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The epoch ids are made in.
+    #[must_use]
+    pub fn epoch(&self) -> WriterEpoch {
+        self.epoch
+    }
+
+    /// An id for a new chunk owned by `owner`, in a slot whose placement group is the readiest that is not among `tried`;
+    /// among equals the slots take turns.
+    ///
+    /// # Errors
+    /// [`AllocateError`].
+    pub fn allocate(
+        &mut self,
+        now: Moment,
+        owner: GroupId,
+        map: &PlacementMap,
+        view: &View,
+        tried: &[PgId],
+    ) -> Result<Allocation, AllocateError> {
+        let (slot, group, readiness) = self.choose(map, view, tried).ok_or(AllocateError::NoSlots)?;
+        self.roll(now);
+        let seq = self.next_seq;
+        self.next_seq = match seq.checked_add(1) {
+            Some(next) => next,
+            None if self.epoch.0 == u16::MAX => return Err(AllocateError::Exhausted),
+            None => {
+                self.begin_epoch(now);
+                return self.allocate(now, owner, map, view, tried);
+            }
+        };
+        self.unsettled.entry(self.epoch).or_default().insert(seq);
+        let parts = ChunkIdParts { slot, group: owner, session: self.id, epoch: self.epoch, seq };
+        Ok(Allocation { chunk: ChunkId::new(parts), group, readiness })
+    }
+
+    /// Begins the next epoch if the present one is old enough. An epoch in which no id was made goes on. Returns the epoch that ended.
+    pub fn roll(&mut self, now: Moment) -> Option<WriterEpoch> {
+        let due = now >= self.since + EPOCH_MILLIS && self.next_seq > 0 && self.epoch.0 < u16::MAX;
+        due.then(|| self.begin_epoch(now))
+    }
+
+    /// A chunk was committed, or will certainly never be. Settling twice or another session's chunk does nothing.
+    pub fn settle(&mut self, chunk: ChunkId) {
+        let ChunkIdParts { session, epoch, seq, .. } = chunk.parts();
+        if session == self.id
+            && let Some(seqs) = self.unsettled.get_mut(&epoch)
+        {
+            seqs.remove(&seq);
+            if seqs.is_empty() {
+                self.unsettled.remove(&epoch);
+            }
+        }
+    }
+
+    /// All epochs below this one are closable: no id is made in them any more, and none of theirs is unsettled.
+    #[must_use]
+    pub fn closable_below(&self) -> WriterEpoch {
+        self.unsettled.keys().next().copied().unwrap_or(self.epoch).min(self.epoch)
+    }
+
+    /// Ids that are neither committed nor given up.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.unsettled.values().map(BTreeSet::len).sum()
+    }
+
+    fn begin_epoch(&mut self, now: Moment) -> WriterEpoch {
+        let ended = self.epoch;
+        (self.epoch, self.since, self.next_seq) = (WriterEpoch(ended.0 + 1), now, 0);
+        ended
+    }
+
+    fn choose(&mut self, map: &PlacementMap, view: &View, tried: &[PgId]) -> Option<(Slot, PgId, Readiness)> {
+        let slots = map.slots.len().min(usize::from(u16::MAX) + 1);
+        let mut best = None;
+        for step in 0..slots {
+            let index = (self.cursor + step) % slots;
+            let Some(group) = map.groups.get(map.slots[index] as usize) else { continue };
+            // A group that was tried is taken only if there is no other.
+            let rank = (!tried.contains(&group.id), view.readiness(group));
+            if best.is_none_or(|(found, _, _)| rank > found) {
+                best = Some((rank, index, group.id));
+            }
+            if rank == (true, Readiness::Full) {
+                break;
+            }
+        }
+        let ((_, readiness), index, group) = best?;
+        self.cursor = (index + 1) % slots;
+        Some((Slot(index as u16), group, readiness))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use types::{Member, NodeId, PgEpoch, PlacementGroup};
+
+    const T0: Moment = Moment(0);
+
+    /// Groups of nodes; slot i lies in group i modulo their number.
+    fn map(groups: &[[u64; 3]], slots: usize) -> PlacementMap {
+        let group = |(i, nodes): (usize, &[u64; 3])| PlacementGroup {
+            id: PgId(i as u32),
+            epoch: PgEpoch(1),
+            members: nodes.iter().map(|node| Member { node: NodeId(*node), disk: 0 }).collect(),
+        };
+        PlacementMap {
+            groups: groups.iter().enumerate().map(group).collect(),
+            slots: (0..slots).map(|slot| (slot % groups.len()) as u32).collect(),
+            ..PlacementMap::default()
+        }
+    }
+
+    fn down(nodes: &[u64]) -> View {
+        View { down: nodes.iter().map(|node| NodeId(*node)).collect(), ..View::default() }
+    }
+
+    fn allocate(session: &mut Session, map: &PlacementMap, view: &View, tried: &[PgId]) -> Allocation {
+        session.allocate(T0, GroupId(3), map, view, tried).expect("allocation")
+    }
+
+    #[test]
+    fn slots_take_turns_and_ids_say_where_they_came_from() {
+        let map = map(&[[1, 2, 3], [2, 3, 4]], 4);
+        let mut session = Session::new(SessionId(9), T0, 2);
+        let slots: Vec<_> =
+            (0..6).map(|_| allocate(&mut session, &map, &View::default(), &[]).chunk.slot().0).collect();
+        assert_eq!(slots, [2, 3, 0, 1, 2, 3]);
+        let parts = allocate(&mut session, &map, &View::default(), &[]).chunk.parts();
+        assert_eq!((parts.session, parts.group, parts.epoch, parts.seq), (SessionId(9), GroupId(3), WriterEpoch(0), 6));
+    }
+
+    #[test]
+    fn groups_that_lack_a_member_are_avoided_as_long_as_there_are_others() {
+        let map = map(&[[1, 2, 3], [2, 3, 4], [4, 5, 6]], 6);
+        let mut session = Session::new(SessionId(9), T0, 0);
+        for _ in 0..10 {
+            let got = allocate(&mut session, &map, &down(&[1, 4]), &[]);
+            assert_eq!(got.readiness, Readiness::Degraded);
+            let got = allocate(&mut session, &map, &down(&[1]), &[]);
+            assert_eq!(got.readiness, Readiness::Full);
+            assert_ne!(got.group, PgId(0));
+            let got = allocate(&mut session, &map, &down(&[1]), &[PgId(1)]);
+            assert_eq!(got.group, PgId(2));
+            // Tried groups come last, whatever they promise.
+            let got = allocate(&mut session, &map, &down(&[4, 5]), &[PgId(0), PgId(1)]);
+            assert_eq!((got.group, got.readiness), (PgId(2), Readiness::Unready));
+            assert!(map.group_of(got.chunk.slot()).is_some_and(|group| group.id == got.group));
+        }
+        let mut shunned = View::default();
+        shunned.shunned.insert((NodeId(5), 0));
+        assert!(shunned.has_full_group(&map, &[PgId(0)]));
+        assert!(!shunned.has_full_group(&map, &[PgId(0), PgId(1)]));
+    }
+
+    #[test]
+    fn a_map_without_slots_gives_no_ids() {
+        let mut session = Session::new(SessionId(9), T0, 7);
+        let result = session.allocate(T0, GroupId(1), &PlacementMap::default(), &View::default(), &[]);
+        assert_eq!(result, Err(AllocateError::NoSlots));
+    }
+
+    #[test]
+    fn epochs_roll_hourly_and_close_when_their_last_chunk_is_settled() {
+        let map = map(&[[1, 2, 3]], 1);
+        let mut session = Session::new(SessionId(9), T0, 0);
+        assert_eq!(session.roll(Moment(EPOCH_MILLIS)), None, "nothing was written in it");
+        let first = allocate(&mut session, &map, &View::default(), &[]).chunk;
+        assert_eq!(session.roll(Moment(EPOCH_MILLIS)), Some(WriterEpoch(0)));
+        let view = View::default();
+        let second = session.allocate(Moment(EPOCH_MILLIS), GroupId(1), &map, &view, &[]).expect("id").chunk;
+        assert_eq!((second.parts().epoch, second.parts().seq), (WriterEpoch(1), 0));
+        assert_eq!(session.closable_below(), WriterEpoch(0));
+        session.settle(first);
+        session.settle(first);
+        assert_eq!(session.closable_below(), WriterEpoch(1), "the open epoch is not closable");
+        assert_eq!(session.unsettled(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_never_made_twice(pauses in prop::collection::vec(0..EPOCH_MILLIS, 1..200)) {
+            let map = map(&[[1, 2, 3], [2, 3, 4]], 8);
+            let mut session = Session::new(SessionId(1), T0, 0);
+            let (mut now, mut seen) = (T0, BTreeSet::new());
+            for pause in pauses {
+                now = now + pause;
+                let got = session.allocate(now, GroupId(1), &map, &View::default(), &[]).expect("id");
+                prop_assert!(seen.insert(got.chunk));
+                prop_assert!(got.chunk.parts().epoch >= session.closable_below());
+            }
+        }
+    }
+}

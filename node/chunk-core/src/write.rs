@@ -1,0 +1,410 @@
+//! One chunk on its way into one placement group.
+//!
+//! A member of the group is in one of these states:
+//!
+//! ```text
+//! Skipped --needed for two copies--> Asked --stored--> Stored
+//!                                    |  ^
+//!                        busy, lost  v  | pause over
+//!                                  Pausing
+//!                                    |
+//! full, broken, unreachable, down    v
+//! ---------------------------->  Failed --needed for two copies--> Pausing
+//! ```
+//!
+//! Rules (DESIGN section 5):
+//! * Three durable copies: done.
+//! * A failed member, or one that lags behind its peers: the chunk goes to another placement group, as long as the driver
+//!   says that there is one with three responsive members (`alternative`). Where there is none, two durable copies
+//!   are enough, and which member is missing is part of the result.
+//! * Busy is no failure: that member is asked again after a pause, and the chunk is never rewritten because of it.
+//! * Never fewer than two.
+//!
+//! An answer counts whenever it comes: a member given up may still turn out to have stored the chunk.
+
+use crate::Moment;
+use proto::chunk::ChunkError;
+use types::REPLICAS;
+
+/// Times of a write, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteTimes {
+    /// How far a member may lag behind the second copy. Twice that behind the first.
+    pub lag: u64,
+    /// First pause before a member is asked again; doubled each time.
+    pub pause_min: u64,
+    /// Longest pause.
+    pub pause_max: u64,
+}
+
+impl Default for WriteTimes {
+    fn default() -> Self {
+        WriteTimes { lag: 1000, pause_min: 20, pause_max: 320 }
+    }
+}
+
+/// What a member said, or what became of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutAnswer {
+    /// The replica is durable.
+    Stored,
+    /// The chunk service refused, or the node is overloaded (`Busy`).
+    Refused(ChunkError),
+    /// The node could not be reached; nothing was sent.
+    Unreachable,
+    /// The connection broke; it may or may not have been stored.
+    Lost,
+    /// No answer in time; it may or may not have been stored.
+    TimedOut,
+    /// The node would not look at the request at all.
+    Rejected,
+}
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteEvent {
+    /// Time passed.
+    Tick,
+    /// Member `.0` answered.
+    Answer(usize, PutAnswer),
+    /// Member `.0`'s node is known to be down; its answer is not waited for.
+    Down(usize),
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteStep {
+    /// Members to send the chunk to, each in parallel and without cancelling anything.
+    pub ask: Vec<usize>,
+    /// How the write stands.
+    pub verdict: WriteVerdict,
+}
+
+/// How the write stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteVerdict {
+    /// Going on; a tick is wanted at the moment, if any.
+    Pending(Option<Moment>),
+    /// Enough copies are durable. Bit i is set if member i's is not known to be.
+    Done {
+        /// The mask.
+        missing: u8,
+    },
+    /// Write the chunk under another id into another placement group.
+    Elsewhere {
+        /// The placement map is out of date: refresh it first.
+        refresh: bool,
+    },
+    /// There are not two members that could store it.
+    Failed(WriteFailure),
+}
+
+/// Why a chunk was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteFailure {
+    /// Two members did not answer.
+    #[error("fewer than two members answered")]
+    Unavailable,
+    /// Members are overloaded.
+    #[error("members are overloaded")]
+    Busy,
+    /// Two members are full.
+    #[error("members are full")]
+    NoSpace,
+    /// The chunk itself is refused; it would be everywhere.
+    #[error("the chunk is invalid")]
+    Invalid,
+}
+
+/// Why a member does not have the chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Its node is down.
+    Down,
+    /// It could not be reached, broke off or did not answer in time.
+    Unreachable,
+    /// Its disk is full.
+    NoSpace,
+    /// Its disk is broken, or it makes no sense.
+    Broken,
+    /// It knows another epoch of the placement group.
+    Stale,
+    /// The id is taken.
+    Conflict,
+    /// It will not have such a chunk.
+    Invalid,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Skipped,
+    Asked { since: Moment, lost_before: bool },
+    Pausing { until: Moment, why: Why },
+    Stored,
+    Failed(Failure),
+}
+
+/// Why a member is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Busy,
+    /// Its connection broke, for the first time.
+    Lost,
+    /// Two copies cannot be had without it.
+    Needed,
+}
+
+/// One chunk on its way into one placement group.
+#[derive(Clone, Debug)]
+pub struct Write {
+    times: WriteTimes,
+    members: [State; REPLICAS],
+    pauses: [u64; REPLICAS],
+    /// When the first and the second copy became durable.
+    durable: Vec<Moment>,
+}
+
+impl Write {
+    /// Begins: all members but those in the mask `down`, which are asked only if two copies cannot be had otherwise.
+    #[must_use]
+    pub fn start(now: Moment, down: u8, times: WriteTimes) -> (Write, WriteStep) {
+        let members = std::array::from_fn(|i| match down >> i & 1 {
+            0 => State::Asked { since: now, lost_before: false },
+            _ => State::Skipped,
+        });
+        let asked = members.iter().enumerate().filter(|(_, state)| **state != State::Skipped);
+        let ask = asked.map(|(i, _)| i).collect();
+        let mut write = Write { times, members, pauses: [times.pause_min; REPLICAS], durable: Vec::new() };
+        let mut step = WriteStep { ask, verdict: WriteVerdict::Pending(None) };
+        if write.possible() < 2 {
+            write.enlist(now);
+        }
+        write.ask_due(now, &mut step.ask);
+        step.verdict = WriteVerdict::Pending(write.wake(now));
+        (write, step)
+    }
+
+    /// Takes note of an event. `alternative` says whether the chunk could be written elsewhere instead; it is judged anew each time.
+    pub fn step(&mut self, now: Moment, alternative: bool, event: WriteEvent) -> WriteStep {
+        match event {
+            WriteEvent::Tick => {}
+            WriteEvent::Answer(member, answer) => self.answered(now, member, answer),
+            WriteEvent::Down(member) => self.down(member),
+        }
+        let mut ask = Vec::new();
+        let mut verdict = self.judge(now, alternative);
+        if let WriteVerdict::Pending(_) = verdict {
+            let late = self.lag_ends().is_some_and(|end| now >= end);
+            if (late || self.possible() < 2) && !self.enlist(now) {
+                return WriteStep { ask, verdict: WriteVerdict::Failed(self.failure()) };
+            }
+            self.ask_due(now, &mut ask);
+            verdict = WriteVerdict::Pending(self.wake(now));
+        }
+        WriteStep { ask, verdict }
+    }
+
+    /// What to make of it when the caller's time is up.
+    #[must_use]
+    pub fn expire(&self) -> WriteVerdict {
+        let busy = self.members.iter().any(|state| matches!(state, State::Pausing { why: Why::Busy, .. }));
+        match self.stored() {
+            2.. if !busy => WriteVerdict::Done { missing: self.missing() },
+            _ => WriteVerdict::Failed(self.failure()),
+        }
+    }
+
+    /// Which members failed, and how, so that they can be avoided for a while.
+    pub fn failures(&self) -> impl Iterator<Item = (usize, Failure)> + '_ {
+        self.members.iter().enumerate().filter_map(|(i, state)| match state {
+            State::Failed(failure) => Some((i, *failure)),
+            _ => None,
+        })
+    }
+
+    /// Which members have been asked and not answered, at the end of a write that did not wait for them.
+    pub fn unanswered(&self) -> impl Iterator<Item = usize> + '_ {
+        let waiting =
+            |state: &State| matches!(state, State::Asked { .. } | State::Pausing { why: Why::Lost | Why::Needed, .. });
+        self.members.iter().enumerate().filter(move |(_, state)| waiting(state)).map(|(i, _)| i)
+    }
+
+    fn answered(&mut self, now: Moment, member: usize, answer: PutAnswer) {
+        let Some(state) = self.members.get(member).copied() else { return };
+        if state == State::Stored {
+            return;
+        }
+        self.members[member] = match answer {
+            PutAnswer::Stored => {
+                self.durable.push(now);
+                State::Stored
+            }
+            // An answer to an earlier attempt says nothing of the one under way.
+            _ if !matches!(state, State::Asked { .. }) => state,
+            PutAnswer::Refused(ChunkError::Busy) => self.pause(now, member, Why::Busy),
+            // A node that was just restarted breaks old connections; the next attempt goes to the new one.
+            PutAnswer::Lost if !matches!(state, State::Asked { lost_before: true, .. }) => {
+                State::Pausing { until: now, why: Why::Lost }
+            }
+            PutAnswer::Lost | PutAnswer::Unreachable | PutAnswer::TimedOut => State::Failed(Failure::Unreachable),
+            PutAnswer::Rejected => State::Failed(Failure::Broken),
+            PutAnswer::Refused(error) => State::Failed(failure_of(&error)),
+        };
+    }
+
+    fn down(&mut self, member: usize) {
+        if let Some(state @ (State::Asked { .. } | State::Pausing { .. })) = self.members.get_mut(member) {
+            *state = State::Failed(Failure::Down);
+        }
+    }
+
+    fn judge(&self, now: Moment, alternative: bool) -> WriteVerdict {
+        let has = |failure| self.members.contains(&State::Failed(failure));
+        let stored = self.stored();
+        if stored == REPLICAS {
+            return WriteVerdict::Done { missing: 0 };
+        }
+        if has(Failure::Invalid) {
+            return WriteVerdict::Failed(WriteFailure::Invalid);
+        }
+        if has(Failure::Stale) || has(Failure::Conflict) {
+            return WriteVerdict::Elsewhere { refresh: has(Failure::Stale) };
+        }
+        let out = self.members.iter().any(|state| matches!(state, State::Failed(_) | State::Skipped));
+        let late = self.lag_ends().is_some_and(|end| now >= end);
+        match stored {
+            _ if alternative && (out || late) => WriteVerdict::Elsewhere { refresh: false },
+            2.. if out || late => WriteVerdict::Done { missing: self.missing() },
+            _ => WriteVerdict::Pending(None),
+        }
+    }
+
+    /// When a member that was asked and has said nothing is taken to lag: it is not busy, it hangs.
+    fn lag_ends(&self) -> Option<Moment> {
+        let since = match (self.durable.first(), self.durable.get(1)) {
+            (_, Some(second)) => *second + self.times.lag,
+            (Some(first), None) => *first + 2 * self.times.lag,
+            (None, None) => return None,
+        };
+        let asked = self.members.iter().filter_map(|state| match state {
+            State::Asked { since, .. } => Some(*since),
+            _ => None,
+        });
+        asked.min().map(|asked| since.max(asked + self.times.lag))
+    }
+
+    /// Brings in members that were given up or skipped, when two copies cannot be had without them. `false` if there are not
+    /// enough of those either.
+    fn enlist(&mut self, now: Moment) -> bool {
+        for member in 0..REPLICAS {
+            match self.members[member] {
+                State::Skipped => self.members[member] = State::Pausing { until: now, why: Why::Needed },
+                State::Failed(Failure::Down | Failure::Unreachable) => {
+                    self.members[member] = self.pause(now, member, Why::Needed);
+                }
+                _ => {}
+            }
+        }
+        self.possible() >= 2
+    }
+
+    fn pause(&mut self, now: Moment, member: usize, why: Why) -> State {
+        let pause = self.pauses[member];
+        self.pauses[member] = (2 * pause).min(self.times.pause_max);
+        State::Pausing { until: now + pause, why }
+    }
+
+    fn ask_due(&mut self, now: Moment, ask: &mut Vec<usize>) {
+        for (member, state) in self.members.iter_mut().enumerate() {
+            if let State::Pausing { until, why } = *state
+                && until <= now
+            {
+                *state = State::Asked { since: now, lost_before: why == Why::Lost };
+                ask.push(member);
+            }
+        }
+    }
+
+    fn wake(&self, now: Moment) -> Option<Moment> {
+        let pauses = self.members.iter().filter_map(|state| match state {
+            State::Pausing { until, .. } => Some(*until),
+            _ => None,
+        });
+        pauses.chain(self.lag_ends().filter(|end| *end > now)).min()
+    }
+
+    fn stored(&self) -> usize {
+        self.members.iter().filter(|state| **state == State::Stored).count()
+    }
+
+    /// Members that have the chunk or may yet get it.
+    fn possible(&self) -> usize {
+        let out = |state: &&State| !matches!(state, State::Failed(_) | State::Skipped);
+        self.members.iter().filter(out).count()
+    }
+
+    fn missing(&self) -> u8 {
+        let bit = |(i, state): (usize, &State)| u8::from(*state != State::Stored) << i;
+        self.members.iter().enumerate().map(bit).sum()
+    }
+
+    fn failure(&self) -> WriteFailure {
+        let full = self.members.iter().filter(|state| **state == State::Failed(Failure::NoSpace)).count();
+        let busy = self.members.iter().any(|state| matches!(state, State::Pausing { why: Why::Busy, .. }));
+        match full {
+            2.. => WriteFailure::NoSpace,
+            _ if busy => WriteFailure::Busy,
+            _ => WriteFailure::Unavailable,
+        }
+    }
+}
+
+fn failure_of(error: &ChunkError) -> Failure {
+    match error {
+        ChunkError::StaleEpoch { .. } | ChunkError::NotMember => Failure::Stale,
+        ChunkError::NoSpace => Failure::NoSpace,
+        ChunkError::Conflict | ChunkError::Deleted => Failure::Conflict,
+        ChunkError::Invalid => Failure::Invalid,
+        ChunkError::HashMismatch
+        | ChunkError::Fenced
+        | ChunkError::Corrupt
+        | ChunkError::NotFound
+        | ChunkError::NoSource
+        | ChunkError::Busy => Failure::Broken,
+    }
+}
+
+/// Bytes that may be written again because a placement group failed them: a tenth of what was written, and a little to begin
+/// with, so that slowness cannot multiply the load that causes it.
+#[derive(Clone, Debug)]
+pub struct RewriteBudget {
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl RewriteBudget {
+    /// A full budget.
+    #[must_use]
+    pub fn new(bytes_max: u64) -> Self {
+        RewriteBudget { bytes: bytes_max, bytes_max }
+    }
+
+    /// Chunks were written.
+    pub fn earn(&mut self, written: u64) {
+        self.bytes = (self.bytes + written / 10).min(self.bytes_max);
+    }
+
+    /// Whether so many bytes may be written again.
+    #[must_use]
+    pub fn affords(&self, bytes: u64) -> bool {
+        bytes <= self.bytes
+    }
+
+    /// They are.
+    pub fn spend(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;
