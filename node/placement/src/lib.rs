@@ -1,1 +1,24 @@
-//! placeholder
+//! Chooses where copies and voters stand, and checks a map that claims to have done so.
+//!
+//! Pure: the same input gives the same map, on every machine. A leader decides once and the log carries the decision, so the
+//! algorithm may change between versions while the maps it made stay.
+//!
+//! * [`initial`] makes the first map of a cluster: placement groups of three disks in three failure domains, evenly spread over
+//!   disks and pairs of nodes, and the voters of every Raft group.
+//! * [`check`] says what is wrong with a map, whoever made it.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod error;
+mod groups;
+mod input;
+mod voters;
+
+pub use check::check;
+pub use error::PlacementError;
+pub use groups::initial;
+pub use input::{InitialPlan, PlannedNode};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! `sago cluster`.
+
+use super::ClientArgs;
+use clap::{Args, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Set up a cluster, or see how it is.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Make the files of a new cluster: its authority, and a folder for each node and for clients.
+    Init(InitArgs),
+    /// Show nodes, Raft groups and disks.
+    Status(StatusArgs),
+}
+
+const INIT_EXAMPLES: &str = "\
+Example:
+  sago cluster init --dir site --disks 2 \\
+    --node 1=10.0.0.1:7400,zone=a --node 2=10.0.0.2:7400,zone=b --node 3=10.0.0.3:7400,zone=c
+
+Then copy site/cluster.toml and site/node-N to machine N, and site/client to where gateways, mounts and tools run.
+Keep ca.key.pem away from all of them: whoever has it can join as anyone.";
+
+/// What a new cluster is made of.
+#[derive(Debug, Args)]
+#[command(after_help = INIT_EXAMPLES)]
+pub struct InitArgs {
+    /// Folder to make; it must be empty or missing.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// A node: ID=HOST:PORT[,zone=ZONE][,admin=ADDR:PORT]. Copies lie in different zones; without one a node is its own.
+    #[arg(long = "node", required = true, value_name = "NODE")]
+    pub nodes: Vec<NodeSpec>,
+    /// Disks of each node: data directories data/disk-0, data/disk-1, ... in the node's folder. Change the paths in node.toml.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub disks: u16,
+    /// Metadata groups; more spread the load of many buckets over more leaders.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub meta_groups: u32,
+}
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// A node as given by `--node`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// Its id.
+    pub id: u64,
+    /// `host:port` of its QUIC endpoint.
+    pub addr: String,
+    /// Its failure domain.
+    pub zone: Option<String>,
+    /// Where it serves its admin pages.
+    pub admin: Option<SocketAddr>,
+}
+
+impl FromStr for NodeSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let first = parts.next().unwrap_or_default();
+        let (id, addr) = first.split_once('=').ok_or("a node is ID=HOST:PORT")?;
+        let id = id.parse().ok().filter(|id| *id > 0).ok_or("a node's id is a number from 1")?;
+        let port = addr.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(1..))) {
+            return Err(format!("{addr:?} is not HOST:PORT"));
+        }
+        let mut node = NodeSpec { id, addr: addr.to_owned(), zone: None, admin: None };
+        for part in parts {
+            match part.split_once('=') {
+                Some(("zone", zone)) if !zone.is_empty() => node.zone = Some(zone.to_owned()),
+                Some(("admin", admin)) => {
+                    node.admin = Some(admin.parse().map_err(|_| format!("{admin:?} is not ADDRESS:PORT"))?);
+                }
+                _ => return Err(format!("{part:?} is neither zone=ZONE nor admin=ADDRESS:PORT")),
+            }
+        }
+        Ok(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_read() {
+        let node = |zone: Option<&str>, admin: Option<&str>| NodeSpec {
+            id: 1,
+            addr: "host:7400".to_owned(),
+            zone: zone.map(str::to_owned),
+            admin: admin.map(|admin| admin.parse().expect("an address")),
+        };
+        assert_eq!("1=host:7400".parse(), Ok(node(None, None)));
+        assert_eq!("1=host:7400,zone=a".parse(), Ok(node(Some("a"), None)));
+        let full = "1=host:7400,admin=127.0.0.1:7401,zone=a".parse();
+        assert_eq!(full, Ok(node(Some("a"), Some("127.0.0.1:7401"))));
+        for text in ["", "host:1", "0=host:1", "1=host", "1=:1", "1=host:0", "1=h:1,zone=", "1=h:1,rack=a", "1=h:1,admin=x"] {
+            assert!(text.parse::<NodeSpec>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! `sago cluster`.
+
+mod init;
+mod status;
+
+pub use init::{FIRST_START, NewCluster, NewNode, init, make};
+pub use status::status;

@@ -1,0 +1,232 @@
+//! `sago cluster init`: the files of a new cluster.
+//!
+//! ```text
+//! DIR/cluster.toml                          the same on every node
+//! DIR/ca.pem, ca.key.pem                    the authority; keep the key away from the machines
+//! DIR/node-N/{ca,cert,key}.pem, node.toml   goes to machine N
+//! DIR/node-N/first-start                    the node may make its data directories; it removes this once it has
+//! DIR/client/{ca,cert,key}.pem, client.toml goes to gateways, mounts and tools
+//! ```
+//! Without `first-start` a node never makes a data directory: a disk that is not mounted must not look like a new one.
+
+use crate::cli::{InitArgs, NodeSpec};
+use crate::config::{
+    ClientFile, ClientLimits, ClusterFile, ConfigError, GatewaySection, MemorySection, MountSection, NodeAddress, NodeFile,
+    StoreSection, save_private,
+};
+use crate::exit::{Done, Failure, Kind};
+use crate::output::Output;
+use placement::{InitialPlan, PlannedNode};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use transport::{ClusterCa, Credentials, Role};
+use types::{ClusterId, DiskId, NodeId};
+
+/// The file that allows a node to make its data directories.
+pub const FIRST_START: &str = "first-start";
+/// The name in the certificate of clients made here.
+const CLIENT_NAME: &str = "client";
+const ADMIN_PORT: u16 = 7401;
+
+/// A cluster to make.
+pub struct NewCluster {
+    /// Its nodes.
+    pub nodes: Vec<NewNode>,
+    /// Disks of each.
+    pub disks: u16,
+    /// Metadata groups.
+    pub meta_groups: u32,
+    /// How its nodes keep chunks.
+    pub store: StoreSection,
+    /// How its gateways run.
+    pub gateway: GatewaySection,
+}
+
+/// A node of it.
+pub struct NewNode {
+    /// Its id.
+    pub id: u64,
+    /// `host:port` of its QUIC endpoint.
+    pub addr: String,
+    /// Its failure domain.
+    pub domain: String,
+    /// Where it listens, if not at all addresses.
+    pub listen: Option<SocketAddr>,
+    /// Where it serves its admin pages.
+    pub admin: SocketAddr,
+}
+
+impl From<NodeSpec> for NewNode {
+    fn from(spec: NodeSpec) -> Self {
+        let admin = spec.admin.unwrap_or(SocketAddr::from(([127, 0, 0, 1], ADMIN_PORT)));
+        let domain = spec.zone.unwrap_or_else(|| format!("node-{}", spec.id));
+        NewNode { id: spec.id, addr: spec.addr, domain, listen: None, admin }
+    }
+}
+
+/// Carries out `sago cluster init`.
+///
+/// # Errors
+/// [`Failure`].
+pub fn init(args: InitArgs, output: Output) -> Done {
+    if std::fs::read_dir(&args.dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::new(Kind::Usage, format!("{} is not empty", args.dir.display())));
+    }
+    let new = NewCluster {
+        nodes: args.nodes.into_iter().map(NewNode::from).collect(),
+        disks: args.disks,
+        meta_groups: args.meta_groups,
+        store: StoreSection::default(),
+        gateway: GatewaySection::default(),
+    };
+    let cluster = make(&args.dir, &new)?;
+    let nodes: Vec<_> = new
+        .nodes
+        .iter()
+        .map(|node| json!({ "id": node.id, "addr": node.addr, "config": node_folder(&args.dir, node.id).join("node.toml") }))
+        .collect();
+    let client = args.dir.join("client");
+    let made = json!({ "cluster": cluster.cluster.to_string(), "dir": args.dir, "nodes": nodes, "client": client });
+    output.show(&made, |_| next_steps(&args.dir, &new, &cluster))
+}
+
+/// Makes all files of a cluster in `dir`; `cluster.toml` comes last, so that its presence says that the others are there.
+///
+/// # Errors
+/// [`Failure`]: impossible nodes, or files that cannot be written.
+pub fn make(dir: &Path, new: &NewCluster) -> Done<ClusterFile> {
+    let planned: Vec<_> = new.nodes.iter().map(|node| planned(node, new.disks)).collect();
+    let plan = InitialPlan { meta_groups: new.meta_groups, ..InitialPlan::default() };
+    let map = placement::initial(&planned, &plan).map_err(|error| Failure::new(Kind::Usage, error))?;
+    let cluster = ClusterFile { cluster: ClusterId(rand::random()), map };
+    let ca = ClusterCa::create(cluster.cluster).map_err(Failure::failed)?;
+    std::fs::create_dir_all(dir)?;
+    ca.save(dir).map_err(Failure::failed)?;
+    for node in &new.nodes {
+        let folder = node_folder(dir, node.id);
+        save(&ca, Role::Node(NodeId(node.id)), &folder)?;
+        save_toml(&folder.join("node.toml"), NODE_HEAD, &node_file(node, new))?;
+        save_private(&folder.join(FIRST_START), "")?;
+    }
+    let client = dir.join("client");
+    save(&ca, Role::Client(CLIENT_NAME.to_owned()), &client)?;
+    save_toml(&client.join("client.toml"), CLIENT_HEAD, &client_file(new))?;
+    save_private(&dir.join("cluster.toml"), &cluster.encode())?;
+    Ok(cluster)
+}
+
+/// The folder of a node.
+#[must_use]
+pub fn node_folder(dir: &Path, id: u64) -> PathBuf {
+    dir.join(format!("node-{id}"))
+}
+
+fn planned(node: &NewNode, disks: u16) -> PlannedNode {
+    PlannedNode {
+        id: NodeId(node.id),
+        addr: node.addr.clone(),
+        domain: node.domain.clone(),
+        disks: (0..disks).map(|_| DiskId(rand::random())).collect(),
+    }
+}
+
+fn save(ca: &ClusterCa, role: Role, folder: &Path) -> Done {
+    let credentials: Credentials = ca.issue(&role).map_err(Failure::failed)?;
+    credentials.save(folder).map_err(Failure::failed)
+}
+
+const NODE_HEAD: &str = "# A node of a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
+const CLIENT_HEAD: &str = "# The way to a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
+
+fn save_toml(path: &Path, head: &str, value: &impl serde::Serialize) -> Done {
+    let text = toml::to_string(value).map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
+    Ok(save_private(path, &format!("{head}{text}"))?)
+}
+
+fn node_file(node: &NewNode, new: &NewCluster) -> NodeFile {
+    NodeFile {
+        id: node.id,
+        cluster: "../cluster.toml".into(),
+        credentials: ".".into(),
+        listen: node.listen,
+        admin: node.admin,
+        meta: "data/meta".into(),
+        disks: (0..new.disks).map(|disk| format!("data/disk-{disk}").into()).collect(),
+        memory: MemorySection::default(),
+        store: new.store.clone(),
+    }
+}
+
+fn client_file(new: &NewCluster) -> ClientFile {
+    ClientFile {
+        credentials: ".".into(),
+        node: new.nodes.iter().map(|node| NodeAddress { id: node.id, addr: node.addr.clone() }).collect(),
+        limits: ClientLimits::default(),
+        gateway: new.gateway.clone(),
+        mount: MountSection::default(),
+    }
+}
+
+fn next_steps(dir: &Path, new: &NewCluster, cluster: &ClusterFile) -> String {
+    let dir = dir.display();
+    let mut text = format!("Cluster {} is set up in {dir}. Next:\n\n", cluster.cluster);
+    for node in &new.nodes {
+        let host = node.addr.rsplit_once(':').map_or("", |(host, _)| host);
+        text.push_str(&format!("  {dir}/cluster.toml and {dir}/node-{0} to {host}; there: sago node --config node-{0}/node.toml\n", node.id));
+    }
+    text.push_str(&format!("  {dir}/client to gateways, mounts and tools; there: export SAGO_CONFIG=client\n"));
+    text.push_str("  sago cluster status\n\nKeep ca.key.pem away from these machines: whoever has it can join as anyone.");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn args(dir: &Path, nodes: &[&str]) -> InitArgs {
+        let nodes = nodes.iter().map(|node| node.parse().expect("a node")).collect();
+        InitArgs { dir: dir.to_owned(), nodes, disks: 2, meta_groups: 4 }
+    }
+
+    const OUTPUT: Output = Output { json: true };
+
+    #[test]
+    fn all_files_are_made_private_and_readable_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = folder.path().join("site");
+        init(args(&dir, &["1=a:7400,zone=x", "2=b:7400,zone=y,admin=0.0.0.0:81", "3=c:7400"]), OUTPUT).expect("made");
+        let cluster = ClusterFile::load(&dir.join("cluster.toml")).expect("a cluster file");
+        assert_eq!(cluster.map.nodes.iter().map(|node| node.domain.as_str()).collect::<Vec<_>>(), ["x", "y", "node-3"]);
+        for id in 1..=3 {
+            let folder = node_folder(&dir, id);
+            let node: NodeFile = load(&folder.join("node.toml")).expect("a node file");
+            assert_eq!((node.id, node.disks.len()), (id, 2));
+            let identity = Credentials::load(&folder).and_then(|credentials| credentials.identity()).expect("credentials");
+            assert_eq!(identity, (cluster.cluster, Role::Node(NodeId(id))));
+            assert!(folder.join(FIRST_START).exists());
+        }
+        let (client, path) = ClientFile::load(&dir.join("client")).expect("a client file");
+        assert_eq!(client.nodes().len(), 3);
+        assert!(client.credentials(&path).is_ok());
+        for file in ["ca.key.pem", "node-1/key.pem", "client/key.pem", "cluster.toml"] {
+            let mode = std::fs::metadata(dir.join(file)).expect(file).permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_folder_in_use_and_impossible_nodes_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let two = init(args(&folder.path().join("a"), &["1=a:1", "2=b:1"]), OUTPUT).expect_err("two nodes");
+        assert_eq!(two.kind, Kind::Usage);
+        assert!(!folder.path().join("a").exists());
+        let twice = init(args(&folder.path().join("a"), &["1=a:1", "1=b:1", "2=c:1"]), OUTPUT).expect_err("one id twice");
+        assert_eq!(twice.kind, Kind::Usage);
+        std::fs::write(folder.path().join("file"), "").expect("a file");
+        let used = init(args(folder.path(), &["1=a:1", "2=b:1", "3=c:1"]), OUTPUT).expect_err("a folder in use");
+        assert_eq!(used.kind, Kind::Usage);
+    }
+}

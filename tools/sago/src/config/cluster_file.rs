@@ -1,0 +1,216 @@
+//! `cluster.toml`: who belongs to the cluster and where its copies and voters stand at the beginning.
+//!
+//! It carries the whole first placement map and not what it was computed from, so that a later version of the program, which may
+//! place differently, reads the same map. Once the control group has it, its own copy counts.
+//!
+//! ```toml
+//! format = 1
+//! cluster = "0123456789abcdef0123456789abcdef"
+//!
+//! [[node]]
+//! id = 1
+//! addr = "10.0.0.1:7400"
+//! domain = "rack-a"
+//! disks = ["00112233445566778899aabbccddeeff"]
+//!
+//! [[raft_group]]              # the first is the control group
+//! id = 0
+//! voters = [1, 2, 3]
+//!
+//! [[placement_group]]
+//! id = 0
+//! members = ["1/0", "2/0", "3/0"]   # node/disk
+//! slots = [0, 64, 128, 192]
+//! ```
+
+use super::ConfigError;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use types::{
+    ClusterId, DiskId, GroupId, GroupPlacement, Incarnation, Member, NodeEntry, NodeId, NodeState, PgEpoch, PgId,
+    PlacementGroup, PlacementMap,
+};
+
+/// The format written here.
+const FORMAT: u32 = 1;
+
+/// A cluster as it was set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterFile {
+    /// Its id.
+    pub cluster: ClusterId,
+    /// Its first map.
+    pub map: PlacementMap,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    format: u32,
+    cluster: String,
+    node: Vec<WrittenNode>,
+    raft_group: Vec<WrittenRaftGroup>,
+    placement_group: Vec<WrittenGroup>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenNode {
+    id: u64,
+    addr: String,
+    domain: String,
+    disks: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRaftGroup {
+    id: u32,
+    voters: Vec<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenGroup {
+    id: u32,
+    members: Vec<String>,
+    slots: Vec<u16>,
+}
+
+impl ClusterFile {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; also a map that breaks a rule of placement.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::from_written(super::load(path)?).map_err(|what| ConfigError::value(path.display(), what))
+    }
+
+    /// The text of the file.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let map = &self.map;
+        let mut text = String::from(
+            "# A Sago cluster, made by `sago cluster init`. The same file stands on every node and is never edited.\n",
+        );
+        let mut line = |written: String| text.push_str(&written);
+        line(format!("format = {FORMAT}\ncluster = \"{}\"\n", self.cluster));
+        for node in &map.nodes {
+            let disks: Vec<String> = node.disks.iter().map(DiskId::to_string).collect();
+            let (addr, domain) = (toml::Value::from(node.addr.as_str()), toml::Value::from(node.domain.as_str()));
+            line(format!("\n[[node]]\nid = {}\naddr = {addr}\ndomain = {domain}\ndisks = {disks:?}\n", node.id.0));
+        }
+        for group in &map.raft_groups {
+            let voters: Vec<u64> = group.voters.iter().map(|voter| voter.0).collect();
+            line(format!("\n[[raft_group]]\nid = {}\nvoters = {voters:?}\n", group.id.0));
+        }
+        for (at, group) in map.groups.iter().enumerate() {
+            let members: Vec<String> =
+                group.members.iter().map(|member| format!("{}/{}", member.node.0, member.disk)).collect();
+            let slots: Vec<usize> = (0..map.slots.len()).filter(|slot| map.slots[*slot] as usize == at).collect();
+            line(format!("\n[[placement_group]]\nid = {}\nmembers = {members:?}\nslots = {slots:?}\n", group.id.0));
+        }
+        text
+    }
+
+    fn from_written(written: Written) -> Result<Self, String> {
+        if written.format != FORMAT {
+            return Err(format!("format {} is not read by this version", written.format));
+        }
+        let cluster = written.cluster.parse().map_err(|error| format!("cluster: {error}"))?;
+        let nodes = written.node.into_iter().map(node).collect::<Result<Vec<_>, _>>()?;
+        let mut slots = BTreeMap::new();
+        let mut groups = Vec::new();
+        for (at, group) in written.placement_group.into_iter().enumerate() {
+            for slot in &group.slots {
+                if slots.insert(usize::from(*slot), at as u32).is_some() {
+                    return Err(format!("slot {slot} is in two placement groups"));
+                }
+            }
+            let members = group.members.iter().map(|text| member(text)).collect::<Result<Vec<_>, _>>()?;
+            groups.push(PlacementGroup { id: PgId(group.id), epoch: PgEpoch(1), members });
+        }
+        if slots.keys().next_back().is_some_and(|last| last + 1 != slots.len()) {
+            return Err("a slot is in no placement group".to_owned());
+        }
+        let raft_groups = written.raft_group.into_iter().map(|group| GroupPlacement {
+            id: GroupId(group.id),
+            voters: group.voters.into_iter().map(NodeId).collect(),
+        });
+        let slots = slots.into_values().collect();
+        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups: raft_groups.collect() };
+        let mut wrong = placement::check(&map);
+        if wrong.len() > 3 {
+            let more = wrong.len() - 3;
+            wrong.truncate(3);
+            let _ = write!(wrong[2], "; and {more} more");
+        }
+        if wrong.is_empty() { Ok(ClusterFile { cluster, map }) } else { Err(wrong.join("; ")) }
+    }
+}
+
+fn node(written: WrittenNode) -> Result<NodeEntry, String> {
+    let disk = |text: &String| text.parse::<DiskId>().map_err(|error| format!("disk {text:?}: {error}"));
+    Ok(NodeEntry {
+        id: NodeId(written.id),
+        addr: written.addr,
+        domain: written.domain,
+        disks: written.disks.iter().map(disk).collect::<Result<_, _>>()?,
+        incarnation: Incarnation(0),
+        state: NodeState::Up,
+    })
+}
+
+fn member(text: &str) -> Result<Member, String> {
+    let parsed = text.split_once('/').and_then(|(node, disk)| Some((node.parse().ok()?, disk.parse().ok()?)));
+    let (node, disk) = parsed.ok_or_else(|| format!("member {text:?} is not NODE/DISK"))?;
+    Ok(Member { node: NodeId(node), disk })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use placement::{InitialPlan, PlannedNode};
+
+    fn sample() -> ClusterFile {
+        let nodes: Vec<_> = (1..=4)
+            .map(|id: u8| PlannedNode {
+                id: NodeId(u64::from(id)),
+                addr: format!("[fe80::{id}]:7400"),
+                domain: format!("rack \"{id}\""),
+                disks: vec![DiskId([id; 16]), DiskId([id + 100; 16])],
+            })
+            .collect();
+        let map = placement::initial(&nodes, &InitialPlan::default()).expect("a map");
+        ClusterFile { cluster: ClusterId([7; 16]), map }
+    }
+
+    fn read(text: &str) -> Result<ClusterFile, String> {
+        let written = super::super::parse(Path::new("cluster.toml"), text).map_err(|error| error.to_string())?;
+        ClusterFile::from_written(written)
+    }
+
+    #[test]
+    fn the_file_says_the_whole_map() {
+        assert_eq!(read(&sample().encode()), Ok(sample()));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let text = sample().encode();
+        let broken = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from}");
+            read(&text.replacen(from, to, 1)).map(|_| ()).expect_err("must be refused")
+        };
+        assert!(broken("format = 1", "format = 2").contains("format 2"));
+        assert!(broken("format = 1", "format = 1\nfromat = 1").contains("unknown field"));
+        assert!(broken("voters = [1", "voters = [9").contains("node-9"));
+        assert!(broken("members = [\"1/0\"", "members = [\"1/7\"").contains("disk 7"));
+        assert!(broken("members = [\"1/0\"", "members = [\"one\"").contains("NODE/DISK"));
+        assert!(broken("slots = [0, 64", "slots = [1, 64").contains("slot 1"));
+        assert!(broken("slots = [0, 64", "slots = [64").contains("no placement group"));
+        assert!(broken("[[raft_group]]\nid = 0", "[[raft_group]]\nid = 9").contains("control group"));
+    }
+}

@@ -1,0 +1,138 @@
+//! `node.toml`: how one node runs.
+
+use super::Size;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Settings of a node. Flags and `SAGO_NODE_*` variables of `sago node` stand over them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFile {
+    /// Which node of the cluster file this is. 1 or more.
+    pub id: u64,
+    /// The cluster file. Default `../cluster.toml`.
+    #[serde(default = "default_cluster")]
+    pub cluster: PathBuf,
+    /// Folder of `ca.pem`, `cert.pem` and `key.pem`; the key must not be accessible to other users. Default: this file's folder.
+    #[serde(default = "default_credentials")]
+    pub credentials: PathBuf,
+    /// UDP address to listen at. Default: all addresses, with the port of the node's address in the cluster file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// TCP address of /metrics, /health and /status; they are not authenticated. Default `127.0.0.1:7401`.
+    #[serde(default = "default_admin")]
+    pub admin: SocketAddr,
+    /// Folder of the metadata: Raft log and state. Put it on the fastest disk. Default `data/meta`.
+    #[serde(default = "default_meta")]
+    pub meta: PathBuf,
+    /// Data directories of the chunks, one a disk, in the order of the cluster file. Default `["data/disk-0"]`.
+    #[serde(default = "default_disks")]
+    pub disks: Vec<PathBuf>,
+    /// Memory.
+    #[serde(default)]
+    pub memory: MemorySection,
+    /// How chunks lie on the disks.
+    #[serde(default)]
+    pub store: StoreSection,
+}
+
+/// `[memory]`: what a node may hold. With the defaults it stays under 512 MiB beside the two caches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemorySection {
+    /// Cache of metadata, all groups together. 8 MiB to 1 TiB, default 64 MiB.
+    pub state_cache: Size,
+    /// Cache of the chunk index, all disks together. 8 MiB to 1 TiB, default 32 MiB.
+    pub index_cache: Size,
+    /// Bodies of requests that have arrived and are not yet answered. 8 MiB to 4 GiB, default 96 MiB. Beyond it requests wait, then
+    /// are answered "busy".
+    pub network: Size,
+    /// Chunks that wait for one disk. 8 MiB to 4 GiB, default 64 MiB.
+    pub disk_queue: Size,
+}
+
+/// `[store]`: how chunks lie on the disks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSection {
+    /// Size of a segment file, preallocated. A multiple of 4 KiB, 8 MiB to 1 TiB, default 1 GiB.
+    pub segment: Size,
+    /// Space of each disk's file system that chunks leave free, so that deletes and metadata go on when it is full. Default 1 GiB.
+    pub reserve: Size,
+    /// Write past the page cache where the file system can. Default true.
+    pub direct_io: bool,
+}
+
+impl Default for MemorySection {
+    fn default() -> Self {
+        MemorySection {
+            state_cache: Size(64 << 20),
+            index_cache: Size(32 << 20),
+            network: Size(96 << 20),
+            disk_queue: Size(64 << 20),
+        }
+    }
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        StoreSection { segment: Size(1 << 30), reserve: Size(1 << 30), direct_io: true }
+    }
+}
+
+fn default_cluster() -> PathBuf {
+    "../cluster.toml".into()
+}
+
+fn default_credentials() -> PathBuf {
+    ".".into()
+}
+
+fn default_admin() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7401))
+}
+
+fn default_meta() -> PathBuf {
+    "data/meta".into()
+}
+
+fn default_disks() -> Vec<PathBuf> {
+    vec!["data/disk-0".into()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+    use std::path::Path;
+
+    fn read(text: &str) -> Result<NodeFile, String> {
+        parse(Path::new("node.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_id_is_enough() {
+        let file = read("id = 3").expect("the defaults");
+        assert_eq!((file.id, file.admin.port(), file.memory), (3, 7401, MemorySection::default()));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_and_named() {
+        for text in ["id = 1\nlisten_on = \"x\"", "id = 1\n[memory]\nstate_cash = 1", "id = 1\n[stor]\nsegment = 1"] {
+            let error = read(text).expect_err("must be refused");
+            assert!(error.contains("node.toml") && error.contains("unknown field"), "{error}");
+        }
+        assert!(read("").expect_err("no id").contains("id"));
+        assert!(read("id = 1\nmemory = { network = \"many\" }").is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut file = read("id = 1").expect("the defaults");
+        file.store.segment = Size(64 << 20);
+        file.listen = Some(SocketAddr::from(([0, 0, 0, 0], 7400)));
+        let text = toml::to_string(&file).expect("plain data");
+        assert_eq!(read(&text), Ok(file));
+    }
+}
