@@ -74,7 +74,7 @@ impl Driver {
             Event::Propose { group, proposal } => match self.groups.get_mut(&group) {
                 Some(driver) if driver.leads() => driver.proposals.push(proposal),
                 Some(driver) => {
-                    driver.shared.release(proposal.bytes);
+                    driver.shared.release(proposal.command.len());
                     let leader = driver.shared.leader();
                     let _ = proposal.reply.send(Err(GroupError::NotLeader { leader }));
                 }

@@ -1,7 +1,6 @@
 //! What the raft thread is told, and how answers come back.
 
 use meta_core::Applied;
-use proto::log::LogCommand;
 use proto::raft_wire::RaftBatch;
 use proto::rpc::GroupError;
 use raft_core::{LogStart, RaftMessage};
@@ -16,8 +15,8 @@ pub(crate) type ReadReply = oneshot::Sender<Result<LogIndex, GroupError>>;
 
 /// A command on its way into the log.
 pub(crate) struct Proposal {
-    pub(crate) command: LogCommand,
-    pub(crate) bytes: usize,
+    /// An encoded `LogCommand`.
+    pub(crate) command: Vec<u8>,
     pub(crate) reply: ProposalReply,
 }
 

@@ -1,7 +1,7 @@
 //! Proposals of one group: gathered into log entries on the leader, answered when those are applied.
 
 use crate::event::{Proposal, ProposalReply};
-use proto::log::LogBatch;
+use proto::log::encode_batch;
 use proto::rpc::GroupError;
 use raft_core::LogStart;
 use std::collections::{BTreeMap, VecDeque};
@@ -42,20 +42,20 @@ impl Proposals {
         let mut batch = Batch { data: Vec::new(), replies: Vec::new(), sizes: Vec::new() };
         let mut bytes = 0;
         while let Some(next) = self.queue.front() {
-            let fits = commands.len() < BATCH_COMMANDS_MAX && bytes + next.bytes <= BATCH_BYTES_MAX;
+            let fits = commands.len() < BATCH_COMMANDS_MAX && bytes + next.command.len() <= BATCH_BYTES_MAX;
             if !commands.is_empty() && !fits {
                 break;
             }
             let proposal = self.queue.pop_front().expect("just seen");
-            bytes += proposal.bytes;
-            batch.sizes.push(proposal.bytes);
+            bytes += proposal.command.len();
+            batch.sizes.push(proposal.command.len());
             batch.replies.push(proposal.reply);
             commands.push(proposal.command);
         }
         if commands.is_empty() {
             return None;
         }
-        batch.data = proto::encode(&LogBatch { time, commands });
+        batch.data = encode_batch(time, &commands);
         Some(batch)
     }
 
@@ -87,7 +87,7 @@ impl Proposals {
             .drain(..)
             .map(|proposal| {
                 let _ = proposal.reply.send(Err(error.clone()));
-                proposal.bytes
+                proposal.command.len()
             })
             .collect()
     }

@@ -128,7 +128,8 @@ impl MetaServer {
     /// [`GroupError`].
     pub async fn propose(&self, group: GroupId, command: LogCommand) -> Result<Applied, GroupError> {
         let shared = self.leading(group)?;
-        let bytes = proto::encode(&command).len();
+        let command = proto::encode(&command);
+        let bytes = command.len();
         if bytes > COMMAND_BYTES_MAX {
             return Err(GroupError::TooLarge);
         }
@@ -136,7 +137,7 @@ impl MetaServer {
             return Err(GroupError::Busy);
         }
         let (reply, answer) = oneshot::channel();
-        if let Err(error) = self.tell(Event::Propose { group, proposal: Proposal { command, bytes, reply } }) {
+        if let Err(error) = self.tell(Event::Propose { group, proposal: Proposal { command, reply } }) {
             shared.release(bytes);
             return Err(error);
         }
