@@ -7,14 +7,25 @@ use rocksdb::{
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// One memtable. Entries are usually truncated before two of them are full, so most never reach a deeper level; with
-/// the four below the log takes at most 64 MiB for them.
-const MEMTABLE_BYTES: usize = 16 << 20;
-const MEMTABLES_MAX: i32 = 4;
+/// How much memory the log takes. The defaults suit a node with a few dozen groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Bytes of one memtable; RocksDB takes at least 64 KiB. Entries are usually truncated before two of 16 MiB are
+    /// full, so most never reach a deeper level.
+    pub memtable_bytes: usize,
+    /// Memtables at most, at least 2: one is filled while the others are written out. A disk that does not follow
+    /// stalls the log here.
+    pub memtables_max: i32,
+    /// Bytes kept of the older part of the log. `raft-core` keeps the newest entries itself, so this only helps a
+    /// follower that lags far behind.
+    pub block_cache_bytes: usize,
+}
 
-/// Blocks kept of the older part of the log. `raft-core` keeps the newest entries itself, so this only helps a
-/// follower that lags far behind.
-const BLOCK_CACHE_BYTES: usize = 8 << 20;
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig { memtable_bytes: 16 << 20, memtables_max: 4, block_cache_bytes: 8 << 20 }
+    }
+}
 
 /// Files RocksDB keeps open. A log of a few GiB has fewer.
 const OPEN_FILES_MAX: i32 = 256;
@@ -27,14 +38,17 @@ const BYTES_PER_SYNC: u64 = 1 << 20;
 const INFO_LOG_FILES: usize = 4;
 const INFO_LOG_BYTES: usize = 1 << 20;
 
+/// Disk space taken ahead for RocksDB's list of files. It grows by a few hundred bytes per memtable written out.
+const MANIFEST_AHEAD_BYTES: usize = 64 << 10;
+
 /// Opens the database; with `create` an empty one is made if there is none.
 ///
 /// Recovery forgives a torn record at the end of the write-ahead log, which every power cut may leave, and nothing
 /// else. The library's default would also open a log that is damaged in the middle, silently without what follows.
 /// Write-ahead logs are not recycled, because an old record in a recycled file can look like a torn tail.
-pub(crate) fn open(path: &Path, create: bool) -> Result<DB, rocksdb::Error> {
+pub(crate) fn open(path: &Path, create: bool, config: &LogConfig) -> Result<DB, rocksdb::Error> {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_BYTES));
+    table.set_block_cache(&Cache::new_lru_cache(config.block_cache_bytes));
     table.set_block_size(16 << 10);
     table.set_cache_index_and_filter_blocks(true);
     let mut options = Options::default();
@@ -45,9 +59,11 @@ pub(crate) fn open(path: &Path, create: bool) -> Result<DB, rocksdb::Error> {
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
     options.set_compression_type(DBCompressionType::Lz4);
-    options.set_write_buffer_size(MEMTABLE_BYTES);
-    options.set_max_write_buffer_number(MEMTABLES_MAX);
+    options.set_write_buffer_size(config.memtable_bytes);
+    options.set_max_write_buffer_number(config.memtables_max);
     options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_file_opening_threads(1);
+    options.set_manifest_preallocation_size(MANIFEST_AHEAD_BYTES);
     options.set_bytes_per_sync(BYTES_PER_SYNC);
     options.set_max_background_jobs(2);
     options.set_keep_log_file_num(INFO_LOG_FILES);

@@ -73,6 +73,17 @@ pub enum OpenError {
         #[source]
         source: rocksdb::Error,
     },
+    /// A write-ahead log or a manifest of the database was found damaged before RocksDB was asked.
+    #[error(
+        "the raft log database in {path} must not be opened; if it is corrupt, replace the node: join an empty one under a new id and remove this one"
+    )]
+    Rotten {
+        /// The folder.
+        path: PathBuf,
+        /// Where.
+        #[source]
+        source: rocks_check::CheckError,
+    },
     /// A group's log has a hole.
     #[error(
         "the log of {group} has a hole: {found} follows {after}; replace the node: join an empty one under a new id and remove this one"

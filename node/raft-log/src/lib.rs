@@ -31,6 +31,7 @@ mod row;
 mod terms;
 mod watermark;
 
+pub use db::LogConfig;
 pub use error::{Cause, Fatal, OpenError};
 pub use log::{GroupLog, GroupWrite, RaftLog};
 pub use recovery::Recovery;

@@ -1,6 +1,6 @@
 //! The log itself.
 
-use crate::db::{self, Fence, write_options};
+use crate::db::{self, Fence, LogConfig, write_options};
 use crate::error::{Cause, Fatal, OpenError};
 use crate::folder::{Folder, Found};
 use crate::group::Group;
@@ -58,6 +58,14 @@ pub struct RaftLog {
 }
 
 impl RaftLog {
+    /// [`RaftLog::open_with`] the default settings.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(path: &Path, node: NodeId) -> Result<(RaftLog, Recovery), OpenError> {
+        Self::open_with(path, node, &LogConfig::default())
+    }
+
     /// Opens the log in `path`, checks it whole and says how it was found. An empty or missing folder becomes a new log.
     ///
     /// Reads every entry once. When it returns, what it reports is durable, also after an unclean stop.
@@ -65,7 +73,7 @@ impl RaftLog {
     /// # Errors
     /// See [`OpenError`]. Whatever speaks of damage means: this replica is lost, replace the node; never repair it by
     /// hand, because a voter that has forgotten something can undo what the cluster has acknowledged.
-    pub fn open(path: &Path, node: NodeId) -> Result<(RaftLog, Recovery), OpenError> {
+    pub fn open_with(path: &Path, node: NodeId, config: &LogConfig) -> Result<(RaftLog, Recovery), OpenError> {
         let (folder, found) = Folder::open(path, node)?;
         let (sequence, promises) = match (watermark::read(path)?, found) {
             (Some(slot), _) => slot,
@@ -76,7 +84,9 @@ impl RaftLog {
         // A database that vanished whole is made anew and every group that ever promised anything is listed. One
         // that vanished in part is refused: what is left of it may be wanted.
         let create = found == Found::New || folder.db_is_empty()? || (promises.is_empty() && !folder.db_exists()?);
-        let db = db::open(&db_path, create).map_err(|source| OpenError::Database { path: db_path.clone(), source })?;
+        rocks_check::check_folder(&db_path).map_err(|source| OpenError::Rotten { path: db_path.clone(), source })?;
+        let db = db::open(&db_path, create, config)
+            .map_err(|source| OpenError::Database { path: db_path.clone(), source })?;
         let (groups, recovery) = recovery::recover(&db, &db_path, &promises, found)?;
         let slots = watermark::Slots::create(path, sequence, &promises)?;
         if found == Found::New {
