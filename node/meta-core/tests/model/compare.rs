@@ -64,8 +64,24 @@ pub fn node(kv: &MemoryKv, world: &World, id: Id, rng: &mut Rng) {
     assert_eq!(compose(world, &view, offset, len), expected, "content of {ino} at {offset} for {len}");
 }
 
+/// The directories a key leads through, as far as they are there; learns their inodes.
+fn way(kv: &MemoryKv, world: &mut World, bucket: BucketId, key: &[u8]) {
+    let Some(mut dir) = world.buckets.get(&bucket).map(|bucket| bucket.root) else { return };
+    let mut names: Vec<&[u8]> = key.split(|byte| *byte == b'/').collect();
+    names.pop();
+    for name in names {
+        let Some(child) = world.dir(dir).dirs.get(name).copied() else { return };
+        let wanted = Query::Lookup { parent: world.inos[&dir], name: Bytes::copy_from_slice(name) };
+        let seen = attr(ask(kv, wanted)).expect("the directory is there");
+        world.learn(child, seen.ino);
+        assert_eq!(seen, world.attr(child, &seen));
+        dir = child;
+    }
+}
+
 /// An object by its key; learns its inode and entity tag.
 pub fn object(kv: &MemoryKv, world: &mut World, bucket: BucketId, key: &Bytes, rng: &mut Rng) {
+    way(kv, world, bucket, key);
     let wanted = Query::Object { bucket, key: key.clone(), content: Some((0, u64::MAX)) };
     let answer = ask(kv, wanted);
     let Some(id) = world.object(bucket, key) else {

@@ -21,7 +21,7 @@ use world::{Expected, GROUP, World};
 const STEPS_PER_WORLD: u32 = 2_000;
 const WORLDS: u64 = 50;
 /// Steps between two looks at everything.
-const WHOLE_EVERY: u32 = 100;
+const WHOLE_EVERY: u32 = 250;
 
 type Answered = Result<Outcome, Refusal>;
 

@@ -41,6 +41,47 @@ impl Random {
         Bytes::from_static(self.rng.pick(names).as_bytes())
     }
 
+    /// The key of an object, or any.
+    fn known_key(&mut self, world: &World, bucket: BucketId) -> Bytes {
+        let keys: Vec<Vec<u8>> = match world.buckets.contains_key(&bucket) && self.rng.chance(75) {
+            true => world.objects(bucket).into_keys().collect(),
+            false => Vec::new(),
+        };
+        if keys.is_empty() { self.key() } else { self.rng.pick(&keys).clone().into() }
+    }
+
+    /// A directory and a name in it, or any.
+    fn known_name(&mut self, world: &World, bucket: BucketId, want_dir: bool) -> (Ino, Bytes) {
+        let mut names = Vec::new();
+        if self.rng.chance(75) {
+            for (_, id) in world.dirs_of(bucket) {
+                let dir = world.dir(id);
+                let wanted = if want_dir { &dir.dirs } else { &dir.files };
+                let ino = world.inos.get(&id);
+                names.extend(
+                    wanted.keys().filter(|name| !name.is_empty()).filter_map(|name| Some((*ino?, name.clone()))),
+                );
+            }
+        }
+        if names.is_empty() { (self.ino(world, true), self.name()) } else { self.rng.pick(&names).clone() }
+    }
+
+    /// A directory of this bucket that was seen.
+    fn dir_in(&mut self, world: &World, bucket: BucketId) -> Ino {
+        let dirs: Vec<Ino> = world.dirs_of(bucket).iter().filter_map(|(_, id)| world.inos.get(id).copied()).collect();
+        if self.rng.chance(85) { *self.rng.pick(&dirs) } else { self.ino(world, true) }
+    }
+
+    /// The longest of some files: those have had parts and copies.
+    fn long_file(&mut self, world: &World) -> Ino {
+        let len = |ino: &Ino| {
+            let id = world.ids[ino];
+            world.nodes.get(&id).and_then(|_| world.file(id)).map_or(0, |file| file.data.len())
+        };
+        let some = [self.ino(world, false), self.ino(world, false), self.ino(world, false)];
+        some.into_iter().max_by_key(len).expect("three")
+    }
+
     pub fn key(&mut self) -> Bytes {
         let names = 1 + self.rng.below(3);
         let mut key = Vec::new();
@@ -170,7 +211,7 @@ impl Random {
     }
 
     fn extents(&mut self, world: &mut World, count: u64, gaps: bool) -> Vec<NewExtent> {
-        let mut at = if gaps { self.rng.below(40) } else { 0 };
+        let mut at = if gaps { self.rng.below(350) } else { 0 };
         let mut extents = Vec::new();
         for _ in 0..count {
             let chunk = self.source(world);
@@ -203,7 +244,7 @@ impl Random {
             }
             5 if self.rng.chance(3) => NewContent::Inline(Bytes::from(vec![7; 4097])),
             _ => {
-                let count = *self.rng.pick(&[0, 1, 1, 2, 4, 5, 9, 20, 70]);
+                let count = *self.rng.pick(&[0, 1, 1, 2, 3, 4, 5, 9, 20, 70, 80]);
                 NewContent::Chunks(self.extents(world, count, false))
             }
         }
@@ -257,15 +298,17 @@ impl Random {
                 let (content, etag, xattrs) = (self.content(world), self.etag(), self.xattrs());
                 Command::PutObject { bucket, key, content, etag, xattrs, precondition }
             }
-            180..300 => {
+            180..230 => {
                 let bucket = self.bucket();
-                let keys: Vec<Bytes> = (0..1 + self.rng.below(3)).map(|_| self.key()).collect();
+                let keys: Vec<Bytes> = (0..1 + self.rng.below(3))
+                    .map(|_| if self.rng.chance(20) { self.known_key(world, bucket) } else { self.key() })
+                    .collect();
                 let precondition = self.precondition(world, bucket, &keys[0]);
                 Command::DeleteObjects { bucket, keys, precondition }
             }
-            300..370 => self.copy(world),
-            370..470 => self.upload_command(world),
-            470..560 => {
+            230..320 => self.copy(world),
+            320..440 => self.upload_command(world),
+            440..560 => {
                 let kind = match self.rng.below(10) {
                     0..5 => FileKind::File,
                     5..8 => FileKind::Directory,
@@ -288,34 +331,46 @@ impl Random {
                     exclusive: self.rng.chance(70),
                 }
             }
-            560..600 => Command::Link { ino: self.ino(world, false), parent: self.ino(world, true), name: self.name() },
-            600..660 => Command::Unlink { parent: self.ino(world, true), name: self.name() },
-            660..700 => Command::Rmdir { parent: self.ino(world, true), name: self.name() },
-            700..780 => Command::Rename {
-                parent: self.ino(world, true),
-                name: self.name(),
-                new_parent: self.ino(world, true),
-                new_name: self.name(),
-                no_replace: self.rng.chance(15),
-            },
-            780..840 => Command::SetAttr {
-                ino: {
-                    let dir = self.rng.chance(20);
-                    self.ino(world, dir)
-                },
+            560..590 => {
+                let ino = self.ino(world, false);
+                let node = world.ids.get(&ino).and_then(|id| world.nodes.get(id));
+                let bucket = node.map_or(BUCKETS[0], |node| node.bucket);
+                Command::Link { ino, parent: self.dir_in(world, bucket), name: self.name() }
+            }
+            590..630 => {
+                let (parent, name) = self.known_name(world, BUCKETS[0], false);
+                Command::Unlink { parent, name }
+            }
+            630..670 => {
+                let (parent, name) = self.known_name(world, BUCKETS[0], true);
+                Command::Rmdir { parent, name }
+            }
+            670..770 => {
+                let of_dir = self.rng.chance(50);
+                let to_dir = if self.rng.chance(80) { of_dir } else { !of_dir };
+                let (parent, name) = self.known_name(world, BUCKETS[0], of_dir);
+                let (new_parent, new_name) = if self.rng.chance(60) {
+                    self.known_name(world, BUCKETS[0], to_dir)
+                } else {
+                    (self.dir_in(world, BUCKETS[0]), self.name())
+                };
+                Command::Rename { parent, name, new_parent, new_name, no_replace: self.rng.chance(10) }
+            }
+            770..830 => Command::SetAttr {
+                ino: if self.rng.chance(20) { self.ino(world, true) } else { self.long_file(world) },
                 mode: self.rng.chance(20).then(|| self.rng.below(0o10010) as u32),
                 uid: self.rng.chance(20).then(|| self.rng.below(3) as u32),
                 gid: self.rng.chance(20).then(|| self.rng.below(3) as u32),
-                size: self.rng.chance(60).then(|| self.rng.below(120)),
+                size: self.rng.chance(60).then(|| self.rng.below(400)),
                 atime: self.time(),
                 mtime: self.time(),
             },
-            840..920 => {
+            830..920 => {
                 let count = *self.rng.pick(&[0, 1, 1, 1, 2, 3, 8]);
                 let inline_len = self.rng.below(10);
                 Command::Write {
-                    ino: self.ino(world, false),
-                    inline: self.rng.chance(20).then(|| self.data(inline_len)),
+                    ino: self.long_file(world),
+                    inline: self.rng.chance(10).then(|| self.data(inline_len)),
                     extents: self.extents(world, count, true),
                     append: self.rng.chance(30),
                 }
@@ -355,7 +410,8 @@ impl Random {
     }
 
     fn copy(&mut self, world: &World) -> Command {
-        let (source_bucket, source_key) = (self.bucket(), self.key());
+        let source_bucket = self.bucket();
+        let source_key = self.known_key(world, source_bucket);
         let (bucket, key) = (self.bucket(), self.key());
         Command::CopyObject {
             source_precondition: self.precondition(world, source_bucket, &source_key),
@@ -369,26 +425,27 @@ impl Random {
     }
 
     fn upload_command(&mut self, world: &mut World) -> Command {
-        match self.rng.below(10) {
-            0..2 => {
+        let work = if world.uploads.len() < 4 { 0 } else { 3 };
+        match work + self.rng.below(20 - work) {
+            0..4 => {
                 self.next += 1;
                 let mut id = [0; 16];
                 id[..4].copy_from_slice(&self.next.to_be_bytes());
                 let upload = if self.rng.chance(5) { self.open_upload(world).2 } else { UploadId(id) };
                 Command::CreateUpload { bucket: self.bucket(), key: self.key(), upload, xattrs: self.xattrs() }
             }
-            2..6 => {
+            4..14 => {
                 let (bucket, key, upload) = self.open_upload(world);
                 let content = if self.rng.chance(3) {
                     NewContent::Inline(self.data(3))
                 } else {
-                    let count = *self.rng.pick(&[0, 1, 1, 2, 3, 6]);
+                    let count = *self.rng.pick(&[0, 1, 1, 2, 3, 6, 30, 70]);
                     NewContent::Chunks(self.extents(world, count, false))
                 };
                 let part = if self.rng.chance(2) { 10_001 } else { self.rng.below(8) as u16 };
                 Command::PutPart { bucket, key, upload, part, content, md5: self.md5(), xattrs: Vec::new() }
             }
-            6..9 => {
+            14..19 => {
                 let (bucket, key, upload) = self.open_upload(world);
                 let mut parts: Vec<(u16, [u8; 16])> = world
                     .uploads

@@ -159,8 +159,14 @@ impl World {
     }
 
     pub fn links(&self, id: Id) -> u32 {
-        let bucket = self.nodes[&id].bucket;
-        self.objects(bucket).values().filter(|other| **other == id).count() as u32
+        let mut links = 0;
+        let mut dirs = vec![self.buckets[&self.nodes[&id].bucket].root];
+        while let Some(dir) = dirs.pop() {
+            let dir = self.dir(dir);
+            links += dir.files.values().filter(|other| **other == id).count() as u32;
+            dirs.extend(dir.dirs.values());
+        }
+        links
     }
 
     fn parent_of(&self, id: Id) -> Option<(Id, Bytes)> {
