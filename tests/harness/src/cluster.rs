@@ -4,7 +4,6 @@ use crate::{binary, process, until, within};
 use anyhow::{Context, ensure};
 use loadgen::s3::{Payload, S3Client};
 use loadgen::target::Target;
-use loadgen::usage::descendants;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -211,13 +210,10 @@ impl Cluster {
         log(self.folder.path(), name)
     }
 
-    /// The demo, everything below it, and the nodes that the harness started.
+    /// The demo and every server process that still runs.
     fn everything(&self) -> Vec<u32> {
-        let mut pids = vec![self.demo.id()];
-        pids.extend(descendants(self.demo.id()).iter().map(|process| process.pid));
-        pids.extend(self.restarted.values().map(Child::id));
-        pids.extend(self.target.nodes.iter().map(|node| node.pid).filter(|pid| process::runs(*pid)));
-        pids
+        let servers = self.target.processes().into_iter().map(|process| process.pid);
+        servers.chain([self.demo.id()]).filter(|pid| process::runs(*pid)).collect()
     }
 }
 

@@ -13,7 +13,6 @@
 mod binary;
 mod body;
 mod checker;
-mod clients;
 mod cluster;
 mod gaps;
 mod ledger;
@@ -25,7 +24,6 @@ mod wait;
 
 pub use body::{Body, BodyFault, OpId};
 pub use checker::{Verdict, check};
-pub use clients::{Clients, clients};
 pub use cluster::{Cluster, Options};
 pub use gaps::{Gap, gaps};
 pub use ledger::{Entry, Ledger};
