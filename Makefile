@@ -10,6 +10,8 @@ endif
 ifeq ($(origin CXX),default)
 export CXX = ccache c++
 endif
+# The Python that has boto3 and the AWS CLI, as tools/setup.sh makes it.
+export SAGO_PYTHON ?= $(SAGO_CACHE)/venv/bin/python3
 export PATH := $(SAGO_CACHE)/bin:$(PATH)
 
 CARGO ?= cargo

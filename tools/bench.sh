@@ -41,5 +41,5 @@ done
 echo "$(date -u +%Y-%m-%d), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), kernel $(uname -r), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 echo "command: make bench ($seconds s a workload), file system $(stat -f -c %T "$folder")"
 echo
-"$binaries/loadgen" suite --demo-json "$folder/ready" --demo-pid "$demo" --local "$folder" --seconds "$seconds" \
+"$binaries/loadgen" suite --demo-json "$folder/ready" --local "$folder" --seconds "$seconds" \
     ${SAGO_BENCH_JSON:+--json "$SAGO_BENCH_JSON"}

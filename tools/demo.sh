@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/sago-demo.XXXXXX")
 stay=
-if [ -t 1 ] && [ -z "${SAGO_DEMO_ONCE:-}" ]; then
+if [ -t 1 ] && [ -z "${SAGO_ONCE:-}" ]; then
     stay=1
     folder=${SAGO_DEMO_DIR:-${SAGO_CACHE:-$HOME/.cache/sago}/demo}
 else

@@ -1,3 +1,59 @@
-//! placeholder
+//! What every test with real processes stands on.
+//!
+//! ```text
+//! Cluster ── starts `sago demo`, kills, stops and restarts its node processes
+//! Load ───── writers, readers and a probe; every acknowledged write goes to the Ledger (fsync) before the next one
+//! Register ─ what a key may hold now: the last acknowledged version, or one issued since
+//! checker ── at the end every key is read again and compared with the Ledger
+//! ```
+//! Rules: wait for a condition with a bound ([`wait`]), never for a time. A seed decides all choices and is printed. What a machine
+//! lacks is skipped loudly, and is a failure under `SAGO_CI` ([`skip`]).
+#![forbid(unsafe_code)]
 
+mod binary;
+mod body;
+mod checker;
+mod cluster;
+mod gaps;
+mod ledger;
+mod load;
 pub mod memory_cluster;
+mod process;
+mod register;
+mod skip;
+mod wait;
+
+pub use body::{Body, BodyFault, OpId};
+pub use checker::{Verdict, check};
+pub use cluster::{Cluster, Options};
+pub use gaps::{Gap, gaps};
+pub use ledger::{Entry, Ledger};
+pub use load::{Load, LoadConfig, LoadReport};
+pub use loadgen::s3::{Credentials, Listing, Payload, S3Client, S3Error};
+pub use loadgen::target::Target;
+pub use register::{Kind, Register};
+pub use skip::skip;
+pub use wait::{schedule, until, within};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by a test that starts a cluster: two at once on two cores would measure each other.
+pub fn exclusive() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The seed of a run: `SAGO_SEED`, or a new one. It is printed, so that a failure can be run again.
+#[must_use]
+pub fn seed() -> u64 {
+    let given = std::env::var("SAGO_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| rand::random::<u64>() >> 16);
+    println!("seed {seed} (run again with SAGO_SEED={seed})");
+    seed
+}
+
+/// Whether the full lengths are asked for (`make battery`).
+#[must_use]
+pub fn battery() -> bool {
+    std::env::var_os("SAGO_BATTERY").is_some()
+}

@@ -6,7 +6,6 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use loadgen::suite::{self, Options};
 use loadgen::target::Target;
-use loadgen::usage::{Process, descendants};
 use loadgen::workload::{Bound, local};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,9 +25,6 @@ enum Command {
         /// The line that `sago demo --json` printed.
         #[arg(long, value_name = "FILE")]
         demo_json: PathBuf,
-        /// The process of `sago demo`: everything below it counts as a server. Without it only the nodes count.
-        #[arg(long, value_name = "PID")]
-        demo_pid: Option<u32>,
         /// A folder on the disk of the nodes, for the local baseline; default: beside the first node's.
         #[arg(long, value_name = "DIR")]
         local: Option<PathBuf>,
@@ -65,12 +61,11 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("{}", serde_json::to_string(&outcome.samples.summary(outcome.wall))?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Suite { demo_json, demo_pid, local, seconds, seed, json } => {
+        Command::Suite { demo_json, local, seconds, seed, json } => {
             let target = Target::read(&demo_json)?;
             let beside = target.nodes.first().and_then(|node| node.dirs.first()?.parent().map(PathBuf::from));
             let local = local.or(beside).context("name a folder with --local")?;
-            let options =
-                Options { time: Duration::from_secs(seconds), local, servers: servers(&target, demo_pid), seed };
+            let options = Options { time: Duration::from_secs(seconds), local, servers: target.processes(), seed };
             // One thread: see the head of the library.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let report = runtime.block_on(suite::run(&target, &options))?;
@@ -82,15 +77,4 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
-}
-
-/// The processes whose costs count, the nodes by their ids.
-fn servers(target: &Target, demo: Option<u32>) -> Vec<Process> {
-    let mut servers: Vec<Process> =
-        target.nodes.iter().map(|node| Process { pid: node.pid, name: format!("node {}", node.id) }).collect();
-    let below = demo.map(descendants).unwrap_or_default();
-    let others: Vec<Process> =
-        below.into_iter().filter(|other| servers.iter().all(|server| server.pid != other.pid)).collect();
-    servers.extend(others);
-    servers
 }

@@ -1,6 +1,7 @@
 //! What is measured: the line that `sago demo --json` prints.
 
 use crate::s3::{Credentials, S3Client, S3Error};
+use crate::usage::Process;
 use anyhow::Context;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,12 @@ pub struct Target {
     /// Base address of /metrics, /health and /status.
     #[serde(default)]
     pub admin: Option<String>,
+    /// The process of the gateway.
+    #[serde(default)]
+    pub gateway_pid: Option<u32>,
+    /// The process of the mount.
+    #[serde(default)]
+    pub mount_pid: Option<u32>,
     /// The node processes.
     pub nodes: Vec<Node>,
 }
@@ -61,6 +68,15 @@ impl Target {
         serde_json::from_str(line).with_context(|| format!("not the line of `sago demo --json`: {line}"))
     }
 
+    /// Every server process, the nodes by their ids.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        let nodes = self.nodes.iter().map(|node| Process { pid: node.pid, name: format!("node {}", node.id) });
+        let faces = [(self.gateway_pid, "gateway"), (self.mount_pid, "mount")];
+        let faces = faces.into_iter().filter_map(|(pid, name)| Some(Process { pid: pid?, name: name.into() }));
+        nodes.chain(faces).collect()
+    }
+
     /// A client with the demo's own key.
     ///
     /// # Errors
@@ -82,9 +98,11 @@ mod tests {
     #[test]
     fn the_contract_is_read() {
         let line = r#"{"endpoint":"http://127.0.0.1:1","region":"us-east-1","access_key":"a","secret_key":"b","bucket":"c","mount":null,
-            "admin":"http://127.0.0.1:2","nodes":[{"id":1,"pid":7,"dirs":["/d"],"start":["sago","node"]}],"later":1}"#;
+            "admin":"http://127.0.0.1:2","gateway_pid":8,"nodes":[{"id":1,"pid":7,"dirs":["/d"],"start":["sago","node"]}],"later":1}"#;
         let target = Target::parse(line).expect("a good line");
-        assert_eq!((target.nodes[0].pid, target.mount), (7, None));
+        assert_eq!((target.nodes[0].pid, target.mount.as_ref()), (7, None));
+        let names: Vec<String> = target.processes().into_iter().map(|process| process.name).collect();
+        assert_eq!(names, ["node 1", "gateway"]);
         assert!(Target::parse("ready").is_err());
     }
 }

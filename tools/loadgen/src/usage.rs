@@ -65,39 +65,6 @@ pub fn reset_peaks(processes: &[Process]) {
     }
 }
 
-/// The processes below `root`, named by the role in their command line. `root` itself is left out.
-#[must_use]
-pub fn descendants(root: u32) -> Vec<Process> {
-    let mut parents = BTreeMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-        if let Some((pid, parent)) = pid.and_then(|pid| Some((pid, parent(pid)?))) {
-            parents.insert(pid, parent);
-        }
-    }
-    let is_below = |mut pid: u32| {
-        while let Some(parent) = parents.get(&pid) {
-            if *parent == root {
-                return true;
-            }
-            pid = *parent;
-        }
-        false
-    };
-    parents.keys().copied().filter(|pid| is_below(*pid)).map(|pid| Process { pid, name: role(pid) }).collect()
-}
-
-/// The second word of the command line, and what follows `--id` if it is there.
-fn role(pid: u32) -> String {
-    let text = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<&str> = text.split('\0').collect();
-    words.get(1).filter(|word| !word.is_empty()).or(words.first()).map_or_else(String::new, |word| (*word).to_owned())
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    stat(pid)?.get(1)?.parse().ok()
-}
-
 /// The fields of /proc/PID/stat behind the name (which may hold spaces and brackets): state, parent, ...
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -132,14 +99,5 @@ mod tests {
             sum = (0..100_000_u64).fold(sum, |sum, n| sum.wrapping_mul(31).wrapping_add(n));
         }
         assert!(before.rss_peak_bytes(me.pid) > 0, "{sum}");
-    }
-
-    #[test]
-    fn children_are_found() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep is everywhere");
-        let found = descendants(std::process::id());
-        child.kill().expect("it is ours");
-        child.wait().expect("it is ours");
-        assert!(found.iter().any(|process| process.pid == child.id()), "{found:?}");
     }
 }

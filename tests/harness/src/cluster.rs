@@ -1,0 +1,300 @@
+//! A cluster of real processes: `sago demo --json` starts it, the harness does the violence.
+
+use crate::{binary, process, until, within};
+use anyhow::{Context, ensure};
+use loadgen::s3::{Payload, S3Client};
+use loadgen::target::Target;
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Longest start of a cluster: a dev build on a busy machine, with recovery of what a kill left.
+const READY_MAX: Duration = Duration::from_secs(120);
+/// Longest time until a cluster whose majority is back takes writes again (rule R3b allows 30 s).
+const WRITABLE_MAX: Duration = Duration::from_secs(60);
+/// Longest orderly end.
+const STOP_MAX: Duration = Duration::from_secs(20);
+/// The bucket that is made and mounted.
+const BUCKET: &str = "test";
+
+/// What is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Node processes.
+    pub nodes: usize,
+    /// Whether the bucket is mounted; needs /dev/fuse.
+    pub mount: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { nodes: 3, mount: false }
+    }
+}
+
+/// A running cluster in a temporary folder. Dropping it ends every process, unmounts and removes the folder.
+#[derive(Debug)]
+pub struct Cluster {
+    options: Options,
+    port: u16,
+    sago: PathBuf,
+    demo: Child,
+    target: Target,
+    /// Nodes that the harness has started again; the others are children of `demo`.
+    restarted: BTreeMap<usize, Child>,
+    // Last, so that it is removed after everything in it has ended.
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts a fresh cluster and waits until it takes writes.
+    ///
+    /// # Errors
+    /// There is no binary, or it does not get ready; the error carries the last words of its log.
+    pub fn start(options: Options) -> anyhow::Result<Self> {
+        let sago = binary::sago()?;
+        let folder = tempfile::Builder::new().prefix("sago-test.").tempdir()?;
+        let port = free_port()?;
+        let (demo, target) = launch(&sago, folder.path(), port, &options)?;
+        let cluster = Self { options, port, sago, demo, target, restarted: BTreeMap::new(), folder };
+        cluster.wait_writable()?;
+        Ok(cluster)
+    }
+
+    /// What `sago demo` said: endpoint, keys, mount, nodes.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A client with the demo's key.
+    ///
+    /// # Panics
+    /// If an HTTP client cannot be made.
+    #[must_use]
+    pub fn s3(&self) -> S3Client {
+        self.target.s3().expect("a client of a loopback address")
+    }
+
+    /// The folder of the cluster and of its logs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How many node processes there are.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.target.nodes.len()
+    }
+
+    /// The process of node `at` (an index, not an id).
+    #[must_use]
+    pub fn pid(&self, at: usize) -> u32 {
+        self.target.nodes[at].pid
+    }
+
+    /// SIGKILL to one node; returns when it is gone.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn kill(&mut self, at: usize) -> anyhow::Result<()> {
+        process::send(self.pid(at), Signal::KILL);
+        self.gone(&[at])
+    }
+
+    /// SIGKILL to all nodes, as close together as a loop can; returns when all are gone.
+    ///
+    /// # Errors
+    /// One does not end.
+    pub fn kill_nodes(&mut self) -> anyhow::Result<()> {
+        let all: Vec<usize> = (0..self.nodes()).collect();
+        all.iter().for_each(|at| process::send(self.pid(*at), Signal::KILL));
+        self.gone(&all)
+    }
+
+    fn gone(&mut self, which: &[usize]) -> anyhow::Result<()> {
+        let pids: Vec<u32> = which.iter().map(|at| self.pid(*at)).collect();
+        process::ended(&pids)?;
+        for at in which {
+            if let Some(mut child) = self.restarted.remove(at) {
+                child.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGSTOP to one node: it answers nothing and knows nothing of it.
+    pub fn pause(&self, at: usize) {
+        process::send(self.pid(at), Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self, at: usize) {
+        process::send(self.pid(at), Signal::CONT);
+    }
+
+    /// Starts a killed node again, by the command that the demo told.
+    ///
+    /// # Errors
+    /// The demo told none, or the process does not start.
+    pub fn restart(&mut self, at: usize) -> anyhow::Result<()> {
+        ensure!(!process::runs(self.pid(at)), "node {at} still runs");
+        let node = &self.target.nodes[at];
+        let (program, arguments) = node.start.split_first().context("sago demo told no command in nodes[].start")?;
+        let log = self.log(&format!("node-{}", node.id))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        self.target.nodes[at].pid = child.id();
+        self.restarted.insert(at, child);
+        Ok(())
+    }
+
+    /// SIGKILL to everything, the gateway, the mount and the demo included: a power cut as far as processes know.
+    ///
+    /// # Errors
+    /// One does not end.
+    pub fn kill_everything(&mut self) -> anyhow::Result<()> {
+        let pids = self.everything();
+        pids.iter().for_each(|pid| process::send(*pid, Signal::KILL));
+        self.demo.wait()?;
+        for child in self.restarted.values_mut() {
+            child.wait()?;
+        }
+        self.restarted.clear();
+        process::ended(&pids)
+    }
+
+    /// A second start on the same folder; waits until it takes writes and returns how long that took in all.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_again(&mut self) -> anyhow::Result<Duration> {
+        let start = std::time::Instant::now();
+        let (demo, target) = launch(&self.sago, self.folder.path(), self.port, &self.options)?;
+        self.demo = demo;
+        self.target = target;
+        self.wait_writable()?;
+        Ok(start.elapsed())
+    }
+
+    /// Waits until a small object can be stored; returns how long that took.
+    ///
+    /// # Errors
+    /// Not within a minute; the error carries the last words of the logs.
+    pub fn wait_writable(&self) -> anyhow::Result<Duration> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (s3, bucket) = (self.s3(), self.target.bucket.clone());
+        let payload = Payload::new("ready");
+        let probe = || runtime.block_on(s3.put(&bucket, "harness-ready", &payload)).is_ok();
+        until("the cluster takes writes", WRITABLE_MAX, probe).with_context(|| self.last_words())
+    }
+
+    /// The ends of all logs in the folder.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        last_words(self.folder.path())
+    }
+
+    fn log(&self, name: &str) -> anyhow::Result<File> {
+        log(self.folder.path(), name)
+    }
+
+    /// The demo and every server process that still runs.
+    fn everything(&self) -> Vec<u32> {
+        let servers = self.target.processes().into_iter().map(|process| process.pid);
+        servers.chain([self.demo.id()]).filter(|pid| process::runs(*pid)).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let everything = self.everything();
+        everything.iter().for_each(|pid| process::send(*pid, Signal::CONT));
+        process::send(self.demo.id(), Signal::TERM);
+        self.restarted.values().for_each(|child| process::send(child.id(), Signal::TERM));
+        let orderly = until("an orderly end", STOP_MAX, || everything.iter().all(|pid| !process::runs(*pid)));
+        if orderly.is_err() {
+            eprintln!("harness: the cluster did not end by SIGTERM within {} s: SIGKILL", STOP_MAX.as_secs());
+            everything.iter().for_each(|pid| process::send(*pid, Signal::KILL));
+        }
+        let _ = self.demo.wait();
+        self.restarted.values_mut().for_each(|child| drop(child.wait()));
+        if let Some(mount) = self.target.mount.as_ref().filter(|mount| is_mounted(mount)) {
+            let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
+fn launch(sago: &Path, folder: &Path, port: u16, options: &Options) -> anyhow::Result<(Child, Target)> {
+    let ready = folder.join("ready.json");
+    let mut command = Command::new(sago);
+    command.arg("demo").arg("--dir").arg(folder.join("cluster")).args(["--bucket", BUCKET, "--no-sample", "--json"]);
+    command.args(["--nodes", &options.nodes.to_string(), "--s3-port", &port.to_string()]);
+    if options.mount {
+        let mount = folder.join("mount");
+        // A stale mount of a killed run is there but cannot be looked at; the demo clears it.
+        let _ = std::fs::create_dir(&mount);
+        command.arg("--mount").arg(mount);
+    } else {
+        command.arg("--no-mount");
+    }
+    command.stdin(Stdio::null()).stdout(File::create(&ready)?).stderr(log(folder, "demo")?);
+    let mut demo = command.spawn().with_context(|| format!("cannot start {}", sago.display()))?;
+    let line = within("sago demo gets ready", READY_MAX, || {
+        let text = std::fs::read_to_string(&ready).unwrap_or_default();
+        let whole = text.split_once('\n').map(|(line, _)| Some(line.to_owned()));
+        // Ended without a line: no use to wait on.
+        whole.or_else(|| matches!(demo.try_wait(), Ok(Some(_))).then_some(None))
+    });
+    let target = line.and_then(|(line, _)| Target::parse(&line.context("sago demo ended before it was ready")?));
+    match target {
+        Ok(target) => Ok((demo, target)),
+        Err(error) => {
+            process::send(demo.id(), Signal::TERM);
+            demo.wait()?;
+            Err(error.context(last_words(folder)))
+        }
+    }
+}
+
+/// A log file that later starts add to.
+fn log(folder: &Path, name: &str) -> anyhow::Result<File> {
+    Ok(File::options().create(true).append(true).open(folder.join(format!("{name}.log")))?)
+}
+
+fn last_words(folder: &Path) -> String {
+    const LINES: usize = 15;
+    let mut out = String::from("last words of the logs:\n");
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|ext| ext == "log") {
+            let text = std::fs::read(entry.path()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let lines: Vec<&str> = text.lines().collect();
+            let end = lines[lines.len().saturating_sub(LINES)..].join("\n");
+            out.push_str(&format!("-- {}\n{end}\n", entry.file_name().to_string_lossy()));
+        }
+    }
+    out
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn is_mounted(path: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let text = path.to_string_lossy();
+    mounts.lines().any(|line| line.split(' ').nth(1) == Some(text.as_ref()))
+}
