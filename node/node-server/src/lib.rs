@@ -1,1 +1,31 @@
-//! placeholder
+//! The daemon: one process of metadata and chunks behind one QUIC endpoint, with liveness, repair, and pages for operators.
+//!
+//! ```text
+//!                    +-- meta-server    (Raft groups)  <-- heartbeats counted by `liveness` --> SetNodeState
+//!  QUIC -- dispatch -+-- chunk-server   (disks)        <-- `map_feed`: the placement map, as the control group has it
+//!                    +-- status                        <-- `repair`: copies that are missing, once their node is back
+//!  HTTP -- admin: /health, /status, /metrics
+//! ```
+//! Decisions are elsewhere; what is here translates and drives. The only state that must survive is the count of starts
+//! ([`incarnation`]); heartbeats are soft state of whoever leads the control group.
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod config;
+mod dispatch;
+mod error;
+mod health;
+mod heartbeat;
+mod incarnation;
+mod liveness;
+mod map_feed;
+pub mod metrics;
+mod peers;
+mod repair;
+mod server;
+mod status;
+
+pub use config::{MemoryConfig, NodeConfig, StoreConfig};
+pub use error::{ConfigError, StartError};
+pub use server::NodeServer;

@@ -1,0 +1,62 @@
+//! The other nodes: where they are, and calls to them.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chunk_server::ChunkCall;
+use parking_lot::RwLock;
+use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
+use proto::{Reply, Request};
+use std::sync::Arc;
+use std::time::Duration;
+use transport::{Class, Endpoint};
+use types::{NodeId, PlacementMap};
+
+/// How long a chunk call to another node may take.
+const CHUNK_CALL_MAX: Duration = Duration::from_secs(10);
+
+/// All nodes of the newest map this node knows.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    own: NodeId,
+    endpoint: Endpoint,
+    map: Arc<RwLock<Arc<PlacementMap>>>,
+}
+
+impl Peers {
+    pub(crate) fn new(own: NodeId, endpoint: Endpoint, map: PlacementMap) -> Self {
+        Peers { own, endpoint, map: Arc::new(RwLock::new(Arc::new(map))) }
+    }
+
+    pub(crate) fn own(&self) -> NodeId {
+        self.own
+    }
+
+    pub(crate) fn map(&self) -> Arc<PlacementMap> {
+        self.map.read().clone()
+    }
+
+    pub(crate) fn set_map(&self, map: Arc<PlacementMap>) {
+        *self.map.write() = map;
+    }
+
+    /// A small call; `None` if the node is not known or there is no answer in time.
+    pub(crate) async fn call(&self, node: NodeId, request: &Request, deadline: Duration) -> Option<Reply> {
+        Some(self.send(Class::Small, node, request, deadline).await?.0)
+    }
+
+    async fn send(&self, class: Class, node: NodeId, request: &Request, deadline: Duration) -> Option<(Reply, Bytes)> {
+        let addr = self.map().node(node)?.addr.clone();
+        let peer = self.endpoint.peer(node, &addr);
+        peer.call(class, request, Bytes::new(), deadline).await.ok()
+    }
+}
+
+#[async_trait]
+impl ChunkCall for Peers {
+    async fn call(&self, node: NodeId, request: ChunkRequest) -> Option<(Result<ChunkReply, ChunkError>, Bytes)> {
+        match self.send(Class::Bulk, node, &Request::Chunk(request), CHUNK_CALL_MAX).await? {
+            (Reply::Chunk(reply), body) => Some((reply, body)),
+            _ => None,
+        }
+    }
+}
