@@ -50,8 +50,11 @@ enum State {
         failures: u32,
         retry_at: Option<Instant>,
     },
-    /// The sender is dropped when the attempt is over.
-    Connecting(watch::Receiver<()>),
+    /// The sender of `over` is dropped when the attempt is over. `again` if the link has failed or was lost before.
+    Connecting {
+        over: watch::Receiver<()>,
+        again: bool,
+    },
     Up(Live),
 }
 
@@ -92,8 +95,8 @@ impl Link {
                 let silence = PULSE * live.silent.load(Ordering::Relaxed);
                 if silence < self.dialer.config.suspect_after { LinkHealth::Up } else { LinkHealth::Down }
             }
-            State::Idle { failures: 0, retry_at: None } | State::Connecting(_) => LinkHealth::Untried,
-            State::Idle { .. } => LinkHealth::Down,
+            State::Idle { retry_at: None, .. } | State::Connecting { again: false, .. } => LinkHealth::Untried,
+            State::Idle { .. } | State::Connecting { again: true, .. } => LinkHealth::Down,
         }
     }
 
@@ -114,17 +117,17 @@ impl Link {
 
     fn begin(self: &Arc<Self>) -> Begun {
         let mut state = self.state.lock();
-        let failures = match &*state {
+        let (failures, again) = match &*state {
             State::Up(live) if live.connection.close_reason().is_none() => {
                 return Begun::Up(live.connection.clone());
             }
-            State::Up(_) => 0,
-            State::Connecting(attempt) => return Begun::Connecting(attempt.clone()),
+            State::Up(_) => (0, true),
+            State::Connecting { over, .. } => return Begun::Connecting(over.clone()),
             State::Idle { retry_at: Some(at), .. } if Instant::now() < *at => return Begun::BackingOff,
-            State::Idle { failures, .. } => *failures,
+            State::Idle { failures, .. } => (*failures, *failures > 0),
         };
         let (over, attempt) = watch::channel(());
-        *state = State::Connecting(attempt.clone());
+        *state = State::Connecting { over: attempt.clone(), again };
         self.dialer.runtime.spawn(self.clone().attempt(failures, over));
         Begun::Connecting(attempt)
     }

@@ -75,8 +75,9 @@ pub async fn ping_peer(peer: &Peer) -> Result<(), TransportError> {
 /// Waits until `done` holds.
 pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
     while !done().await {
         assert!(start.elapsed() < BOUND, "{what} did not come about");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        looks.tick().await;
     }
 }

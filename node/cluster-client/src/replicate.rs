@@ -1,0 +1,319 @@
+//! Drives `chunk_core::write`: three puts side by side, and another placement group if one fails.
+
+use crate::map::MapCache;
+use crate::peer::Nodes;
+use crate::session::{Session, Sessions};
+use crate::{CallError, ClientConfig, WriteError, WrittenChunk};
+use bytes::Bytes;
+use chunk_core::session::{AllocateError, Allocation};
+use chunk_core::write::{
+    Failure, PutAnswer, RewriteBudget, Write, WriteEvent, WriteFailure, WriteStep, WriteTimes, WriteVerdict,
+};
+use chunk_core::{Moment, View};
+use parking_lot::Mutex;
+use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
+use proto::rpc::Rejection;
+use proto::{Reply, Request};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout_at};
+use transport::{Class, TransportError};
+use types::{Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, GroupId, PgId, PlacementGroup, PlacementMap, REPLICAS};
+
+/// Placement groups tried for one chunk because others failed it.
+const REWRITES_MAX: usize = 3;
+/// The same because the map was out of date.
+const REFRESHES_MAX: usize = 5;
+const REFRESH_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes that may be written again at once.
+const REWRITE_BYTES_MAX: u64 = 64 << 20;
+/// How often it is looked whether the members that are waited for still live.
+const LIVENESS_CHECK: Duration = Duration::from_millis(50);
+/// How long a disk is avoided after it was full or broken, and after it lagged.
+const SHUN_FAILED: Duration = Duration::from_secs(10);
+const SHUN_SLOW: Duration = Duration::from_secs(3);
+/// How long a put goes on that nobody waits for any more: a copy made late need not be repaired.
+const STRAGGLE: Duration = Duration::from_secs(2);
+
+pub(crate) struct Writer {
+    nodes: Arc<Nodes>,
+    map: Arc<MapCache>,
+    sessions: Arc<Sessions>,
+    room: Arc<Semaphore>,
+    rewrites: Mutex<RewriteBudget>,
+    times: WriteTimes,
+}
+
+/// One chunk to be written, wherever.
+struct Job {
+    group: GroupId,
+    data: Bytes,
+    root: Blake3Root,
+    /// Given back when the last put is over, waited for or not.
+    room: Arc<OwnedSemaphorePermit>,
+    until: Instant,
+}
+
+impl Writer {
+    pub(crate) fn new(nodes: Arc<Nodes>, map: Arc<MapCache>, sessions: Arc<Sessions>, config: &ClientConfig) -> Self {
+        let room = (config.write_bytes_max as usize).max(CHUNK_BYTES_MAX);
+        let lag = config.write_lag.as_millis() as u64;
+        Writer {
+            nodes,
+            map,
+            sessions,
+            room: Arc::new(Semaphore::new(room)),
+            rewrites: Mutex::new(RewriteBudget::new(REWRITE_BYTES_MAX)),
+            times: WriteTimes { lag, ..WriteTimes::default() },
+        }
+    }
+
+    pub(crate) async fn write(&self, group: GroupId, data: Bytes, until: Instant) -> Result<WrittenChunk, WriteError> {
+        if data.is_empty() || data.len() > CHUNK_BYTES_MAX {
+            return Err(WriteError::Invalid);
+        }
+        let room = self.room.clone().acquire_many_owned(data.len() as u32);
+        let room = timeout_at(until, room).await.map_err(|_| WriteError::Busy)?.map_err(|_| WriteError::Busy)?;
+        // Once for all copies; the plain hash of the whole is the root of its leaves.
+        let root = types::root_of(&data, &[]);
+        let job = Job { group, data, root, room: Arc::new(room), until };
+        self.rewrites.lock().earn(job.data.len() as u64);
+        let mut tried = Vec::new();
+        let mut refreshes = 0;
+        loop {
+            let session = self.sessions.get(until).await.map_err(session_error)?;
+            let map = timeout_at(until, self.map.wait()).await.map_err(|_| WriteError::Unavailable)?;
+            let (chunk, verdict) = self.attempt(&job, &session, &map, &mut tried).await?;
+            match verdict {
+                WriteVerdict::Done { missing } => {
+                    let chunk = ChunkRef { id: chunk, len: job.data.len() as u32, root };
+                    return Ok(WrittenChunk { chunk, missing });
+                }
+                WriteVerdict::Elsewhere { refresh } => {
+                    session.settle(chunk);
+                    if !refresh {
+                        self.rewrites.lock().spend(job.data.len() as u64);
+                        continue;
+                    }
+                    refreshes += 1;
+                    tried.clear();
+                    let refreshed = timeout_at(until, self.map.refresh()).await;
+                    if refreshes > REFRESHES_MAX || refreshed.is_err() {
+                        return Err(WriteError::Unavailable);
+                    }
+                    sleep_until((Instant::now() + REFRESH_PAUSE).min(until)).await;
+                }
+                WriteVerdict::Failed(failure) => {
+                    session.settle(chunk);
+                    return Err(failure_error(failure));
+                }
+                WriteVerdict::Pending(_) => unreachable!("an attempt comes to an end"),
+            }
+        }
+    }
+
+    /// Writes the chunk into one placement group, under an id of its own.
+    async fn attempt(
+        &self,
+        job: &Job,
+        session: &Session,
+        map: &PlacementMap,
+        tried: &mut Vec<PgId>,
+    ) -> Result<(ChunkId, WriteVerdict), WriteError> {
+        let view = self.nodes.view(map);
+        let allocated = session.chunks.lock().allocate(self.sessions.now(), job.group, map, &view, tried);
+        let Allocation { chunk, group, .. } = match allocated {
+            Ok(allocation) => allocation,
+            Err(AllocateError::NoSlots) => return Err(WriteError::Unavailable),
+            Err(AllocateError::Exhausted) => {
+                self.sessions.ended(session.id);
+                return Err(WriteError::SessionClosed);
+            }
+        };
+        tried.push(group);
+        let Some(group) = map.groups.iter().find(|placed| placed.id == group && placed.members.len() == REPLICAS)
+        else {
+            return Err(WriteError::Unavailable);
+        };
+        let mut attempt = Attempt { writer: self, job, map, view, group, chunk, tried, puts: JoinSet::new() };
+        let verdict = attempt.run().await;
+        Ok((chunk, verdict))
+    }
+
+    /// Remembers which disks did badly.
+    fn shun(&self, group: &PlacementGroup, write: &Write) {
+        for (member, failure) in write.failures() {
+            let member = &group.members[member];
+            match failure {
+                Failure::NoSpace | Failure::Broken => self.nodes.shun(member.node, member.disk, SHUN_FAILED),
+                // Others will find the same, and the connection's state says more.
+                Failure::Down | Failure::Unreachable | Failure::Stale | Failure::Conflict | Failure::Invalid => {}
+            }
+        }
+        // A write that ended for lack of an answer alone was held up by those who did not give one.
+        if write.failures().next().is_none() {
+            for member in write.unanswered() {
+                let member = &group.members[member];
+                self.nodes.shun(member.node, member.disk, SHUN_SLOW);
+            }
+        }
+    }
+}
+
+struct Attempt<'a> {
+    writer: &'a Writer,
+    job: &'a Job,
+    map: &'a PlacementMap,
+    view: View,
+    group: &'a PlacementGroup,
+    chunk: ChunkId,
+    tried: &'a [PgId],
+    puts: JoinSet<(usize, PutAnswer)>,
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self) -> WriteVerdict {
+        let members = self.group.members.iter().enumerate();
+        let down = members.map(|(i, member)| u8::from(self.view.down.contains(&member.node)) << i).sum();
+        let (mut write, mut step) = Write::start(self.now(), down, self.writer.times);
+        let mut liveness = tokio::time::interval_at(Instant::now() + LIVENESS_CHECK, LIVENESS_CHECK);
+        liveness.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            for member in step.ask {
+                self.put(member);
+            }
+            let wake = match step.verdict {
+                WriteVerdict::Pending(wake) => wake,
+                verdict => return self.finish(&write, verdict),
+            };
+            let wake = wake.map_or(self.job.until, |wake| self.instant(wake).min(self.job.until));
+            step = tokio::select! {
+                Some(joined) = self.puts.join_next() => {
+                    // A put that panicked has said nothing; it is found by its silence.
+                    let event = joined.map_or(WriteEvent::Tick, |(member, answer)| WriteEvent::Answer(member, answer));
+                    self.step(&mut write, event)
+                }
+                () = sleep_until(wake) => {
+                    if Instant::now() >= self.job.until {
+                        let verdict = write.expire();
+                        return self.finish(&write, verdict);
+                    }
+                    self.step(&mut write, WriteEvent::Tick)
+                }
+                _ = liveness.tick() => self.check_liveness(&mut write),
+            };
+        }
+    }
+
+    fn step(&self, write: &mut Write, event: WriteEvent) -> WriteStep {
+        write.step(self.now(), self.alternative(), event)
+    }
+
+    /// Tells the write which of the members it waits for have stopped to answer.
+    fn check_liveness(&self, write: &mut Write) -> WriteStep {
+        let nodes = &self.writer.nodes;
+        let waiting: Vec<usize> = write.unanswered().collect();
+        let newly_down = |member: &usize| {
+            let node = self.group.members[*member].node;
+            !self.view.down.contains(&node) && nodes.is_down(Some(self.map), node)
+        };
+        let mut last = None;
+        for member in waiting.into_iter().filter(newly_down) {
+            let step = self.step(write, WriteEvent::Down(member));
+            let over = !matches!(step.verdict, WriteVerdict::Pending(_));
+            let earlier = last.take().map(|step: WriteStep| step.ask).unwrap_or_default();
+            last = Some(WriteStep { ask: [earlier, step.ask].concat(), ..step });
+            if over {
+                break;
+            }
+        }
+        last.unwrap_or_else(|| self.step(write, WriteEvent::Tick))
+    }
+
+    /// Whether the chunk could as well be written elsewhere.
+    fn alternative(&self) -> bool {
+        self.tried.len() <= REWRITES_MAX
+            && self.writer.rewrites.lock().affords(self.job.data.len() as u64)
+            && self.view.has_full_group(self.map, self.tried)
+    }
+
+    /// Lets puts that nobody waits for go on for a while if the chunk stays where it is; otherwise they are cut off.
+    fn finish(&mut self, write: &Write, verdict: WriteVerdict) -> WriteVerdict {
+        self.writer.shun(self.group, write);
+        if let WriteVerdict::Done { missing } = verdict {
+            if missing != 0 {
+                tracing::debug!(chunk = %self.chunk, missing, "a copy is missing");
+            }
+            let mut puts = std::mem::take(&mut self.puts);
+            if !puts.is_empty() {
+                tokio::spawn(async move {
+                    let all = async { while puts.join_next().await.is_some() {} };
+                    let _ = tokio::time::timeout(STRAGGLE, all).await;
+                });
+            }
+        }
+        verdict
+    }
+
+    fn put(&mut self, member: usize) {
+        let node = self.group.members[member].node;
+        let (chunk, epoch, root) = (self.chunk, self.group.epoch, self.job.root);
+        let (data, room) = (self.job.data.clone(), self.job.room.clone());
+        let deadline = self.job.until.saturating_duration_since(Instant::now());
+        let own = self.writer.nodes.own(node).cloned();
+        let peer = self.writer.nodes.peer(Some(self.map), node);
+        self.puts.spawn(async move {
+            let answer = match (own, peer) {
+                (Some(disks), _) => {
+                    disks.put(chunk, epoch, root, data).await.map_or_else(PutAnswer::Refused, |()| PutAnswer::Stored)
+                }
+                (None, Some(peer)) => {
+                    let request = Request::Chunk(ChunkRequest::Put { chunk, epoch, root });
+                    put_answer(peer.call(Class::Bulk, &request, data, deadline).await)
+                }
+                (None, None) => PutAnswer::Unreachable,
+            };
+            drop(room);
+            (member, answer)
+        });
+    }
+
+    fn now(&self) -> Moment {
+        self.writer.sessions.now()
+    }
+
+    fn instant(&self, moment: Moment) -> Instant {
+        // A millisecond more, so that the moment has come by the clock that counts in milliseconds.
+        Instant::now() + Duration::from_millis(moment.0.saturating_sub(self.now().0) + 1)
+    }
+}
+
+fn put_answer(called: Result<(Reply, Bytes), TransportError>) -> PutAnswer {
+    match called {
+        Ok((Reply::Chunk(Ok(ChunkReply::Stored)), _)) => PutAnswer::Stored,
+        Ok((Reply::Chunk(Err(error)), _)) => PutAnswer::Refused(error),
+        Err(TransportError::Rejected(Rejection::Busy)) => PutAnswer::Refused(ChunkError::Busy),
+        Err(TransportError::NotSent) => PutAnswer::Unreachable,
+        Err(TransportError::Lost) => PutAnswer::Lost,
+        Err(TransportError::Deadline) => PutAnswer::TimedOut,
+        Ok(_) | Err(TransportError::Rejected(_) | TransportError::Malformed) => PutAnswer::Rejected,
+    }
+}
+
+fn failure_error(failure: WriteFailure) -> WriteError {
+    match failure {
+        WriteFailure::Unavailable => WriteError::Unavailable,
+        WriteFailure::Busy => WriteError::Busy,
+        WriteFailure::NoSpace => WriteError::NoSpace,
+        WriteFailure::Invalid => WriteError::Invalid,
+    }
+}
+
+fn session_error(error: CallError) -> WriteError {
+    match error {
+        CallError::Unavailable | CallError::Unknown => WriteError::Unavailable,
+        CallError::TooLarge | CallError::Rejected(_) => WriteError::SessionClosed,
+    }
+}
