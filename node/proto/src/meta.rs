@@ -67,7 +67,8 @@ pub enum Command {
     DeleteObjects {
         /// The bucket.
         bucket: BucketId,
-        /// At most 1,000 keys.
+        /// At most 1,000 keys. A key may be refused with [`Refusal::TooLarge`] when those before it have changed too many
+        /// rows (thousands of deep directories); ask again for it.
         keys: Vec<Bytes>,
         /// Judged for each key.
         precondition: Precondition,
@@ -101,7 +102,8 @@ pub enum Command {
         /// Metadata of the object to be.
         xattrs: Vec<Xattr>,
     },
-    /// Store a part; one of the same number is replaced. -> [`Outcome::Done`]
+    /// Store a part; one of the same number is replaced. Its bytes must lie in chunks: inline bytes are refused with
+    /// [`Refusal::Invalid`], since they could not stand in the middle of an object. -> [`Outcome::Done`]
     PutPart {
         /// The bucket.
         bucket: BucketId,
@@ -175,7 +177,8 @@ pub enum Command {
         /// The new name.
         name: Bytes,
     },
-    /// Remove a file's name; the last one moves the file to the trash. Open handles go on. -> [`Outcome::Done`]
+    /// Remove a file's name; the last one moves the file to the trash. Open handles go on. Where an object and a directory share
+    /// the name, the object is meant. -> [`Outcome::Done`]
     Unlink {
         /// The directory.
         parent: Ino,
@@ -304,7 +307,8 @@ pub enum Outcome {
 /// A read of a metadata group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
-    /// Attributes and metadata of an object, and with `content` its first extents. -> [`Answer::Object`]
+    /// Attributes and metadata of an object, and with `content` its first extents. A symbolic link is an object without
+    /// bytes. -> [`Answer::Object`]
     Object {
         /// The bucket.
         bucket: BucketId,
@@ -369,7 +373,8 @@ pub enum Query {
         /// The inode.
         ino: Ino,
     },
-    /// A page of a directory with attributes, in S3 order. -> [`Answer::Entries`]
+    /// A page of a directory with attributes, in S3 order. A page may be short; an empty one is the end. An object and a
+    /// directory of one name are two entries. -> [`Answer::Entries`]
     ReadDir {
         /// The directory.
         ino: Ino,
@@ -445,7 +450,8 @@ pub struct Listing {
     pub objects: Vec<ListedObject>,
     /// Rolled-up prefixes, in order.
     pub prefixes: Vec<Bytes>,
-    /// More follow after this key or prefix; pass it as `after`.
+    /// More may follow; pass it as `after`. It is the last key or prefix of the page, or, where a page had to end early in a
+    /// forest of empty directories, a place behind it; such a page may hold fewer than `max`, even nothing.
     pub next: Option<Bytes>,
 }
 

@@ -1,6 +1,18 @@
 //! A shell round raft-rs: our ids, our codec, seeded timeouts, ready -> effects. Commands are opaque bytes.
+//!
+//! Pure: no I/O, no clock, no randomness of its own. [`Group`] is one replica; the driver in `meta-server`
+//! performs its [`Effects`] in the order that `group.rs` states.
+
 #![forbid(unsafe_code)]
 
 mod entry;
+mod group;
+mod log_view;
+mod message;
+mod quarantine;
 
 pub use entry::{Entry, EntryKind, HardState, LogReadError, LogReader, LogStart};
+pub use group::{Effects, Group, GroupConfig, GroupView, ProposeError, Role, StartError};
+pub use message::{MessageKind, NotCarried, RaftMessage, SnapshotPoint};
+pub use quarantine::Quarantine;
+pub use slog;

@@ -149,6 +149,12 @@ impl Checksum {
     }
 }
 
+/// The value of a `Content-MD5` header; `None` unless it is Base64 of 16 bytes.
+#[must_use]
+pub fn md5_from_base64(text: &str) -> Option<[u8; 16]> {
+    BASE64.decode(text).ok()?.try_into().ok()
+}
+
 /// The checksum of a whole object, as it is kept and shown: Base64, with `-N` behind it if it is composite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectChecksum {

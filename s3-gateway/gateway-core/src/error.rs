@@ -111,6 +111,9 @@ pub enum BodyError {
     /// It does not have the SHA-256 that was signed.
     #[error("the body does not have its signed hash")]
     PayloadHash,
+    /// Too many bodies are being read.
+    #[error("too many bodies at once")]
+    Busy,
 }
 
 /// An upload was refused before it became visible.

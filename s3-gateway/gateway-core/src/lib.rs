@@ -28,9 +28,8 @@ mod range;
 mod store;
 mod upload;
 
-#[cfg(test)]
-mod tests;
-
+/// Nouns of the cluster that this interface speaks of.
+pub use cluster_client::Cluster;
 pub use condition::ReadCondition;
 pub use config::{ConfigError, PART_BYTES_MIN, PUT_BYTES_MAX, StoreConfig};
 pub use download::Content;
@@ -45,6 +44,9 @@ pub use multipart::{
 pub use object::{
     CopyRequest, CopySource, Deleted, GetRequest, IfRange, ObjectHead, ObjectRead, PutRequest, Stored, validate_key,
 };
+pub use proto::control::{AccessKey, BucketInfo};
+pub use proto::meta::{ListedObject, Listing, UploadListing};
+pub use proto::object::{Precondition, TagMatch};
 pub use range::ByteRange;
 pub use store::{Caller, Store};
 pub use upload::{ClaimedChecksum, ReadTrailer, Upload};

@@ -1,0 +1,189 @@
+//! What the group knows of each chunk: its hash, how many pieces refer to it, and which session may still commit it.
+//!
+//! A chunk is known from its first commit (or staging) until it is purged, also while nothing refers to it: an id that
+//! came back with other bytes, or after its purge was decided, must not slip in.
+
+use crate::key::chunk::{ChunkKey, ClosedEpochKey, StagedKey, UnderReplicatedKey};
+use crate::kv::{KvError, KvRead};
+use crate::row::{self, Corrupt};
+use crate::trash::Garbage;
+use crate::txn::{Step, Txn};
+use proto::meta::{BadChunk, Refusal};
+use proto::object::NewExtent;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use types::{
+    Blake3Root, CHUNK_BYTES_MAX, COMMAND_EXTENTS_MAX, ChunkId, ChunkRef, Ino, REPLICAS, SessionId, WriterEpoch,
+};
+
+/// Chunks one `ClearUnderReplicated` may name.
+const CLEAR_CHUNKS_MAX: usize = 4096;
+/// Exclusive upper bound of a session number: it takes 44 bits of a chunk id.
+const SESSION_LIMIT: u64 = 1 << 44;
+
+/// A known chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chunk {
+    /// The hash of its bytes.
+    pub(crate) root: Blake3Root,
+    /// Its length.
+    pub(crate) len: u32,
+    /// Pieces of inodes and lists that refer to it.
+    pub(crate) refs: u64,
+    /// The inode it was first committed for; a hint for audits.
+    pub(crate) owner: Ino,
+    /// Whether it is staged: it may be committed although its epoch is closed.
+    pub(crate) staged: bool,
+}
+
+/// Remembers which epochs of the command's session are closed.
+type Epochs = BTreeMap<WriterEpoch, bool>;
+
+/// Whether a count of members that lack a copy is acceptable.
+fn check_missing(missing: u8) -> Result<(), BadChunk> {
+    if missing.count_ones() > 1 {
+        return Err(BadChunk::UnderAcknowledged);
+    }
+    if u32::from(missing) >= 1 << REPLICAS {
+        return Err(BadChunk::Malformed);
+    }
+    Ok(())
+}
+
+impl Txn<'_> {
+    /// Counts a reference to the chunk of each extent, after every check a commit has to pass.
+    pub(crate) fn commit_chunks(&mut self, extents: &[NewExtent], owner: Ino) -> Step<()> {
+        if extents.len() > COMMAND_EXTENTS_MAX {
+            return Err(Refusal::TooLarge.into());
+        }
+        let mut epochs = Epochs::new();
+        for new in extents {
+            if !new.extent.is_well_formed() {
+                return Err(BadChunk::Malformed.into());
+            }
+            let mut chunk = self.admit(&new.extent.chunk, new.missing, owner, &mut epochs)?;
+            if chunk.staged {
+                chunk.staged = false;
+                self.remove(&StagedKey { session: new.extent.chunk.id.session(), chunk: new.extent.chunk.id });
+            }
+            chunk.refs += 1;
+            self.write(&ChunkKey(new.extent.chunk.id), &chunk);
+        }
+        Ok(())
+    }
+
+    /// Checks that the command may refer to a chunk, notes a missing copy, and returns the chunk's row as it is or will be.
+    fn admit(&mut self, chunk: &ChunkRef, missing: u8, owner: Ino, epochs: &mut Epochs) -> Step<Chunk> {
+        if chunk.id.group() != self.group {
+            return Err(BadChunk::Group.into());
+        }
+        if Some(chunk.id.session()) != self.session {
+            return Err(BadChunk::Session.into());
+        }
+        if chunk.len == 0 || chunk.len as usize > CHUNK_BYTES_MAX {
+            return Err(BadChunk::Malformed.into());
+        }
+        check_missing(missing)?;
+        let known = self.read(&ChunkKey(chunk.id))?;
+        let staged = known.as_ref().is_some_and(|known: &Chunk| known.staged);
+        if !staged && self.epoch_closed(chunk.id, epochs)? {
+            return Err(BadChunk::EpochClosed.into());
+        }
+        if known.as_ref().is_some_and(|known| known.root != chunk.root || known.len != chunk.len) {
+            return Err(BadChunk::Conflict.into());
+        }
+        if missing != 0 {
+            let key = UnderReplicatedKey(chunk.id);
+            let before = self.read(&key)?.unwrap_or(0);
+            self.write(&key, &(before | missing));
+        }
+        Ok(known.unwrap_or(Chunk { root: chunk.root, len: chunk.len, refs: 0, owner, staged: false }))
+    }
+
+    fn epoch_closed(&self, chunk: ChunkId, epochs: &mut Epochs) -> Step<bool> {
+        let parts = chunk.parts();
+        if let Some(closed) = epochs.get(&parts.epoch) {
+            return Ok(*closed);
+        }
+        let closed = self.read(&ClosedEpochKey { session: parts.session, epoch: parts.epoch })?.is_some();
+        epochs.insert(parts.epoch, closed);
+        Ok(closed)
+    }
+
+    /// Counts further references to a known chunk.
+    pub(crate) fn retain_chunk(&mut self, id: ChunkId, references: u64) -> Step<()> {
+        let mut chunk = self.require(&ChunkKey(id))?;
+        chunk.refs += references;
+        self.write(&ChunkKey(id), &chunk);
+        Ok(())
+    }
+
+    /// Drops a reference; the last one makes the chunk garbage.
+    pub(crate) fn release_chunk(&mut self, id: ChunkId) -> Step<()> {
+        let key = ChunkKey(id);
+        let mut chunk = self.require(&key)?;
+        let Some(refs) = chunk.refs.checked_sub(1) else {
+            return Err(KvError::from(Corrupt::Row(row::Key::encode(&key))).into());
+        };
+        chunk.refs = refs;
+        self.write(&key, &chunk);
+        if refs == 0 {
+            self.garbage.push(Garbage::Chunk(id));
+        }
+        Ok(())
+    }
+
+    /// Records chunks written and not yet committed. Idempotent; chunks that are referred to stay as they are.
+    pub(crate) fn stage(&mut self, chunks: &[(ChunkRef, u8)]) -> Step<()> {
+        if chunks.len() > COMMAND_EXTENTS_MAX {
+            return Err(Refusal::TooLarge.into());
+        }
+        let mut epochs = Epochs::new();
+        for (chunk, missing) in chunks {
+            let mut known = self.admit(chunk, *missing, Ino::default(), &mut epochs)?;
+            if known.refs == 0 && !known.staged {
+                known.staged = true;
+                self.write(&StagedKey { session: chunk.id.session(), chunk: chunk.id }, &());
+                self.write(&ChunkKey(chunk.id), &known);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses further commits of an epoch.
+    pub(crate) fn close_epoch(&mut self, session: SessionId, epoch: WriterEpoch) -> Step<()> {
+        if session.0 >= SESSION_LIMIT {
+            return Err(Refusal::Invalid.into());
+        }
+        self.write(&ClosedEpochKey { session, epoch }, &());
+        Ok(())
+    }
+
+    /// Forgets that these chunks lack a copy.
+    pub(crate) fn clear_under_replicated(&mut self, chunks: &[ChunkId]) -> Step<()> {
+        if chunks.len() > CLEAR_CHUNKS_MAX {
+            return Err(Refusal::TooLarge.into());
+        }
+        for chunk in chunks {
+            self.remove(&UnderReplicatedKey(*chunk));
+        }
+        Ok(())
+    }
+}
+
+/// Chunks that lack a copy, with ids greater than `after`, at most `max`.
+pub(crate) fn under_replicated(
+    kv: &dyn KvRead,
+    after: Option<ChunkId>,
+    max: usize,
+) -> Result<Vec<(ChunkRef, u8)>, KvError> {
+    let (start, end) = UnderReplicatedKey::range_after(after);
+    let mut found = Vec::new();
+    for (key, value) in kv.scan(&start, &end, max)? {
+        let id = UnderReplicatedKey::decode(&key).ok_or_else(|| Corrupt::Row(key.to_vec()))?.0;
+        let missing = row::decode::<UnderReplicatedKey>(&key, &value)?;
+        let chunk = row::require(kv, &ChunkKey(id))?;
+        found.push((ChunkRef { id, len: chunk.len, root: chunk.root }, missing));
+    }
+    Ok(found)
+}

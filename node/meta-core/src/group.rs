@@ -1,0 +1,42 @@
+//! The group's own row: its time and its counters.
+
+use crate::key::group::GroupKey;
+use crate::kv::{Kv, KvError, KvRead};
+use crate::row;
+use serde::{Deserialize, Serialize};
+use types::{SessionId, Timestamp};
+
+/// What a group counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub(crate) struct Counters {
+    /// The latest stamp of all entries; never runs backwards.
+    pub(crate) time: Timestamp,
+    /// The last inode counter handed out.
+    pub(crate) ino: u64,
+    /// The last extent list handed out.
+    pub(crate) list: u64,
+    /// The last garbage row written.
+    pub(crate) garbage: u64,
+    /// Uploads whose parts are still to be dropped.
+    pub(crate) sweeps: u64,
+    /// Sessions below it are over; their commands are refused.
+    pub(crate) session_floor: SessionId,
+}
+
+pub(crate) fn load(kv: &dyn KvRead) -> Result<Counters, KvError> {
+    Ok(row::read(kv, &GroupKey)?.unwrap_or_default())
+}
+
+pub(crate) fn store(kv: &mut dyn Kv, counters: &Counters) {
+    row::write(kv, &GroupKey, counters);
+}
+
+/// Moves the group's time on to `stamp`, or leaves it where it is if `stamp` is earlier. Returns it.
+pub(crate) fn advance_time(kv: &mut dyn Kv, stamp: Timestamp) -> Result<Timestamp, KvError> {
+    let mut counters = load(kv)?;
+    if stamp > counters.time {
+        counters.time = stamp;
+        store(kv, &counters);
+    }
+    Ok(counters.time)
+}

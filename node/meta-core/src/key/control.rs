@@ -1,0 +1,95 @@
+//! The control group: `0x80` = counters, `0x81` = the placement map, `0x82 name` = a bucket, `0x83 bucket:8` = a bucket's name,
+//! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session.
+
+use super::{Fields, KeyBytes, Table, end_of};
+use crate::control::{BucketRow, Header, SessionRow, UserRow};
+use crate::row::Key;
+use proto::control::AccessKey;
+use types::{BucketId, PlacementMap, SessionId};
+
+pub(crate) struct ControlKey;
+
+pub(crate) struct MapKey;
+
+pub(crate) struct BucketNameKey<'n>(pub(crate) &'n str);
+
+pub(crate) struct BucketIdKey(pub(crate) BucketId);
+
+pub(crate) struct UserKey<'n>(pub(crate) &'n str);
+
+pub(crate) struct AccessKeyKey<'n>(pub(crate) &'n str);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WriterSessionKey(pub(crate) SessionId);
+
+/// The range of a whole table.
+pub(crate) fn range_of(table: Table) -> (Vec<u8>, Vec<u8>) {
+    let start = KeyBytes::new(table).done();
+    let end = end_of(&start);
+    (start, end)
+}
+
+impl WriterSessionKey {
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        let mut fields = Fields::new(Table::WriterSession, key)?;
+        let session = SessionId(fields.u64()?);
+        fields.end()?;
+        Some(WriterSessionKey(session))
+    }
+}
+
+impl Key for ControlKey {
+    type Value = Header;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::Control).done()
+    }
+}
+
+impl Key for MapKey {
+    type Value = PlacementMap;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::Map).done()
+    }
+}
+
+impl Key for BucketNameKey<'_> {
+    type Value = BucketRow;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::BucketName).bytes(self.0.as_bytes()).done()
+    }
+}
+
+impl Key for BucketIdKey {
+    type Value = String;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::BucketId).u64(self.0.0).done()
+    }
+}
+
+impl Key for UserKey<'_> {
+    type Value = UserRow;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::User).bytes(self.0.as_bytes()).done()
+    }
+}
+
+impl Key for AccessKeyKey<'_> {
+    type Value = AccessKey;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::AccessKey).bytes(self.0.as_bytes()).done()
+    }
+}
+
+impl Key for WriterSessionKey {
+    type Value = SessionRow;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::WriterSession).u64(self.0.0).done()
+    }
+}

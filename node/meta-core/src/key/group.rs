@@ -1,0 +1,14 @@
+//! The group's own row: `0x01`.
+
+use super::{KeyBytes, Table};
+use crate::{group::Counters, row::Key};
+
+pub(crate) struct GroupKey;
+
+impl Key for GroupKey {
+    type Value = Counters;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::Group).done()
+    }
+}

@@ -1,0 +1,117 @@
+//! The apply thread of one group: committed entries become rows, in order, and their proposers get their answers.
+
+use crate::event::{Event, ProposalReply};
+use crate::shared::GroupShared;
+use crate::writer::fence;
+use meta_core::Applied;
+use proto::log::LogBatch;
+use raft_core::{Entry, EntryKind, LogStart, SnapshotPoint};
+use state_store::{AppliedPoint, SharedCache, StateStore};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use types::LogIndex;
+
+pub(crate) enum ApplyTask {
+    /// Apply these, in order, and answer.
+    Entries { entries: Vec<Entry>, replies: BTreeMap<LogIndex, Vec<ProposalReply>>, commit: LogIndex },
+    /// Replace the whole state by the snapshot in `dir`.
+    Install { point: SnapshotPoint, dir: PathBuf, done: SyncSender<()> },
+    /// Make the state durable, so that the log may be cut.
+    Sync,
+}
+
+pub(crate) struct Applier {
+    pub(crate) shared: Arc<GroupShared>,
+    pub(crate) path: PathBuf,
+    pub(crate) cache: SharedCache,
+    pub(crate) tasks: Receiver<ApplyTask>,
+    pub(crate) events: SyncSender<Event>,
+}
+
+impl Applier {
+    /// Runs until the raft thread hangs up, then makes the state durable.
+    pub(crate) fn run(self) {
+        while let Ok(task) = self.tasks.recv() {
+            match task {
+                ApplyTask::Entries { entries, replies, commit } => self.apply(entries, replies, commit),
+                ApplyTask::Install { point, dir, done } => {
+                    self.install(&point, &dir);
+                    let _ = done.send(());
+                }
+                ApplyTask::Sync => {
+                    let durable = self.sync();
+                    let _ = self.events.send(Event::Truncate { group: self.shared.id, durable });
+                }
+            }
+        }
+        self.sync();
+    }
+
+    fn apply(&self, entries: Vec<Entry>, mut replies: BTreeMap<LogIndex, Vec<ProposalReply>>, commit: LogIndex) {
+        let Some(last) = entries.last() else { return };
+        let applied = LogStart { index: last.index, term: last.term };
+        let store = self.shared.store().expect("only this thread takes the store away");
+        let mut answers = Vec::new();
+        let mut batch = store.batch();
+        for entry in entries {
+            let results = match entry.kind {
+                EntryKind::Normal if !entry.data.is_empty() => self.apply_one(&mut batch, &entry),
+                // A new leader's first entry. Members do not change before "It heals".
+                EntryKind::Normal | EntryKind::ConfChange => Vec::new(),
+            };
+            if let Some(waiting) = replies.remove(&entry.index) {
+                answers.extend(waiting.into_iter().zip(results));
+            }
+        }
+        let point = AppliedPoint { index: applied.index, term: applied.term, commit };
+        if let Err(error) = store.commit(batch, point) {
+            fence("the state store cannot be written", &error);
+        }
+        self.shared.set_applied(applied);
+        for (reply, result) in answers {
+            let _ = reply.send(Ok(result));
+        }
+        let _ = self.events.send(Event::Applied { group: self.shared.id, applied });
+    }
+
+    fn apply_one(&self, batch: &mut state_store::StateBatch<'_>, entry: &Entry) -> Vec<Applied> {
+        let commands: LogBatch = match proto::decode(&entry.data) {
+            Ok(commands) => commands,
+            // Going on without it would make this replica differ from those that understand it.
+            Err(error) => fence("a log entry cannot be decoded; is this program older than the cluster?", &error),
+        };
+        match meta_core::apply(batch, self.shared.id, &commands) {
+            Ok(results) => results,
+            Err(error) => fence("the state store cannot be read", &error),
+        }
+    }
+
+    fn sync(&self) -> LogIndex {
+        let Some(store) = self.shared.store() else { return LogIndex(0) };
+        match store.sync() {
+            Ok(durable) => durable,
+            Err(error) => fence("the state store cannot be flushed", &error),
+        }
+    }
+
+    fn install(&self, point: &SnapshotPoint, dir: &std::path::Path) {
+        if let Some(mut store) = self.shared.take_store() {
+            // Readers hold the store for the length of one query.
+            while let Err(still_read) = Arc::try_unwrap(store) {
+                store = still_read;
+                std::thread::yield_now();
+            }
+        }
+        let opened =
+            StateStore::install(dir, &self.path).map_err(|error| fence("a snapshot cannot be installed", &error));
+        let Ok(()) = opened;
+        match StateStore::open(&self.path, &self.cache) {
+            Ok(store) => self.shared.set_store(store),
+            Err(error) => fence("an installed snapshot cannot be opened", &error),
+        }
+        self.shared.set_applied(point.at);
+        tracing::info!(group = %self.shared.id, index = %point.at.index, "snapshot installed");
+    }
+}

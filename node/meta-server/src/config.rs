@@ -1,0 +1,34 @@
+//! Settings of the metadata service.
+
+use std::path::PathBuf;
+use types::{Incarnation, NodeId, PlacementMap};
+
+/// What the metadata service of a node starts from.
+#[derive(Clone, Debug)]
+pub struct MetaConfig {
+    /// This node.
+    pub node: NodeId,
+    /// Folder for the Raft log (`raft/`), the state of each group (`state/`) and snapshots in transfer (`snapshots/`).
+    pub dir: PathBuf,
+    /// The map the cluster was set up with; the control group's own map replaces it once it exists.
+    pub map: PlacementMap,
+    /// Counts the starts of this node.
+    pub incarnation: Incarnation,
+    /// Seed of the election timeouts.
+    pub seed: u64,
+    /// Bytes of block cache for the state of all groups together.
+    pub cache_bytes: usize,
+    /// Log entries of a group that are kept for slow followers, between one and two times; beyond that they get a snapshot.
+    pub log_window_entries: u64,
+    /// The same in bytes.
+    pub log_window_bytes: u64,
+}
+
+impl MetaConfig {
+    /// Default of [`MetaConfig::cache_bytes`].
+    pub const CACHE_BYTES: usize = 64 << 20;
+    /// Default of [`MetaConfig::log_window_entries`].
+    pub const LOG_WINDOW_ENTRIES: u64 = 10_000;
+    /// Default of [`MetaConfig::log_window_bytes`].
+    pub const LOG_WINDOW_BYTES: u64 = 64 << 20;
+}

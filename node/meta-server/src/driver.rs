@@ -1,0 +1,149 @@
+//! The raft thread: owns all groups of this node, waits for events, performs what the groups ask for. It never does I/O.
+
+use crate::event::Event;
+use crate::group::GroupDriver;
+use crate::outbox::Outbox;
+use crate::snapshots::Fetcher;
+use crate::writer::{WriteTask, fence};
+use proto::raft_wire::RaftBatch;
+use proto::rpc::GroupError;
+use raft_core::{MessageKind, RaftMessage};
+use raft_log::RaftLog;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use types::{GroupId, NodeId, Timestamp};
+
+/// Raft's unit of time.
+const TICK: Duration = Duration::from_millis(100);
+/// Events taken in one turn, so that ticks and messages are not starved.
+const EVENTS_PER_TURN_MAX: usize = 1024;
+
+pub(crate) struct Driver {
+    pub(crate) groups: BTreeMap<GroupId, GroupDriver>,
+    pub(crate) events: Receiver<Event>,
+    pub(crate) writer: Sender<WriteTask>,
+    pub(crate) outbox: Outbox,
+    pub(crate) log: Arc<RaftLog>,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) ticks: u64,
+}
+
+impl Driver {
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self) {
+        let mut next_tick = Instant::now() + TICK;
+        loop {
+            let wait = next_tick.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(wait) {
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            for _ in 0..EVENTS_PER_TURN_MAX {
+                match self.events.try_recv() {
+                    Ok(Event::Stop) => return self.stop(),
+                    Ok(event) => self.take(event),
+                    Err(_) => break,
+                }
+            }
+            if Instant::now() >= next_tick {
+                // One tick however late it is: ticks that were missed must not make this node campaign at once.
+                self.tick();
+                next_tick = Instant::now() + TICK;
+            }
+            for group in self.groups.values_mut() {
+                group.feed(now, self.ticks);
+                group.perform(&mut self.outbox, &self.writer);
+            }
+            self.outbox.flush();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        for group in self.groups.values_mut() {
+            group.tick(self.ticks);
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Raft { from, batch } => self.step(from, batch),
+            Event::Propose { group, proposal } => match self.groups.get_mut(&group) {
+                Some(driver) if driver.leads() => driver.proposals.push(proposal),
+                Some(driver) => {
+                    driver.shared.release(proposal.command.len());
+                    let leader = driver.shared.leader();
+                    let _ = proposal.reply.send(Err(GroupError::NotLeader { leader }));
+                }
+                None => drop(proposal.reply.send(Err(GroupError::NotHere))),
+            },
+            Event::Read { group, reply } => match self.groups.get_mut(&group) {
+                Some(driver) if driver.leads() => driver.reads.push(reply, self.ticks),
+                Some(driver) => {
+                    let leader = driver.shared.leader();
+                    let _ = reply.send(Err(GroupError::NotLeader { leader }));
+                }
+                None => drop(reply.send(Err(GroupError::NotHere))),
+            },
+            Event::Persisted(persisted) => {
+                for done in persisted {
+                    if let Some(driver) = self.groups.get_mut(&done.group) {
+                        driver.persisted(done.number, done.last);
+                    }
+                }
+            }
+            Event::Applied { group, applied } => {
+                if let Some(driver) = self.groups.get_mut(&group) {
+                    driver.applied(applied);
+                }
+            }
+            Event::Truncate { group, durable } => {
+                if let Some(driver) = self.groups.get_mut(&group)
+                    && let Err(error) = driver.cut_log(durable, &self.log)
+                {
+                    fence("the raft log cannot be cut", &error);
+                }
+            }
+            Event::SnapshotFetched { group, message, fetched } => {
+                if let Some(driver) = self.groups.get_mut(&group) {
+                    driver.step_snapshot(*message, fetched);
+                }
+            }
+            Event::Stop => {}
+        }
+    }
+
+    /// Messages of another node. What does not decode, or names a sender other than the certificate does, is dropped.
+    fn step(&mut self, from: NodeId, batch: RaftBatch) {
+        for (group, bytes) in batch.messages {
+            let Some(driver) = self.groups.get_mut(&group) else { continue };
+            let Ok(message) = RaftMessage::decode(&bytes) else { continue };
+            if message.from != from {
+                continue;
+            }
+            if message.kind == MessageKind::Snapshot {
+                if !driver.fetching {
+                    driver.fetching = true;
+                    self.fetcher.fetch(group, message);
+                }
+                continue;
+            }
+            driver.raft.step(message);
+        }
+    }
+
+    /// Tells everyone who waits; the threads behind the channels finish what they have and end.
+    fn stop(mut self) {
+        for group in self.groups.values_mut() {
+            group.step_down(None);
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_secs(since.as_secs() as i64, since.subsec_nanos())
+}

@@ -1,0 +1,293 @@
+//! The metadata service of a node: what the rest of the program sees of it.
+
+use crate::applier::Applier;
+use crate::config::MetaConfig;
+use crate::driver::Driver;
+use crate::event::{Event, Proposal};
+use crate::group::GroupDriver;
+use crate::logger::logger;
+use crate::network::Network;
+use crate::outbox::Outbox;
+use crate::shared::GroupShared;
+use crate::snapshots::{Fetcher, SnapshotServer};
+use crate::start::{StartError, StartedGroup, start_groups};
+use crate::writer::Writer;
+use bytes::Bytes;
+use meta_core::Applied;
+use parking_lot::Mutex;
+use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlReply, ControlRequest};
+use proto::log::LogCommand;
+use proto::meta::{MetaOp, MetaReply, MetaRequest, Query};
+use proto::node::GroupStatus;
+use proto::raft_wire::{RaftBatch, SnapshotError, SnapshotReply, SnapshotRequest};
+use proto::rpc::GroupError;
+use raft_core::Role;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, channel, sync_channel};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+use types::{COMMAND_BYTES_MAX, GroupId, LogIndex, NodeId, PlacementMap};
+
+/// Events that wait for the raft thread. When they pile up, messages of other nodes are dropped and requests are refused.
+const EVENTS_MAX: usize = 8192;
+
+/// The metadata service of one node: its replicas of all Raft groups it votes in.
+pub struct MetaServer {
+    node: NodeId,
+    groups: BTreeMap<GroupId, Arc<GroupShared>>,
+    events: SyncSender<Event>,
+    snapshots: Arc<SnapshotServer>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl MetaServer {
+    /// Recovers the groups from disk and starts their threads. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The disk could not be read, or holds what contradicts itself; the message says what to do.
+    pub fn start(config: &MetaConfig, network: Arc<dyn Network>) -> Result<Arc<MetaServer>, StartError> {
+        let (events, inbox) = sync_channel(EVENTS_MAX);
+        let (log, cache, started) = start_groups(config, &logger())?;
+        let mut threads = Vec::new();
+        let mut spawn = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
+            threads.push(std::thread::Builder::new().name(name).spawn(run)?);
+            Ok(())
+        };
+        let mut groups = BTreeMap::new();
+        let mut drivers = BTreeMap::new();
+        for StartedGroup { shared, raft, hard_state, path } in started {
+            let id = shared.id;
+            let (applier, tasks) = channel();
+            let limits = (config.log_window_entries, config.log_window_bytes);
+            drivers.insert(id, GroupDriver::new(shared.clone(), raft, applier, hard_state, limits));
+            let applier = Applier { shared: shared.clone(), path, cache: cache.clone(), tasks, events: events.clone() };
+            spawn(format!("apply-{}", id.0), Box::new(move || applier.run()))?;
+            groups.insert(id, shared);
+        }
+        let snapshots = Arc::new(SnapshotServer::new(config.dir.join("snapshots"), groups.clone())?);
+        let (writer, tasks) = channel();
+        let log_writer =
+            Writer { log: log.clone(), tasks, events: events.clone(), outbox: Outbox::new(network.clone()) };
+        spawn("raft-log".to_owned(), Box::new(move || log_writer.run()))?;
+        let fetcher = Fetcher {
+            dir: config.dir.join("snapshots"),
+            network: network.clone(),
+            events: events.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let outbox = Outbox::new(network);
+        let driver = Driver { groups: drivers, events: inbox, writer, outbox, log, fetcher, ticks: 0 };
+        spawn("raft".to_owned(), Box::new(move || driver.run()))?;
+        let server = MetaServer { node: config.node, groups, events, snapshots, threads: Mutex::new(threads) };
+        Ok(Arc::new(server))
+    }
+
+    /// Carries out a call to a metadata group.
+    ///
+    /// # Errors
+    /// [`GroupError`]: `Unknown` means that a command may yet be applied.
+    pub async fn meta(&self, request: MetaRequest) -> Result<MetaReply, GroupError> {
+        let group = request.group;
+        match request.op {
+            MetaOp::Command(id, command) => match self.propose(group, LogCommand::Meta(Some(id), command)).await? {
+                Applied::Meta(result) => Ok(MetaReply::Applied(result)),
+                Applied::Control(_) => Err(GroupError::NotHere),
+            },
+            MetaOp::Query(query) => {
+                self.read_index(group).await?;
+                self.query(group, &query)
+            }
+            MetaOp::StaleQuery(query) => self.query(group, &query),
+        }
+    }
+
+    /// Carries out a call to the control group.
+    ///
+    /// # Errors
+    /// [`GroupError`]: `Unknown` means that a command may yet be applied.
+    pub async fn control(&self, request: ControlRequest) -> Result<ControlReply, GroupError> {
+        match request {
+            ControlRequest::Command(command) => {
+                match self.propose(GroupId::CONTROL, LogCommand::Control(command)).await? {
+                    Applied::Control(result) => Ok(ControlReply::Applied(result)),
+                    Applied::Meta(_) => Err(GroupError::NotHere),
+                }
+            }
+            ControlRequest::Query(query) => {
+                self.read_index(GroupId::CONTROL).await?;
+                Ok(ControlReply::Answer(self.control_query(&query)?))
+            }
+            ControlRequest::StaleQuery(query) => Ok(ControlReply::Answer(self.control_query(&query)?)),
+        }
+    }
+
+    /// Proposes a command and waits until it is applied here. Dropping the future does not take the command back.
+    ///
+    /// # Errors
+    /// [`GroupError`].
+    pub async fn propose(&self, group: GroupId, command: LogCommand) -> Result<Applied, GroupError> {
+        let shared = self.leading(group)?;
+        let command = proto::encode(&command);
+        let bytes = command.len();
+        if bytes > COMMAND_BYTES_MAX {
+            return Err(GroupError::TooLarge);
+        }
+        if !shared.admit(bytes) {
+            return Err(GroupError::Busy);
+        }
+        let (reply, answer) = oneshot::channel();
+        if let Err(error) = self.tell(Event::Propose { group, proposal: Proposal { command, reply } }) {
+            shared.release(bytes);
+            return Err(error);
+        }
+        answer.await.unwrap_or(Err(GroupError::Unknown))
+    }
+
+    /// Waits until everything committed before this call is applied here, a quorum having confirmed that this node leads.
+    ///
+    /// # Errors
+    /// [`GroupError`]; asking again is always safe.
+    pub async fn read_index(&self, group: GroupId) -> Result<LogIndex, GroupError> {
+        let shared = self.leading(group)?;
+        let (reply, answer) = oneshot::channel();
+        self.tell(Event::Read { group, reply })?;
+        let index = answer.await.unwrap_or(Err(GroupError::Unknown))?;
+        shared.wait_applied(index).await;
+        Ok(index)
+    }
+
+    /// Answers a query from what is applied here, which may be stale.
+    ///
+    /// # Errors
+    /// `NotHere`: no replica here, or its state is being replaced.
+    pub fn query(&self, group: GroupId, query: &Query) -> Result<MetaReply, GroupError> {
+        let store = self.group(group)?.store().ok_or(GroupError::NotHere)?;
+        match meta_core::query(&store.view(), group, query) {
+            Ok(answer) => Ok(MetaReply::Answer(answer.map(Box::new))),
+            Err(error) => crate::writer::fence("the state store cannot be read", &error),
+        }
+    }
+
+    /// Answers a query to the control group from what is applied here, which may be stale.
+    ///
+    /// # Errors
+    /// `NotHere`: no replica here, or its state is being replaced.
+    pub fn control_query(&self, query: &ControlQuery) -> Result<ControlAnswer, GroupError> {
+        let store = self.group(GroupId::CONTROL)?.store().ok_or(GroupError::NotHere)?;
+        match meta_core::control_query(&store.view(), query) {
+            Ok(answer) => Ok(answer),
+            Err(error) => crate::writer::fence("the state store cannot be read", &error),
+        }
+    }
+
+    /// The placement map as applied here, if this node has a replica of the control group and the map was set.
+    #[must_use]
+    pub fn map(&self) -> Option<PlacementMap> {
+        match self.control_query(&ControlQuery::Map) {
+            Ok(ControlAnswer::Map(map)) => map.map(|map| *map),
+            _ => None,
+        }
+    }
+
+    /// Sets the first placement map if this node leads the control group and there is none yet. Called until [`MetaServer::map`] is set.
+    pub async fn bootstrap(&self, map: &PlacementMap) {
+        if self.is_leader(GroupId::CONTROL) && self.map().is_none() {
+            let command = ControlCommand::Bootstrap { map: map.clone() };
+            if let Err(error) = self.propose(GroupId::CONTROL, LogCommand::Control(command)).await {
+                tracing::debug!(%error, "bootstrap is tried again");
+            }
+        }
+    }
+
+    /// Takes Raft messages of another node; drops them when the raft thread cannot keep up.
+    pub fn raft(&self, from: NodeId, batch: RaftBatch) {
+        let _ = self.events.try_send(Event::Raft { from, batch });
+    }
+
+    /// Serves a piece of a snapshot to another node.
+    pub async fn snapshot(&self, request: SnapshotRequest) -> (Result<SnapshotReply, SnapshotError>, Bytes) {
+        let snapshots = self.snapshots.clone();
+        let serve = tokio::task::spawn_blocking(move || {
+            snapshots.expire();
+            snapshots.serve(request)
+        });
+        serve.await.unwrap_or((Err(SnapshotError::Gone), Bytes::new()))
+    }
+
+    /// Where each replica stands.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<GroupStatus> {
+        self.groups.values().map(|shared| status(shared)).collect()
+    }
+
+    /// Who leads a group, as far as this node knows.
+    #[must_use]
+    pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
+        self.groups.get(&group)?.leader()
+    }
+
+    /// Whether this node leads a group, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(|shared| shared.leads())
+    }
+
+    /// Groups this node has a replica of.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.groups.keys().copied()
+    }
+
+    /// Stops the threads after what they hold is written and flushed.
+    pub async fn stop(&self) {
+        let (events, threads) = (self.events.clone(), std::mem::take(&mut *self.threads.lock()));
+        let stop = tokio::task::spawn_blocking(move || {
+            let _ = events.send(Event::Stop);
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = stop.await;
+    }
+
+    fn group(&self, group: GroupId) -> Result<&Arc<GroupShared>, GroupError> {
+        self.groups.get(&group).ok_or(GroupError::NotHere)
+    }
+
+    fn leading(&self, group: GroupId) -> Result<&Arc<GroupShared>, GroupError> {
+        let shared = self.group(group)?;
+        let view = shared.view();
+        match view.role {
+            Role::Leader => Ok(shared),
+            Role::Follower | Role::Candidate => {
+                Err(GroupError::NotLeader { leader: view.leader.filter(|leader| *leader != self.node) })
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) -> Result<(), GroupError> {
+        self.events.try_send(event).map_err(|error| match error {
+            TrySendError::Full(_) => GroupError::Busy,
+            TrySendError::Disconnected(_) => GroupError::NotHere,
+        })
+    }
+}
+
+fn status(shared: &GroupShared) -> GroupStatus {
+    let view = shared.view();
+    let role = match view.role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+    };
+    GroupStatus {
+        group: shared.id,
+        role: role.to_owned(),
+        leader: view.leader,
+        term: view.term,
+        commit: view.commit,
+        applied: shared.applied().index,
+        first: LogIndex(view.start.0 + 1),
+        last: view.last,
+    }
+}

@@ -1,0 +1,479 @@
+//! One replica of one Raft group.
+//!
+//! ```text
+//! step / propose / read / tick -> ready() -> Effects
+//!     1. send `send_now`
+//!     2. make `entries` and `hard_state` durable (a snapshot first, if there is one), in the order of the Effects' numbers
+//!     3. persisted(number), then send `send_after_persist`
+//!     4. apply `committed`, then applied(..)
+//! ```
+//! Swapping 2 and 3 loses acknowledged writes and votes. The shell owns the order; this type owns none of the I/O.
+
+use crate::entry::{Entry, HardState, LogReader, LogStart};
+use crate::log_view::LogView;
+use crate::message::{MessageKind, RaftMessage, SnapshotPoint, entry_from_raft};
+use crate::quarantine::{Quarantine, Release};
+use raft::eraftpb as pb;
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use std::sync::Arc;
+use types::{LogIndex, NodeId, Term};
+
+/// Ticks between heartbeats. A tick is 100 ms.
+const HEARTBEAT_TICKS: usize = 2;
+/// Least and exclusive greatest number of ticks without a leader before a campaign: 1 to 2 seconds.
+const ELECTION_TICKS: (usize, usize) = (10, 20);
+/// Bytes of entries in one append message.
+const MESSAGE_BYTES_MAX: u64 = 512 << 10;
+/// Append messages on their way to one follower. With [`MESSAGE_BYTES_MAX`] this bounds the memory of a slow one.
+const MESSAGES_IN_FLIGHT_MAX: usize = 64;
+/// Bytes proposed and not yet committed, beyond which proposals are refused.
+const UNCOMMITTED_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of committed entries handed out at once.
+const COMMITTED_BYTES_MAX: u64 = 4 << 20;
+
+/// What a replica starts from.
+pub struct GroupConfig {
+    /// This node.
+    pub node: NodeId,
+    /// All voters, this node among them.
+    pub voters: Vec<NodeId>,
+    /// As recovered from the durable log.
+    pub hard_state: HardState,
+    /// Where the durable log begins.
+    pub start: LogStart,
+    /// Its last entry (equal to `start` if it is empty).
+    pub last: LogStart,
+    /// The last entry in the state machine's store.
+    pub applied: LogStart,
+    /// Older entries.
+    pub reader: Arc<dyn LogReader>,
+    /// Seed of the election timeouts.
+    pub seed: u64,
+    /// Set if this replica may have forgotten what it promised.
+    pub quarantine: Option<Quarantine>,
+    /// Where raft-rs logs to.
+    pub logger: slog::Logger,
+}
+
+/// What the shell has to do, in the order of the module's head.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Names this set of effects in [`Group::persisted`].
+    pub number: u64,
+    /// May be sent before anything is durable.
+    pub send_now: Vec<RaftMessage>,
+    /// Must not be sent before `entries`, `hard_state` and `snapshot` are durable.
+    pub send_after_persist: Vec<RaftMessage>,
+    /// To be made durable.
+    pub entries: Vec<Entry>,
+    /// To be made durable.
+    pub hard_state: Option<HardState>,
+    /// Whether durable means flushed (a mere advance of the commit index need not be).
+    pub must_sync: bool,
+    /// The state must be replaced by the snapshot fetched for [`Group::step_snapshot`] before anything else.
+    pub snapshot: Option<SnapshotPoint>,
+    /// To be applied.
+    pub committed: Vec<Entry>,
+    /// Reads that may be answered once this much is applied.
+    pub reads: Vec<(u64, LogIndex)>,
+}
+
+/// The part a replica plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Leads the group.
+    Leader,
+    /// Follows.
+    Follower,
+    /// Campaigns.
+    Candidate,
+}
+
+/// Why a proposal or a read was not taken; nothing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// This replica does not lead.
+    #[error("not the leader")]
+    NotLeader,
+    /// Too much is uncommitted, or leadership is being handed over.
+    #[error("dropped")]
+    Dropped,
+}
+
+/// Where the replica stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupView {
+    /// Its part.
+    pub role: Role,
+    /// Who leads, as far as it knows.
+    pub leader: Option<NodeId>,
+    /// Its term.
+    pub term: Term,
+    /// Committed up to here.
+    pub commit: LogIndex,
+    /// First entry of the log, less one.
+    pub start: LogIndex,
+    /// Last entry of the log.
+    pub last: LogIndex,
+}
+
+/// One replica of one group.
+pub struct Group {
+    raw: RawNode<LogView>,
+    timeouts: Timeouts,
+    quarantine: Option<Quarantine>,
+}
+
+impl Group {
+    /// Makes the replica.
+    ///
+    /// # Errors
+    /// The recovered state contradicts itself; the message says how.
+    pub fn new(config: GroupConfig) -> Result<Self, StartError> {
+        let raft_config = Config {
+            id: config.node.0,
+            election_tick: ELECTION_TICKS.0,
+            heartbeat_tick: HEARTBEAT_TICKS,
+            min_election_tick: ELECTION_TICKS.0,
+            max_election_tick: ELECTION_TICKS.1,
+            applied: config.applied.index.0,
+            max_size_per_msg: MESSAGE_BYTES_MAX,
+            max_inflight_msgs: MESSAGES_IN_FLIGHT_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            read_only_option: ReadOnlyOption::Safe,
+            batch_append: true,
+            max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
+            max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+            ..Config::default()
+        };
+        let (applied, last, start) = (config.applied, config.last, config.start);
+        if applied.index > last.index || applied.index < start.index {
+            return Err(StartError::AppliedOutsideLog { applied: applied.index, start: start.index, last: last.index });
+        }
+        let mut hard_state = config.hard_state;
+        if hard_state.commit > last.index {
+            return Err(StartError::CommitOutsideLog { commit: hard_state.commit, last: last.index });
+        }
+        // The commit index is not flushed by itself: what was applied had been committed.
+        hard_state.commit = hard_state.commit.max(applied.index);
+        let view = LogView::new(hard_state, config.voters, start, last, applied, config.reader);
+        let raw = RawNode::new(&raft_config, view, &config.logger).map_err(|e| StartError::Raft(e.to_string()))?;
+        let mut group = Group { raw, timeouts: Timeouts::new(config.seed), quarantine: config.quarantine };
+        group.timeouts.enforce(&mut group.raw);
+        Ok(group)
+    }
+
+    /// A tenth of a second has passed.
+    pub fn tick(&mut self) {
+        if let Some(quarantine) = &mut self.quarantine {
+            if quarantine.tick() == Release::Now {
+                self.quarantine = None;
+            } else if self.role() != Role::Leader {
+                // No tick, no campaign.
+                return;
+            }
+        }
+        self.raw.tick();
+        self.timeouts.enforce(&mut self.raw);
+    }
+
+    /// Takes a message of another replica. One that makes no sense is dropped.
+    ///
+    /// A [`MessageKind::Snapshot`] must go through [`Group::step_snapshot`] once its files were fetched.
+    pub fn step(&mut self, mut message: RaftMessage) {
+        if let Some(quarantine) = &mut self.quarantine {
+            let last = self.raw.store().last();
+            if quarantine.heard(&message, last.index) == Release::Now {
+                self.quarantine = None;
+            } else if matches!(message.kind, MessageKind::Vote | MessageKind::PreVote | MessageKind::TimeoutNow) {
+                return;
+            }
+        }
+        if message.kind == MessageKind::Snapshot {
+            return;
+        }
+        if message.kind == MessageKind::Heartbeat {
+            // raft-rs panics when the leader believes in more of our log than there is (a log that was lost).
+            message.commit = message.commit.min(self.raw.store().last().index);
+        }
+        if message.kind == MessageKind::AppendResponse && message.reject && !self.is_fresh_rejection(&mut message) {
+            return;
+        }
+        self.step_raft(message.into_raft());
+    }
+
+    /// Takes a snapshot message whose files lie ready locally. `fetched` is what they really hold, at or after what the message named.
+    pub fn step_snapshot(&mut self, mut message: RaftMessage, fetched: LogStart) {
+        let Some(point) = &mut message.snapshot else { return };
+        if fetched.index < point.at.index {
+            return;
+        }
+        point.at = fetched;
+        self.step_raft(message.into_raft());
+    }
+
+    /// raft-rs 0.7 lets a delayed rejection move a follower's next index to or below what it is known to hold (its
+    /// pull request 557); such a rejection is dropped, or its hint raised.
+    fn is_fresh_rejection(&self, message: &mut RaftMessage) -> bool {
+        let Some(progress) = self.raw.raft.prs().get(message.from.0) else { return false };
+        let matched = LogIndex(progress.matched);
+        message.reject_hint = message.reject_hint.max(matched);
+        message.index > matched || message.request_snapshot != LogIndex(0)
+    }
+
+    fn step_raft(&mut self, message: pb::Message) {
+        // Errors: an unknown sender or a proposal, both of which are to be dropped.
+        let _ = self.raw.step(message);
+        self.timeouts.enforce(&mut self.raw);
+    }
+
+    /// Appends an entry to the log. Where it stands is returned: it is committed when the entry at that index has that term.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; nothing was appended.
+    pub fn propose(&mut self, data: Vec<u8>) -> Result<LogStart, ProposeError> {
+        if self.role() != Role::Leader {
+            return Err(ProposeError::NotLeader);
+        }
+        self.raw.propose(Vec::new(), data).map_err(|_| ProposeError::Dropped)?;
+        Ok(LogStart { index: LogIndex(self.raw.raft.raft_log.last_index()), term: self.term() })
+    }
+
+    /// Asks for a linearizable read: `context` comes back in [`Effects::reads`], or never if leadership is lost.
+    ///
+    /// # Errors
+    /// `NotLeader`; `Dropped` before the leader has committed an entry of its own term.
+    pub fn read(&mut self, context: u64) -> Result<(), ProposeError> {
+        if self.role() != Role::Leader {
+            return Err(ProposeError::NotLeader);
+        }
+        let committed = LogIndex(self.raw.raft.raft_log.committed);
+        if self.raw.store().term_of(committed).or_else(|| self.unstable_term(committed)) != Some(self.term()) {
+            return Err(ProposeError::Dropped);
+        }
+        self.raw.read_index(context.to_be_bytes().to_vec());
+        Ok(())
+    }
+
+    fn unstable_term(&self, index: LogIndex) -> Option<Term> {
+        self.raw.raft.raft_log.term(index.0).ok().map(Term)
+    }
+
+    /// Begins a campaign at once; used when a group is started for the first time.
+    pub fn campaign(&mut self) {
+        if self.quarantine.is_none() {
+            let _ = self.raw.campaign();
+            self.timeouts.enforce(&mut self.raw);
+        }
+    }
+
+    /// Whether [`Group::ready`] has anything to say.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        self.raw.has_ready()
+    }
+
+    /// What is to be done now. The entries are taken as queued for the disk: they must be written in the order of the numbers.
+    pub fn ready(&mut self) -> Effects {
+        let mut ready = self.raw.ready();
+        let hard_state =
+            ready.hs().map(|hs| HardState { term: Term(hs.term), vote: NodeId(hs.vote), commit: LogIndex(hs.commit) });
+        let mut effects = Effects {
+            number: ready.number(),
+            hard_state,
+            must_sync: ready.must_sync(),
+            entries: ready.take_entries().into_iter().map(entry_from_raft).collect(),
+            committed: ready.take_committed_entries().into_iter().map(entry_from_raft).collect(),
+            reads: ready.take_read_states().into_iter().filter_map(read_of).collect(),
+            send_now: carried(ready.take_messages()),
+            send_after_persist: carried(ready.take_persisted_messages()),
+            snapshot: None,
+        };
+        if !ready.must_sync() {
+            // A heartbeat's answer promises nothing that a restart could forget, and reads wait for it. An append's answer may
+            // name entries that an earlier set of effects is still writing.
+            let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut effects.send_after_persist)
+                .into_iter()
+                .partition(|message| message.kind == MessageKind::HeartbeatResponse);
+            effects.send_now.extend(now);
+            effects.send_after_persist = later;
+        }
+        if !ready.snapshot().is_empty() {
+            let meta = ready.snapshot().get_metadata();
+            let point = SnapshotPoint {
+                at: LogStart { index: LogIndex(meta.index), term: Term(meta.term) },
+                voters: meta.get_conf_state().voters.iter().copied().map(NodeId).collect(),
+            };
+            self.raw.mut_store().restore(&point);
+            effects.snapshot = Some(point);
+        }
+        self.raw.mut_store().append(&effects.entries);
+        self.raw.advance_append_async(ready);
+        effects
+    }
+
+    /// Everything up to and including effects `number` is durable, `last` being the newest entry among it.
+    pub fn persisted(&mut self, number: u64, last: Option<LogIndex>) {
+        self.raw.on_persist_ready(number);
+        if let Some(last) = last {
+            self.raw.mut_store().set_durable(last);
+        }
+    }
+
+    /// Entries up to here were applied to the state machine.
+    pub fn applied(&mut self, applied: LogStart) {
+        if applied.index.0 > self.raw.raft.raft_log.applied {
+            self.raw.advance_apply_to(applied.index.0);
+        }
+        self.raw.mut_store().set_applied(applied);
+    }
+
+    /// The durable log was cut off up to `to`.
+    pub fn truncated(&mut self, to: LogStart) {
+        self.raw.mut_store().truncated(to);
+    }
+
+    /// A message to `node` could not be delivered.
+    pub fn unreachable(&mut self, node: NodeId) {
+        self.raw.report_unreachable(node.0);
+    }
+
+    /// A snapshot sent to `node` did not arrive; without this the leader would wait for ever.
+    pub fn snapshot_failed(&mut self, node: NodeId) {
+        self.raw.report_snapshot(node.0, SnapshotStatus::Failure);
+    }
+
+    /// Followers that were told to fetch a snapshot and have not come back yet.
+    #[must_use]
+    pub fn awaiting_snapshot(&self) -> Vec<NodeId> {
+        let waiting = |(id, progress): (&u64, &raft::Progress)| {
+            (progress.state == ProgressState::Snapshot).then_some(NodeId(*id))
+        };
+        self.raw.raft.prs().iter().filter_map(waiting).collect()
+    }
+
+    /// The newest index each voter is known to hold; empty unless this replica leads.
+    #[must_use]
+    pub fn matched(&self) -> Vec<(NodeId, LogIndex)> {
+        if self.role() != Role::Leader {
+            return Vec::new();
+        }
+        self.raw.raft.prs().iter().map(|(id, progress)| (NodeId(*id), LogIndex(progress.matched))).collect()
+    }
+
+    /// Hands leadership to `node`, if it is caught up.
+    pub fn transfer_leader(&mut self, node: NodeId) {
+        self.raw.transfer_leader(node.0);
+    }
+
+    /// Whether the replica keeps from voting because it may have forgotten promises.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantine.is_some()
+    }
+
+    /// The term of an entry of the log, if it is there.
+    #[must_use]
+    pub fn term_of(&self, index: LogIndex) -> Option<Term> {
+        self.raw.store().term_of(index)
+    }
+
+    /// Where the replica stands.
+    #[must_use]
+    pub fn view(&self) -> GroupView {
+        let raft = &self.raw.raft;
+        GroupView {
+            role: self.role(),
+            leader: (raft.leader_id != raft::INVALID_ID).then_some(NodeId(raft.leader_id)),
+            term: self.term(),
+            commit: LogIndex(raft.raft_log.committed),
+            start: self.raw.store().start().index,
+            last: LogIndex(raft.raft_log.last_index()),
+        }
+    }
+
+    fn role(&self) -> Role {
+        match self.raw.raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Follower => Role::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+        }
+    }
+
+    fn term(&self) -> Term {
+        Term(self.raw.raft.term)
+    }
+}
+
+fn carried(messages: Vec<pb::Message>) -> Vec<RaftMessage> {
+    messages.into_iter().filter_map(|message| RaftMessage::from_raft(message).ok()).collect()
+}
+
+fn read_of(state: raft::ReadState) -> Option<(u64, LogIndex)> {
+    let context: [u8; 8] = state.request_ctx.as_slice().try_into().ok()?;
+    Some((u64::from_be_bytes(context), LogIndex(state.index)))
+}
+
+/// Recovered state that contradicts itself: the replica may not start, since it would forget what it promised.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The state machine's store lies outside the log.
+    #[error(
+        "the state is at {applied}, but the log holds {start} to {last}; the node lost part of its data and must be replaced"
+    )]
+    AppliedOutsideLog {
+        /// Applied.
+        applied: LogIndex,
+        /// Log start.
+        start: LogIndex,
+        /// Log end.
+        last: LogIndex,
+    },
+    /// The log ends before what is known to be committed.
+    #[error("{commit} is committed, but the log ends at {last}; the node lost part of its log and must be replaced")]
+    CommitOutsideLog {
+        /// Committed.
+        commit: LogIndex,
+        /// Log end.
+        last: LogIndex,
+    },
+    /// raft-rs refuses.
+    #[error("raft: {0}")]
+    Raft(String),
+}
+
+/// Election timeouts from our own seed: raft-rs would ask the thread's random number generator, and a simulation could not be repeated.
+struct Timeouts {
+    state: u64,
+    set: Option<usize>,
+}
+
+impl Timeouts {
+    fn new(seed: u64) -> Self {
+        Timeouts { state: seed, set: None }
+    }
+
+    /// Replaces a timeout that raft-rs has drawn itself since the last call.
+    fn enforce(&mut self, raw: &mut RawNode<LogView>) {
+        let raft = &mut raw.raft;
+        // While a timeout stands, raft-rs does not change it; when it resets one it also resets the elapsed ticks.
+        if self.set != Some(raft.randomized_election_timeout()) || raft.election_elapsed == 0 {
+            let drawn = ELECTION_TICKS.0 + (self.next() % (ELECTION_TICKS.1 - ELECTION_TICKS.0) as u64) as usize;
+            raft.set_randomized_election_timeout(drawn);
+            self.set = Some(drawn);
+        }
+    }
+
+    /// Steele, Lea and Flood's SplitMix64.
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests;

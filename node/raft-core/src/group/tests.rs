@@ -1,0 +1,230 @@
+//! Three replicas in one thread: logs in memory, messages in a queue, everything from one seed.
+
+use super::*;
+use crate::entry::LogReadError;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+
+#[derive(Default)]
+struct MemoryLog(Mutex<BTreeMap<u64, Entry>>);
+
+impl LogReader for MemoryLog {
+    fn entries(&self, from: LogIndex, to: LogIndex, _bytes_max: u64) -> Result<Vec<Entry>, LogReadError> {
+        Ok(self.0.lock().unwrap().range(from.0..to.0).map(|(_, entry)| entry.clone()).collect())
+    }
+}
+
+struct Replica {
+    group: Group,
+    log: Arc<MemoryLog>,
+    hard_state: HardState,
+    applied: Vec<Entry>,
+    reads: Vec<(u64, LogIndex)>,
+    up: bool,
+}
+
+struct Net {
+    replicas: BTreeMap<NodeId, Replica>,
+    queue: VecDeque<RaftMessage>,
+    trace: Vec<String>,
+    seed: u64,
+}
+
+fn config(node: NodeId, log: &Arc<MemoryLog>, hard_state: HardState, seed: u64) -> GroupConfig {
+    let last = log
+        .0
+        .lock()
+        .unwrap()
+        .values()
+        .last()
+        .map_or(LogStart::default(), |e| LogStart { index: e.index, term: e.term });
+    GroupConfig {
+        node,
+        voters: vec![NodeId(1), NodeId(2), NodeId(3)],
+        hard_state,
+        start: LogStart::default(),
+        last,
+        applied: LogStart::default(),
+        reader: log.clone(),
+        seed: seed ^ node.0,
+        quarantine: None,
+        logger: slog::Logger::root(slog::Discard, slog::o!()),
+    }
+}
+
+impl Net {
+    fn new(seed: u64) -> Self {
+        let replicas = (1..=3).map(NodeId).map(|node| {
+            let log = Arc::new(MemoryLog::default());
+            let group = Group::new(config(node, &log, HardState::default(), seed)).unwrap();
+            let replica =
+                Replica { group, log, hard_state: HardState::default(), applied: vec![], reads: vec![], up: true };
+            (node, replica)
+        });
+        Net { replicas: replicas.collect(), queue: VecDeque::new(), trace: vec![], seed }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            for replica in self.replicas.values_mut().filter(|replica| replica.up) {
+                while replica.group.has_ready() {
+                    quiet = false;
+                    let effects = replica.group.ready();
+                    self.queue.extend(effects.send_now);
+                    let mut log = replica.log.0.lock().unwrap();
+                    if let Some(first) = effects.entries.first() {
+                        log.split_off(&first.index.0);
+                    }
+                    log.extend(effects.entries.iter().map(|entry| (entry.index.0, entry.clone())));
+                    drop(log);
+                    replica.hard_state = effects.hard_state.unwrap_or(replica.hard_state);
+                    replica.group.persisted(effects.number, effects.entries.last().map(|entry| entry.index));
+                    self.queue.extend(effects.send_after_persist);
+                    if let Some(last) = effects.committed.last() {
+                        replica.group.applied(LogStart { index: last.index, term: last.term });
+                    }
+                    replica.applied.extend(effects.committed);
+                    replica.reads.extend(effects.reads);
+                }
+            }
+            while let Some(message) = self.queue.pop_front() {
+                quiet = false;
+                self.trace.push(format!("{message:?}"));
+                let message = RaftMessage::decode(&message.encode()).unwrap();
+                if let Some(replica) = self.replicas.get_mut(&message.to).filter(|replica| replica.up) {
+                    replica.group.step(message);
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn tick_until_leader(&mut self) -> NodeId {
+        for _ in 0..200 {
+            for replica in self.replicas.values_mut().filter(|replica| replica.up) {
+                replica.group.tick();
+            }
+            self.settle();
+            let leads = |replica: &Replica| replica.up && replica.group.view().role == Role::Leader;
+            if let Some((node, _)) = self.replicas.iter().find(|(_, replica)| leads(replica)) {
+                return *node;
+            }
+        }
+        panic!("no leader within 20 s of ticks, seed {}", self.seed);
+    }
+
+    fn propose(&mut self, leader: NodeId, data: &[u8]) {
+        self.replicas.get_mut(&leader).unwrap().group.propose(data.to_vec()).unwrap();
+        self.settle();
+    }
+
+    fn restart(&mut self, node: NodeId) {
+        let replica = self.replicas.get_mut(&node).unwrap();
+        replica.group = Group::new(config(node, &replica.log, replica.hard_state, self.seed)).unwrap();
+        replica.applied.clear();
+        replica.up = true;
+    }
+}
+
+fn run(seed: u64) -> Net {
+    let mut net = Net::new(seed);
+    for round in 0..5u8 {
+        let leader = net.tick_until_leader();
+        net.propose(leader, &[round; 9]);
+        net.replicas.get_mut(&leader).unwrap().up = false;
+        let next = net.tick_until_leader();
+        assert_ne!(next, leader);
+        net.propose(next, &[round; 5]);
+        net.restart(leader);
+        for _ in 0..5 {
+            net.replicas.values_mut().for_each(|replica| replica.group.tick());
+            net.settle();
+        }
+    }
+    net
+}
+
+#[test]
+fn committed_entries_survive_every_leader_and_are_the_same_everywhere() {
+    for seed in 0..20 {
+        let net = run(seed);
+        let applied = |replica: &Replica| {
+            replica.applied.iter().filter(|entry| !entry.data.is_empty()).map(|e| e.data.clone()).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = net.replicas.values().map(applied).collect();
+        assert_eq!(all[0].len(), 10, "seed {seed}");
+        assert!(all.iter().all(|one| *one == all[0]), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    assert_eq!(run(7).trace, run(7).trace);
+    assert_ne!(run(7).trace, run(8).trace);
+}
+
+#[test]
+fn a_read_needs_a_quorum() {
+    let mut net = Net::new(3);
+    let leader = net.tick_until_leader();
+    net.propose(leader, b"x");
+    net.replicas.get_mut(&leader).unwrap().group.read(1).unwrap();
+    net.settle();
+    assert_eq!(net.replicas[&leader].reads.len(), 1);
+    for (node, replica) in &mut net.replicas {
+        replica.up = *node == leader;
+    }
+    net.replicas.get_mut(&leader).unwrap().group.read(2).unwrap();
+    net.settle();
+    assert_eq!(net.replicas[&leader].reads.len(), 1, "a leader without a quorum answered a read");
+}
+
+#[test]
+fn followers_take_neither_proposals_nor_reads() {
+    let mut net = Net::new(4);
+    let leader = net.tick_until_leader();
+    let (_, follower) = net.replicas.iter_mut().find(|(node, _)| **node != leader).unwrap();
+    assert_eq!(follower.group.propose(b"x".to_vec()), Err(ProposeError::NotLeader));
+    assert_eq!(follower.group.read(1), Err(ProposeError::NotLeader));
+}
+
+#[test]
+fn a_replica_that_lost_its_log_does_not_panic_and_does_not_vote() {
+    let mut net = Net::new(5);
+    let leader = net.tick_until_leader();
+    for i in 0..10 {
+        net.propose(leader, &[i]);
+    }
+    let victim = *net.replicas.keys().find(|node| **node != leader).unwrap();
+    let replica = net.replicas.get_mut(&victim).unwrap();
+    replica.log = Arc::new(MemoryLog::default());
+    let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|node| *node != victim);
+    let mut config = config(victim, &replica.log, HardState::default(), 5);
+    config.quarantine = Some(Quarantine::new(others, LogIndex(8), LogIndex(0)));
+    replica.group = Group::new(config).unwrap();
+    for _ in 0..30 {
+        net.replicas.values_mut().for_each(|replica| replica.group.tick());
+        net.settle();
+    }
+    assert!(net.replicas[&victim].group.is_quarantined());
+    let other = *net.replicas.keys().find(|node| **node != leader && **node != victim).unwrap();
+    net.replicas.get_mut(&leader).unwrap().up = false;
+    for _ in 0..100 {
+        net.replicas.values_mut().filter(|replica| replica.up).for_each(|replica| replica.group.tick());
+        net.settle();
+    }
+    assert_ne!(net.replicas[&other].group.view().role, Role::Leader, "the forgetful replica voted");
+}
+
+#[test]
+fn contradictory_recovered_state_is_refused() {
+    let log = Arc::new(MemoryLog::default());
+    let mut bad = config(NodeId(1), &log, HardState { commit: LogIndex(5), ..HardState::default() }, 1);
+    assert!(matches!(Group::new(bad), Err(StartError::CommitOutsideLog { .. })));
+    bad = config(NodeId(1), &log, HardState::default(), 1);
+    bad.applied = LogStart { index: LogIndex(3), term: Term(1) };
+    assert!(matches!(Group::new(bad), Err(StartError::AppliedOutsideLog { .. })));
+}

@@ -1,0 +1,261 @@
+//! Raft messages in our own coding. raft-rs keeps them as protobuf 2 structs, whose parser must never see bytes of a
+//! network (RUSTSEC-2024-0437), so they are turned into [`RaftMessage`] at the border and coded with postcard.
+
+use crate::entry::{Entry, EntryKind, LogStart};
+use bytes::Bytes;
+use raft::eraftpb as pb;
+use serde::{Deserialize, Serialize};
+use types::{LogIndex, NodeId, Term};
+
+/// What a message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MessageKind {
+    /// Entries, or a probe for where the logs agree.
+    Append,
+    /// How far the follower got, or why not.
+    AppendResponse,
+    /// A vote is asked for.
+    Vote,
+    /// The vote.
+    VoteResponse,
+    /// Would you vote for me; changes nothing at the receiver.
+    PreVote,
+    /// The answer.
+    PreVoteResponse,
+    /// The log does not reach back far enough: fetch a snapshot.
+    Snapshot,
+    /// The leader lives; carries read contexts.
+    Heartbeat,
+    /// The follower hears it.
+    HeartbeatResponse,
+    /// Campaign at once: leadership is handed over.
+    TimeoutNow,
+}
+
+/// A message between two replicas of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaftMessage {
+    /// What it is about.
+    pub kind: MessageKind,
+    /// Receiver.
+    pub to: NodeId,
+    /// Sender; must agree with the certificate of the connection it came by.
+    pub from: NodeId,
+    /// The sender's term.
+    pub term: Term,
+    /// Term of the entry at `index`.
+    pub log_term: Term,
+    /// The entry before the first of `entries`, or the one that is acknowledged or rejected.
+    pub index: LogIndex,
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// The sender's commit index.
+    pub commit: LogIndex,
+    /// Its term.
+    pub commit_term: Term,
+    /// Where the snapshot begins that the receiver should fetch.
+    pub snapshot: Option<SnapshotPoint>,
+    /// A follower asks for a snapshot at or after this index.
+    pub request_snapshot: LogIndex,
+    /// The receiver refused.
+    pub reject: bool,
+    /// Where the logs may agree.
+    pub reject_hint: LogIndex,
+    /// A read context, or the kind of campaign.
+    pub context: Bytes,
+}
+
+/// What a snapshot message names: the files themselves are fetched from the sender.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotPoint {
+    /// The last entry in the snapshot.
+    pub at: LogStart,
+    /// The voters at that point.
+    pub voters: Vec<NodeId>,
+}
+
+/// A message that raft-rs knows and this protocol does not carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a raft message of a kind that is not sent between nodes")]
+pub struct NotCarried;
+
+impl RaftMessage {
+    /// Bytes for the wire.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        postcard::to_stdvec(self).expect("serialising plain data into memory cannot fail").into()
+    }
+
+    /// Bytes from the wire; allocation is bounded by their number.
+    ///
+    /// # Errors
+    /// They are not a message.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+
+    pub(crate) fn from_raft(message: pb::Message) -> Result<Self, NotCarried> {
+        let snapshot = message.snapshot.as_ref().filter(|s| !s.is_empty()).map(|snapshot| {
+            let meta = snapshot.get_metadata();
+            SnapshotPoint {
+                at: LogStart { index: LogIndex(meta.index), term: Term(meta.term) },
+                voters: meta.get_conf_state().voters.iter().copied().map(NodeId).collect(),
+            }
+        });
+        Ok(RaftMessage {
+            kind: kind_of(message.msg_type).ok_or(NotCarried)?,
+            to: NodeId(message.to),
+            from: NodeId(message.from),
+            term: Term(message.term),
+            log_term: Term(message.log_term),
+            index: LogIndex(message.index),
+            entries: message.entries.into_iter().map(entry_from_raft).collect(),
+            commit: LogIndex(message.commit),
+            commit_term: Term(message.commit_term),
+            snapshot,
+            request_snapshot: LogIndex(message.request_snapshot),
+            reject: message.reject,
+            reject_hint: LogIndex(message.reject_hint),
+            context: message.context,
+        })
+    }
+
+    pub(crate) fn into_raft(self) -> pb::Message {
+        let mut message = pb::Message::default();
+        message.msg_type = type_of(self.kind);
+        message.to = self.to.0;
+        message.from = self.from.0;
+        message.term = self.term.0;
+        message.log_term = self.log_term.0;
+        message.index = self.index.0;
+        message.set_entries(self.entries.into_iter().map(entry_to_raft).collect());
+        message.commit = self.commit.0;
+        message.commit_term = self.commit_term.0;
+        if let Some(point) = &self.snapshot {
+            message.set_snapshot(snapshot_to_raft(point));
+        }
+        message.request_snapshot = self.request_snapshot.0;
+        message.reject = self.reject;
+        message.reject_hint = self.reject_hint.0;
+        message.context = self.context;
+        message
+    }
+}
+
+pub(crate) fn snapshot_to_raft(point: &SnapshotPoint) -> pb::Snapshot {
+    let mut snapshot = pb::Snapshot::default();
+    let meta = snapshot.mut_metadata();
+    meta.index = point.at.index.0;
+    meta.term = point.at.term.0;
+    meta.mut_conf_state().set_voters(point.voters.iter().map(|voter| voter.0).collect());
+    snapshot
+}
+
+pub(crate) fn entry_to_raft(entry: Entry) -> pb::Entry {
+    let mut out = pb::Entry::default();
+    out.entry_type = match entry.kind {
+        EntryKind::Normal => pb::EntryType::EntryNormal,
+        EntryKind::ConfChange => pb::EntryType::EntryConfChangeV2,
+    };
+    out.term = entry.term.0;
+    out.index = entry.index.0;
+    out.data = entry.data;
+    out
+}
+
+pub(crate) fn entry_from_raft(entry: pb::Entry) -> Entry {
+    Entry {
+        term: Term(entry.term),
+        index: LogIndex(entry.index),
+        kind: match entry.entry_type {
+            pb::EntryType::EntryNormal => EntryKind::Normal,
+            pb::EntryType::EntryConfChange | pb::EntryType::EntryConfChangeV2 => EntryKind::ConfChange,
+        },
+        data: entry.data,
+    }
+}
+
+fn kind_of(kind: pb::MessageType) -> Option<MessageKind> {
+    use pb::MessageType as T;
+    Some(match kind {
+        T::MsgAppend => MessageKind::Append,
+        T::MsgAppendResponse => MessageKind::AppendResponse,
+        T::MsgRequestVote => MessageKind::Vote,
+        T::MsgRequestVoteResponse => MessageKind::VoteResponse,
+        T::MsgRequestPreVote => MessageKind::PreVote,
+        T::MsgRequestPreVoteResponse => MessageKind::PreVoteResponse,
+        T::MsgSnapshot => MessageKind::Snapshot,
+        T::MsgHeartbeat => MessageKind::Heartbeat,
+        T::MsgHeartbeatResponse => MessageKind::HeartbeatResponse,
+        T::MsgTimeoutNow => MessageKind::TimeoutNow,
+        // Local to a node, or forwarding that followers never do here: proposals and reads go to the leader.
+        T::MsgHup
+        | T::MsgBeat
+        | T::MsgPropose
+        | T::MsgUnreachable
+        | T::MsgSnapStatus
+        | T::MsgCheckQuorum
+        | T::MsgTransferLeader
+        | T::MsgReadIndex
+        | T::MsgReadIndexResp => return None,
+    })
+}
+
+fn type_of(kind: MessageKind) -> pb::MessageType {
+    use pb::MessageType as T;
+    match kind {
+        MessageKind::Append => T::MsgAppend,
+        MessageKind::AppendResponse => T::MsgAppendResponse,
+        MessageKind::Vote => T::MsgRequestVote,
+        MessageKind::VoteResponse => T::MsgRequestVoteResponse,
+        MessageKind::PreVote => T::MsgRequestPreVote,
+        MessageKind::PreVoteResponse => T::MsgRequestPreVoteResponse,
+        MessageKind::Snapshot => T::MsgSnapshot,
+        MessageKind::Heartbeat => T::MsgHeartbeat,
+        MessageKind::HeartbeatResponse => T::MsgHeartbeatResponse,
+        MessageKind::TimeoutNow => T::MsgTimeoutNow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_survives_the_wire_and_raft_rs() {
+        let message = RaftMessage {
+            kind: MessageKind::Append,
+            to: NodeId(1),
+            from: NodeId(2),
+            term: Term(3),
+            log_term: Term(2),
+            index: LogIndex(9),
+            entries: vec![Entry {
+                term: Term(3),
+                index: LogIndex(10),
+                kind: EntryKind::Normal,
+                data: Bytes::from_static(b"command"),
+            }],
+            commit: LogIndex(9),
+            commit_term: Term(2),
+            snapshot: Some(SnapshotPoint {
+                at: LogStart { index: LogIndex(5), term: Term(1) },
+                voters: vec![NodeId(1), NodeId(2)],
+            }),
+            request_snapshot: LogIndex(0),
+            reject: true,
+            reject_hint: LogIndex(4),
+            context: Bytes::from_static(b"ctx"),
+        };
+        let wire = RaftMessage::decode(&message.encode()).unwrap();
+        assert_eq!(wire, message);
+        assert_eq!(RaftMessage::from_raft(wire.into_raft()).unwrap(), message);
+    }
+
+    #[test]
+    fn hostile_bytes_are_an_error() {
+        for len in 0..40 {
+            assert!(RaftMessage::decode(&vec![0xff; len]).is_err());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Keeping a replica from voting that may have forgotten what it promised.
+//!
+//! After a power cut a disk that lied about its flush may have lost the end of the log, and votes with it. Such a replica neither
+//! votes nor campaigns until it has caught up with a live leader's commit index (and with its own durable
+//! watermark). If nobody leads, because the whole cluster was cut, it waits until every other voter was heard, or until some were
+//! and [`ALONE_TICKS_MAX`] have passed; a replica whose log ends before its watermark is never released that way.
+//!
+//! Source: DESIGN section 4; the rules R3, R3b and R5 behind it.
+
+use crate::message::{MessageKind, RaftMessage};
+use std::collections::BTreeSet;
+use types::{LogIndex, NodeId, Term};
+
+/// Ticks after which a majority suffices when some voters stay silent: 30 seconds.
+const ALONE_TICKS_MAX: u64 = 300;
+
+/// Why and until when a replica does not vote.
+#[derive(Clone, Debug)]
+pub struct Quarantine {
+    others: BTreeSet<NodeId>,
+    heard: BTreeSet<NodeId>,
+    /// The log must reach at least here: the durable watermark.
+    watermark: LogIndex,
+    recovered_last: LogIndex,
+    ticks: u64,
+    leader: Option<LeaderHeard>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LeaderHeard {
+    term: Term,
+    /// The newest commit index it named.
+    commit: LogIndex,
+    /// Heartbeats since its last append: it sends an append after each answer while it knows of entries we lack.
+    heartbeats: u32,
+}
+
+/// Heartbeats in a row without an append after which the leader has nothing for us.
+const QUIET_HEARTBEATS: u32 = 3;
+
+/// Whether it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The replica is as good as any again.
+    Now,
+    /// It has to wait on.
+    NotYet,
+}
+
+impl Quarantine {
+    /// `others` are the other voters, `watermark` what the replica knows to have acknowledged, `recovered_last` where its
+    /// recovered log ends.
+    #[must_use]
+    pub fn new(others: impl IntoIterator<Item = NodeId>, watermark: LogIndex, recovered_last: LogIndex) -> Self {
+        Quarantine {
+            others: others.into_iter().collect(),
+            heard: BTreeSet::new(),
+            watermark,
+            recovered_last,
+            ticks: 0,
+            leader: None,
+        }
+    }
+
+    pub(crate) fn tick(&mut self) -> Release {
+        self.ticks += 1;
+        let intact = self.recovered_last >= self.watermark;
+        let majority = (self.heard.len() + 1) * 2 > self.others.len() + 1;
+        release(intact && self.leader.is_none() && majority && self.ticks >= ALONE_TICKS_MAX)
+    }
+
+    pub(crate) fn heard(&mut self, message: &RaftMessage, last: LogIndex) -> Release {
+        self.heard.insert(message.from);
+        if matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
+            let known = self.leader.filter(|leader| leader.term == message.term);
+            let quiet = known.map_or(0, |leader| leader.heartbeats) + 1;
+            self.leader = Some(LeaderHeard {
+                term: message.term,
+                commit: known.map_or(LogIndex(0), |leader| leader.commit).max(message.commit),
+                heartbeats: if message.kind == MessageKind::Heartbeat { quiet } else { 0 },
+            });
+        }
+        let caught_up = self
+            .leader
+            .is_some_and(|leader| leader.heartbeats >= QUIET_HEARTBEATS && last >= leader.commit.max(self.watermark));
+        let all_heard = self.leader.is_none()
+            && self.recovered_last >= self.watermark
+            && self.others.iter().all(|other| self.heard.contains(other));
+        release(caught_up || all_heard)
+    }
+}
+
+fn release(now: bool) -> Release {
+    if now { Release::Now } else { Release::NotYet }
+}

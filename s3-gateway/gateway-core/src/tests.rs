@@ -1,1 +1,0 @@
-//! Tests of the store over a small cluster in memory.

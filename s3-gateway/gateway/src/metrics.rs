@@ -1,0 +1,50 @@
+//! Names and units of what the gateway counts.
+
+use http::StatusCode;
+use metrics::{counter, gauge, histogram};
+use std::time::Duration;
+
+/// Requests, by `op` and `status`.
+pub const REQUESTS: &str = "sago_s3_requests_total";
+/// Seconds from the head of a request to the head of its answer, by `op`.
+pub const SECONDS: &str = "sago_s3_request_seconds";
+/// Bytes of bodies received, as declared by requests that succeeded, by `op`.
+pub const RECEIVED: &str = "sago_s3_received_bytes_total";
+/// Bytes of bodies sent, as declared by answers, by `op`.
+pub const SENT: &str = "sago_s3_sent_bytes_total";
+/// Connections open.
+pub const CONNECTIONS: &str = "sago_s3_connections";
+
+pub(crate) struct Done<'a> {
+    pub(crate) operation: &'a str,
+    pub(crate) status: StatusCode,
+    pub(crate) took: Duration,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+pub(crate) fn done(done: &Done<'_>) {
+    let operation = done.operation.to_owned();
+    counter!(REQUESTS, "op" => operation.clone(), "status" => done.status.as_u16().to_string()).increment(1);
+    histogram!(SECONDS, "op" => operation.clone()).record(done.took.as_secs_f64());
+    if done.status.is_success() {
+        counter!(RECEIVED, "op" => operation.clone()).increment(done.received);
+        counter!(SENT, "op" => operation).increment(done.sent);
+    }
+}
+
+/// Counts a connection as long as it lives.
+pub(crate) struct Connection;
+
+impl Connection {
+    pub(crate) fn open() -> Self {
+        gauge!(CONNECTIONS).increment(1.0);
+        Connection
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        gauge!(CONNECTIONS).decrement(1.0);
+    }
+}

@@ -1,0 +1,96 @@
+//! The command line of the load generator.
+
+#![forbid(unsafe_code)]
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use loadgen::suite::{self, Options};
+use loadgen::target::Target;
+use loadgen::usage::{Process, descendants};
+use loadgen::workload::{Bound, local};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(name = "loadgen", version, about = "Load for a Sago cluster, and what it costs the servers")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every workload against a cluster and print the table, the gates and the aims. Exit code 1: a gate was missed.
+    Suite {
+        /// The line that `sago demo --json` printed.
+        #[arg(long, value_name = "FILE")]
+        demo_json: PathBuf,
+        /// The process of `sago demo`: everything below it counts as a server. Without it only the nodes count.
+        #[arg(long, value_name = "PID")]
+        demo_pid: Option<u32>,
+        /// A folder on the disk of the nodes, for the local baseline; default: beside the first node's.
+        #[arg(long, value_name = "DIR")]
+        local: Option<PathBuf>,
+        /// Seconds of each workload.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Seed of bodies and choices; also names the keys, so that two runs in one bucket do not meet.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Also write the report as JSON.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Create and fsync files in a folder: what the disk can do without Sago.
+    Local {
+        /// Where; what is made there is removed again.
+        dir: PathBuf,
+        /// Bytes of each file.
+        #[arg(long, default_value_t = 64 << 10)]
+        bytes: usize,
+        /// Threads.
+        #[arg(long, default_value_t = 8)]
+        threads: usize,
+        /// Seconds.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Args::parse().command {
+        Command::Local { dir, bytes, threads, seconds } => {
+            let outcome = local::create_fsync(&dir, bytes, threads, Bound::time(Duration::from_secs(seconds)))?;
+            println!("{}", serde_json::to_string(&outcome.samples.summary(outcome.wall))?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Suite { demo_json, demo_pid, local, seconds, seed, json } => {
+            let target = Target::read(&demo_json)?;
+            let beside = target.nodes.first().and_then(|node| node.dirs.first()?.parent().map(PathBuf::from));
+            let local = local.or(beside).context("name a folder with --local")?;
+            let options =
+                Options { time: Duration::from_secs(seconds), local, servers: servers(&target, demo_pid), seed };
+            // One thread: see the head of the library.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let report = runtime.block_on(suite::run(&target, &options))?;
+            if let Some(path) = json {
+                std::fs::write(&path, serde_json::to_vec_pretty(&report)?)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            println!("{}", report.markdown());
+            Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+/// The processes whose costs count, the nodes by their ids.
+fn servers(target: &Target, demo: Option<u32>) -> Vec<Process> {
+    let mut servers: Vec<Process> =
+        target.nodes.iter().map(|node| Process { pid: node.pid, name: format!("node {}", node.id) }).collect();
+    let below = demo.map(descendants).unwrap_or_default();
+    let others: Vec<Process> =
+        below.into_iter().filter(|other| servers.iter().all(|server| server.pid != other.pid)).collect();
+    servers.extend(others);
+    servers
+}
