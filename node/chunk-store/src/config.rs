@@ -4,7 +4,7 @@ use crate::error::OpenError;
 use crate::record::{BLOCK_BYTES, RECORD_BYTES_MAX};
 use crate::segment::RECORDS_AT;
 use std::path::PathBuf;
-use types::NodeId;
+use types::{DiskId, NodeId};
 
 /// Settings; validated by `ChunkStore::open`.
 #[derive(Clone, Debug)]
@@ -16,6 +16,9 @@ pub struct StoreConfig {
     /// Whether a directory that is empty or missing is made into a disk. Off once a cluster runs: an unmounted disk must not look
     /// like a new one. Default on.
     pub create: bool,
+    /// The ids of the disks as the placement map has them, in the order of `disks`: a new directory gets its own, a directory with
+    /// another is refused. Empty (the default): new directories get random ids, and all are taken.
+    pub disk_ids: Vec<DiskId>,
     /// Size of a segment, bytes; a multiple of 4096, at least 8 MiB. Default 1 GiB.
     pub segment_bytes: u64,
     /// Append with direct I/O where the file system takes it. Default on: see `docs/formats/segments.md` for the figures.
@@ -43,6 +46,7 @@ impl StoreConfig {
             node,
             disks,
             create: true,
+            disk_ids: Vec::new(),
             segment_bytes: 1 << 30,
             direct_io: true,
             queue_bytes_max: 64 << 20,
@@ -62,6 +66,10 @@ impl StoreConfig {
         let rules = [
             (self.node.0 > 0, "node must not be 0"),
             ((1..=256).contains(&self.disks.len()), "disks must name 1 to 256 directories"),
+            (
+                self.disk_ids.is_empty() || self.disk_ids.len() == self.disks.len(),
+                "disk_ids must name as many disks as there are directories, or none",
+            ),
             (self.segment_bytes >= 8 << 20, "segment_bytes must be at least 8 MiB"),
             (self.segment_bytes <= 1 << 40, "segment_bytes must be at most 1 TiB"),
             (self.segment_bytes.is_multiple_of(BLOCK_BYTES), "segment_bytes must be a multiple of 4096"),

@@ -63,7 +63,7 @@ impl Disk {
         observer: Arc<dyn Observer>,
         make_files: &(dyn Fn(&Path) -> std::io::Result<Arc<dyn Files>> + Sync),
     ) -> Result<Disk, OpenError> {
-        let directory = Directory::open(path, config.node, config.create)?;
+        let directory = Directory::open(path, config.node, config.create, config.disk_ids.get(number).copied())?;
         let identity = directory.identity;
         let failed = |source: StoreError| OpenError::Disk { path: path.to_owned(), source };
         let files = make_files(&path.join("segments")).map_err(|error| failed(error.into()))?;

@@ -68,6 +68,16 @@ pub enum OpenError {
         /// Who wanted to open it.
         node: NodeId,
     },
+    /// Another disk of the same node: directories are swapped or mounted in the wrong place.
+    #[error("{}: holds disk {found}, not {expected}; are the file systems mounted in the right places", path.display())]
+    WrongDisk {
+        /// The directory.
+        path: PathBuf,
+        /// The disk that is there.
+        found: DiskId,
+        /// The disk that should be.
+        expected: DiskId,
+    },
     /// The identity cannot be read or was written by a newer program.
     #[error("{}: the identity is damaged or of an unknown format", path.display())]
     BadIdentity {

@@ -70,11 +70,11 @@ impl Identity {
         (first == FIRST_LINE && identity.encode() == text).then_some(identity)
     }
 
-    fn random(node: NodeId) -> Identity {
+    fn new(node: NodeId, disk: Option<DiskId>) -> Identity {
         let mut random = [0; 32];
         rand::rng().fill_bytes(&mut random);
         let half = |at: usize| std::array::from_fn(|i| random[at + i]);
-        Identity { disk: DiskId(half(0)), node, tag: Tag(half(16)) }
+        Identity { disk: disk.unwrap_or(DiskId(half(0))), node, tag: Tag(half(16)) }
     }
 }
 
@@ -88,11 +88,12 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Locks a directory and reads its identity, or gives it one if it is empty or missing and `create` is set.
+    /// Locks a directory and reads its identity, or gives it one if it is empty or missing and `create` is set. With `disk` it
+    /// must be, or becomes, that disk.
     ///
     /// # Errors
     /// [`OpenError`]; the directory was not changed, except that `LOCK` may have been made.
-    pub fn open(path: &Path, node: NodeId, create: bool) -> Result<Directory, OpenError> {
+    pub fn open(path: &Path, node: NodeId, create: bool, disk: Option<DiskId>) -> Result<Directory, OpenError> {
         let failed = |source: io::Error| OpenError::Disk { path: path.to_owned(), source: StoreError::Io(source) };
         if create {
             make_folder(path).map_err(failed)?;
@@ -105,11 +106,14 @@ impl Directory {
             None => match stranger(path).map_err(failed)? {
                 Some(found) => return Err(OpenError::NoIdentity { path: path.to_owned(), found }),
                 None if !create => return Err(missing(path)),
-                None => write(path, Identity::random(node)).map_err(failed)?,
+                None => write(path, Identity::new(node, disk)).map_err(failed)?,
             },
         };
         if identity.node != node {
             return Err(OpenError::Foreign { path: path.to_owned(), owner: identity.node, node });
+        }
+        if let Some(expected) = disk.filter(|expected| *expected != identity.disk) {
+            return Err(OpenError::WrongDisk { path: path.to_owned(), found: identity.disk, expected });
         }
         Ok(Directory { path: path.to_owned(), identity, _lock: lock })
     }
@@ -199,36 +203,47 @@ mod tests {
     fn a_new_directory_gets_an_identity_and_keeps_it() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("a/b");
-        let first = Directory::open(&path, NodeId(1), true).map(|directory| directory.identity);
-        let again = Directory::open(&path, NodeId(1), false).map(|directory| directory.identity);
+        let first = Directory::open(&path, NodeId(1), true, None).map(|directory| directory.identity);
+        let again = Directory::open(&path, NodeId(1), false, None).map(|directory| directory.identity);
         assert!(first.is_ok_and(|first| again.is_ok_and(|again| first == again)));
     }
 
     #[test]
     fn one_process_holds_it_at_a_time() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let held = Directory::open(folder.path(), NodeId(1), true);
+        let held = Directory::open(folder.path(), NodeId(1), true, None);
         assert!(held.is_ok());
-        assert!(matches!(Directory::open(folder.path(), NodeId(1), true), Err(OpenError::Locked { .. })));
+        assert!(matches!(Directory::open(folder.path(), NodeId(1), true, None), Err(OpenError::Locked { .. })));
         drop(held);
-        assert!(Directory::open(folder.path(), NodeId(1), true).is_ok());
+        assert!(Directory::open(folder.path(), NodeId(1), true, None).is_ok());
     }
 
     #[test]
     fn another_nodes_disk_is_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        drop(Directory::open(folder.path(), NodeId(1), true));
-        let refused = Directory::open(folder.path(), NodeId(2), true);
+        drop(Directory::open(folder.path(), NodeId(1), true, None));
+        let refused = Directory::open(folder.path(), NodeId(2), true, None);
         assert!(matches!(refused, Err(OpenError::Foreign { owner: NodeId(1), node: NodeId(2), .. })));
+    }
+
+    #[test]
+    fn a_new_directory_becomes_the_disk_that_is_expected_and_another_disk_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (expected, other) = (DiskId([1; 16]), DiskId([2; 16]));
+        let made = Directory::open(folder.path(), NodeId(1), true, Some(expected)).map(|made| made.identity.disk);
+        assert!(made.is_ok_and(|disk| disk == expected));
+        let refused = Directory::open(folder.path(), NodeId(1), true, Some(other));
+        assert!(matches!(refused, Err(OpenError::WrongDisk { found, .. }) if found == expected));
+        assert!(Directory::open(folder.path(), NodeId(1), false, Some(expected)).is_ok());
     }
 
     #[test]
     fn data_without_identity_is_refused_and_an_empty_folder_only_taken_when_asked() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        assert!(matches!(Directory::open(folder.path(), NodeId(1), false), Err(OpenError::Missing { .. })));
+        assert!(matches!(Directory::open(folder.path(), NodeId(1), false, None), Err(OpenError::Missing { .. })));
         std::fs::create_dir(folder.path().join("segments")).expect("a folder");
         for create in [true, false] {
-            let refused = Directory::open(folder.path(), NodeId(1), create);
+            let refused = Directory::open(folder.path(), NodeId(1), create, None);
             assert!(matches!(refused, Err(OpenError::NoIdentity { found, .. }) if found == "segments"));
         }
     }
@@ -237,7 +252,7 @@ mod tests {
     fn a_start_cut_short_leaves_nothing_that_stops_the_next() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join(IDENTITY_TEMPORARY), "sago-disk 1\ndi").expect("a file");
-        assert!(Directory::open(folder.path(), NodeId(1), true).is_ok());
+        assert!(Directory::open(folder.path(), NodeId(1), true, None).is_ok());
     }
 
     #[test]
@@ -245,7 +260,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for text in ["", "sago-disk 2\n", &"x".repeat(5000)] {
             std::fs::write(folder.path().join(IDENTITY), text).expect("a file");
-            assert!(matches!(Directory::open(folder.path(), NodeId(1), true), Err(OpenError::BadIdentity { .. })));
+            assert!(matches!(
+                Directory::open(folder.path(), NodeId(1), true, None),
+                Err(OpenError::BadIdentity { .. })
+            ));
         }
     }
 }

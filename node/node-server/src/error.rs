@@ -1,27 +1,74 @@
-//! Why a node does not start. Messages say what to do.
+//! Why a node does not start. Once it runs, it goes on or, after an error of its disks, aborts.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use types::NodeId;
 
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The certificate is another's.
-    #[error("the certificate is not of {0}: point `credentials` at the folder that `cluster init` made for this node")]
-    Certificate(NodeId),
-    /// The node is not in the cluster's map.
+/// Settings that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The cluster does not know the node.
     #[error("{0} is not in the cluster file")]
     NotInMap(NodeId),
-    /// The certificate cannot be read.
-    #[error("the credentials cannot be used")]
+    /// The data directories are not as many as the map's disks.
+    #[error("{node} has {planned} disks in the cluster file, and {given} data directories")]
+    Disks {
+        /// The node.
+        node: NodeId,
+        /// Directories that were given.
+        given: usize,
+        /// Disks in the map.
+        planned: usize,
+    },
+    /// A setting outside its range.
+    #[error("{setting} must be {range}")]
+    Range {
+        /// Its name.
+        setting: &'static str,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// The certificate is another's.
+    #[error("the certificate is not that of {0}")]
+    Identity(NodeId),
+}
+
+/// A node does not start; the message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The certificate or its key.
+    #[error("credentials")]
     Credentials(#[from] transport::CredentialsError),
-    /// The QUIC address cannot be used.
-    #[error("cannot listen for the cluster")]
-    Listen(#[from] transport::BindError),
-    /// The admin address cannot be used.
-    #[error("cannot listen for admin requests on {addr}")]
+    /// The metadata folder is empty and must not be made anew.
+    #[error("{0} holds no metadata of this node: is the file system mounted? A node that lost its metadata does not come back under its id")]
+    MetaMissing(PathBuf),
+    /// The metadata folder could not be used.
+    #[error("{path}")]
+    Meta {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process runs on the metadata folder.
+    #[error("{0} is in use by another process")]
+    Locked(PathBuf),
+    /// The network.
+    #[error("cannot listen on udp {addr}")]
+    Bind {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: transport::BindError,
+    },
+    /// The admin pages.
+    #[error("cannot listen on tcp {addr}")]
     Admin {
         /// Where.
         addr: SocketAddr,
@@ -29,19 +76,10 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The start counter cannot be kept.
-    #[error("the start counter {path} cannot be kept")]
-    Incarnation {
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The metadata cannot be recovered.
-    #[error("the metadata service cannot start")]
-    Meta(#[from] meta_server::StartError),
-    /// A disk cannot be opened.
-    #[error("the chunk service cannot start")]
+    /// The disks.
+    #[error("disks")]
     Chunks(#[from] chunk_server::OpenError),
+    /// The metadata.
+    #[error("metadata")]
+    Metadata(#[from] meta_server::StartError),
 }

@@ -1,25 +1,31 @@
-//! The daemon: the metadata service and the chunk service behind one QUIC endpoint, liveness, minimal repair, and the admin pages.
+//! The daemon: one process of metadata and chunks behind one QUIC endpoint, with liveness, repair, and pages for operators.
 //!
 //! ```text
-//!   other nodes, gateways, mounts --QUIC--> handler --> MetaServer (raft, state)
-//!                                              |    --> ChunkService (disks)
-//!   operator, Prometheus -----------HTTP--> admin
-//!   control loops: heartbeats -> liveness -> SetNodeState;  map -> chunk service;  under-replicated rows -> repair
+//!                    +-- meta-server    (Raft groups)  <-- heartbeats counted by `liveness` --> SetNodeState
+//!  QUIC -- dispatch -+-- chunk-server   (disks)        <-- `map_feed`: the placement map, as the control group has it
+//!                    +-- status                        <-- `repair`: copies that are missing, once their node is back
+//!  HTTP -- admin: /health, /status, /metrics
 //! ```
+//! Decisions are elsewhere; what is here translates and drives. The only state that must survive is the count of starts
+//! ([`incarnation`]); heartbeats are soft state of whoever leads the control group.
 
 #![forbid(unsafe_code)]
 
 mod admin;
 mod config;
+mod dispatch;
 mod error;
-mod handler;
+mod health;
+mod heartbeat;
 mod incarnation;
 mod liveness;
-mod map;
-mod node;
+mod map_feed;
+pub mod metrics;
 mod peers;
 mod repair;
+mod server;
+mod status;
 
-pub use config::NodeConfig;
-pub use error::StartError;
-pub use node::NodeServer;
+pub use config::{MemoryConfig, NodeConfig, StoreConfig};
+pub use error::{ConfigError, StartError};
+pub use server::NodeServer;

@@ -1,154 +1,151 @@
-//! Who is alive: every node tells the leader of the control group; the leader turns silence into `SetNodeState`.
+//! Who answers: heartbeats counted in ticks, decisions made by whoever leads the control group.
 //!
-//! The counts are soft state of whoever leads. A new leader gives everyone one full silence before it judges.
+//! Every node sends its heartbeat to all voters of the control group, so that a new leader knows at once what the old one
+//! knew. This is soft state and pure: a tick is one look of the leader, not wall time, so that a leader that was stopped for a minute
+//! does not wake up and declare everyone dead.
+//!
+//! | heard of a node | map says | proposal |
+//! | --- | --- | --- |
+//! | nothing for [`SILENT_TICKS_MAX`] | up | down |
+//! | within [`RECENT_TICKS`] | down, or an older incarnation | up, with the incarnation that was heard |
 
-use crate::map::KnownMap;
-use crate::peers::Peers;
-use meta_server::MetaServer;
-use parking_lot::Mutex;
-use proto::control::ControlCommand;
-use proto::log::LogCommand;
-use proto::node::{NodeReply, NodeRequest};
-use proto::{Reply, Request};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use types::{GroupId, Incarnation, NodeId, NodeState};
+use std::time::Duration;
+use types::{Incarnation, NodeId, NodeState, PlacementMap};
 
-/// Between two heartbeats of a node.
-const HEARTBEAT: Duration = Duration::from_millis(250);
-/// Silence after which a node is down: four heartbeats. Writers then stop waiting for it.
-const SILENCE_MAX: Duration = Duration::from_millis(1000);
+/// How often nodes send heartbeats, and the leader looks.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+/// Silence after which a node counts as down. Four heartbeats: one lost packet is sent again by QUIC within that time, a pause of
+/// a second delays writers more than a switch to other nodes does.
+const SILENT_TICKS_MAX: u64 = 4;
+/// A heartbeat this fresh shows that a node is there.
+const RECENT_TICKS: u64 = 2;
 
-/// What the leader of the control group has heard.
-pub(crate) struct Liveness {
-    node: NodeId,
-    incarnation: Incarnation,
-    heard: Mutex<Heard>,
+/// What the leader should record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) state: NodeState,
 }
 
+/// The heartbeats of all nodes.
 #[derive(Default)]
-struct Heard {
-    leading_since: Option<Instant>,
-    nodes: BTreeMap<NodeId, (Incarnation, Instant)>,
+pub(crate) struct Liveness {
+    now: u64,
+    /// Since when this node leads, without a break.
+    leading_since: Option<u64>,
+    heard: BTreeMap<NodeId, (u64, Incarnation)>,
 }
 
 impl Liveness {
-    pub(crate) fn new(node: NodeId, incarnation: Incarnation) -> Self {
-        Liveness { node, incarnation, heard: Mutex::new(Heard::default()) }
-    }
-
-    /// A heartbeat has arrived.
-    pub(crate) fn heard(&self, node: NodeId, incarnation: Incarnation) {
-        let mut heard = self.heard.lock();
-        let entry = heard.nodes.entry(node).or_insert((incarnation, Instant::now()));
-        if incarnation >= entry.0 {
-            *entry = (incarnation, Instant::now());
+    /// A heartbeat has come. One of an earlier life is ignored.
+    pub(crate) fn heard(&mut self, node: NodeId, incarnation: Incarnation) {
+        let now = self.now;
+        match self.heard.get_mut(&node) {
+            Some((_, known)) if *known > incarnation => {}
+            Some(heard) => *heard = (now, incarnation),
+            None => {
+                self.heard.insert(node, (now, incarnation));
+            }
         }
     }
 
-    /// What should be recorded, given what the map says. Empty unless this node has led for a full silence.
-    fn verdicts(&self, leads: bool, map: &types::PlacementMap) -> Vec<(NodeId, Incarnation, NodeState)> {
-        let mut heard = self.heard.lock();
-        if !leads {
-            heard.leading_since = None;
+    /// A tick has passed. Returns what should be recorded; the same again at the next tick until the map shows it.
+    pub(crate) fn tick(&mut self, leading: bool, map: &PlacementMap) -> Vec<Verdict> {
+        self.now += 1;
+        if !leading {
+            self.leading_since = None;
             return Vec::new();
         }
-        let since = *heard.leading_since.get_or_insert_with(Instant::now);
-        let settled = since.elapsed() > SILENCE_MAX;
-        let mut verdicts = Vec::new();
-        for entry in &map.nodes {
-            let last = heard.nodes.get(&entry.id).filter(|(_, when)| when.elapsed() <= SILENCE_MAX);
-            match last {
-                Some((incarnation, _)) if entry.state == NodeState::Down || *incarnation > entry.incarnation => {
-                    verdicts.push((entry.id, *incarnation, NodeState::Up));
-                }
-                None if settled && entry.state == NodeState::Up => {
-                    let known = heard.nodes.get(&entry.id).map_or(entry.incarnation, |(incarnation, _)| *incarnation);
-                    verdicts.push((entry.id, known.max(entry.incarnation), NodeState::Down));
-                }
-                _ => {}
+        let since = *self.leading_since.get_or_insert(self.now);
+        self.heard.retain(|node, _| map.node(*node).is_some());
+        let verdict = |entry: &types::NodeEntry| {
+            let (last, incarnation) = self.heard.get(&entry.id).copied().unwrap_or((0, entry.incarnation));
+            let silent = self.now - last.max(since);
+            let recent = last > 0 && self.now - last <= RECENT_TICKS;
+            if recent && (entry.state == NodeState::Down || incarnation > entry.incarnation) {
+                Some(Verdict { node: entry.id, incarnation, state: NodeState::Up })
+            } else if silent >= SILENT_TICKS_MAX && entry.state == NodeState::Up {
+                Some(Verdict { node: entry.id, incarnation: entry.incarnation.max(incarnation), state: NodeState::Down })
+            } else {
+                None
             }
-        }
-        verdicts
-    }
-}
-
-/// Sends heartbeats and, where this node leads the control group, records who is up. Runs until dropped.
-pub(crate) async fn run(liveness: Arc<Liveness>, meta: Arc<MetaServer>, known: Arc<KnownMap>, peers: Arc<Peers>) {
-    let mut ticks = tokio::time::interval(HEARTBEAT);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let leads = meta.is_leader(GroupId::CONTROL);
-        if leads {
-            liveness.heard(liveness.node, liveness.incarnation);
-        } else {
-            beat(&liveness, &meta, &known, &peers);
-        }
-        for (node, incarnation, state) in liveness.verdicts(leads, &known.get()) {
-            tracing::info!(%node, %incarnation, ?state, "node state changes");
-            let command = LogCommand::Control(ControlCommand::SetNodeState { node, incarnation, state });
-            if let Err(error) = meta.propose(GroupId::CONTROL, command).await {
-                tracing::debug!(%error, "the state is recorded at the next turn");
-            }
-        }
-    }
-}
-
-/// Tells the leader, or all voters if none is known. Not waited for: a dead peer must not delay the next heartbeat.
-fn beat(liveness: &Liveness, meta: &MetaServer, known: &KnownMap, peers: &Arc<Peers>) {
-    let voters = match meta.leader_of(GroupId::CONTROL) {
-        Some(leader) => vec![leader],
-        None => known.get().voters(GroupId::CONTROL).to_vec(),
-    };
-    for voter in voters.into_iter().filter(|voter| *voter != liveness.node) {
-        let heartbeat = NodeRequest::Heartbeat { node: liveness.node, incarnation: liveness.incarnation };
-        let peers = peers.clone();
-        tokio::spawn(async move {
-            let answer = peers.small(voter, &Request::Node(heartbeat), SILENCE_MAX).await;
-            if !matches!(answer, Some(Reply::Node(NodeReply::Heard { .. }))) {
-                tracing::debug!(%voter, "heartbeat not heard");
-            }
-        });
+        };
+        map.nodes.iter().filter_map(verdict).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::{NodeEntry, PlacementMap};
+    use types::{DiskId, NodeEntry};
 
-    fn map(state: NodeState) -> PlacementMap {
-        let entry = |id| NodeEntry {
+    fn map(states: &[NodeState]) -> PlacementMap {
+        let nodes = states.iter().zip(1..).map(|(state, id)| NodeEntry {
             id: NodeId(id),
             addr: String::new(),
             domain: id.to_string(),
-            disks: Vec::new(),
-            incarnation: Incarnation(3),
-            state,
-        };
-        PlacementMap { nodes: vec![entry(1), entry(2)], ..PlacementMap::default() }
+            disks: vec![DiskId([id as u8; 16])],
+            incarnation: Incarnation(1),
+            state: *state,
+        });
+        PlacementMap { version: 1, nodes: nodes.collect(), ..PlacementMap::default() }
+    }
+
+    fn verdict(node: u64, incarnation: u64, state: NodeState) -> Verdict {
+        Verdict { node: NodeId(node), incarnation: Incarnation(incarnation), state }
+    }
+
+    use NodeState::{Down, Up};
+
+    #[test]
+    fn a_silent_node_is_down_after_four_ticks_and_up_when_it_is_heard() {
+        let mut liveness = Liveness::default();
+        let up = map(&[Up, Up]);
+        let mut found = Vec::new();
+        for _ in 0..=SILENT_TICKS_MAX {
+            assert_eq!(found, []);
+            liveness.heard(NodeId(1), Incarnation(1));
+            found = liveness.tick(true, &up);
+        }
+        assert_eq!(found, [verdict(2, 1, Down)]);
+        let down = map(&[Up, Down]);
+        liveness.heard(NodeId(1), Incarnation(1));
+        assert_eq!(liveness.tick(true, &down), []);
+        liveness.heard(NodeId(2), Incarnation(1));
+        assert_eq!(liveness.tick(true, &down), [verdict(2, 1, Up)]);
     }
 
     #[test]
-    fn a_new_leader_does_not_judge_before_it_could_have_heard() {
-        let liveness = Liveness::new(NodeId(1), Incarnation(3));
-        assert!(liveness.verdicts(true, &map(NodeState::Up)).is_empty());
-        let long_ago = Instant::now().checked_sub(2 * SILENCE_MAX).expect("the machine has been up that long");
-        liveness.heard.lock().leading_since = Some(long_ago);
+    fn a_new_leader_waits_before_it_judges() {
+        let mut liveness = Liveness::default();
+        let up = map(&[Up]);
+        for _ in 0..100 {
+            assert_eq!(liveness.tick(false, &up), []);
+        }
+        for _ in 0..SILENT_TICKS_MAX {
+            assert_eq!(liveness.tick(true, &up), []);
+        }
+        assert_eq!(liveness.tick(true, &up), [verdict(1, 1, Down)]);
+    }
+
+    #[test]
+    fn a_new_life_is_recorded_and_an_old_one_ignored() {
+        let mut liveness = Liveness::default();
+        let up = map(&[Up]);
         liveness.heard(NodeId(1), Incarnation(3));
-        assert_eq!(liveness.verdicts(true, &map(NodeState::Up)), [(NodeId(2), Incarnation(3), NodeState::Down)]);
-        assert!(liveness.verdicts(false, &map(NodeState::Up)).is_empty());
+        liveness.tick(true, &up);
+        liveness.heard(NodeId(1), Incarnation(3));
+        liveness.heard(NodeId(1), Incarnation(2));
+        assert_eq!(liveness.tick(true, &up), [verdict(1, 3, Up)]);
     }
 
     #[test]
-    fn a_node_heard_again_is_up_and_an_older_life_of_it_is_ignored() {
-        let liveness = Liveness::new(NodeId(1), Incarnation(3));
-        liveness.heard(NodeId(2), Incarnation(5));
-        liveness.heard(NodeId(2), Incarnation(4));
-        assert_eq!(liveness.verdicts(true, &map(NodeState::Down)), [(NodeId(2), Incarnation(5), NodeState::Up)]);
-        // A restart is recorded even if nobody noticed the death.
-        assert_eq!(liveness.verdicts(true, &map(NodeState::Up)), [(NodeId(2), Incarnation(5), NodeState::Up)]);
+    fn strangers_are_forgotten() {
+        let mut liveness = Liveness::default();
+        liveness.heard(NodeId(9), Incarnation(1));
+        liveness.tick(true, &map(&[Up]));
+        assert!(liveness.heard.is_empty());
     }
 }

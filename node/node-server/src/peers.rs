@@ -1,56 +1,62 @@
-//! Calls of this node to others.
+//! The other nodes: where they are, and calls to them.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chunk_server::ChunkCall;
+use parking_lot::RwLock;
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
 use proto::{Reply, Request};
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
-use transport::{Class, Endpoint, Peer};
+use transport::{Class, Endpoint};
 use types::{NodeId, PlacementMap};
 
-/// How long another node may take over a chunk.
+/// How long a chunk call to another node may take.
 const CHUNK_CALL_MAX: Duration = Duration::from_secs(10);
 
+/// All nodes of the newest map this node knows.
+#[derive(Clone)]
 pub(crate) struct Peers {
+    own: NodeId,
     endpoint: Endpoint,
-    addresses: BTreeMap<NodeId, String>,
+    map: Arc<RwLock<Arc<PlacementMap>>>,
 }
 
 impl Peers {
-    pub(crate) fn new(endpoint: Endpoint, map: &PlacementMap) -> Self {
-        Peers { endpoint, addresses: map.nodes.iter().map(|node| (node.id, node.addr.clone())).collect() }
+    pub(crate) fn new(own: NodeId, endpoint: Endpoint, map: PlacementMap) -> Self {
+        Peers { own, endpoint, map: Arc::new(RwLock::new(Arc::new(map))) }
     }
 
-    fn peer(&self, node: NodeId) -> Option<Peer> {
-        self.addresses.get(&node).map(|addr| self.endpoint.peer(node, addr))
+    pub(crate) fn own(&self) -> NodeId {
+        self.own
     }
 
-    /// A small call; `None` if there was no answer.
-    pub(crate) async fn small(&self, node: NodeId, request: &Request, deadline: Duration) -> Option<Reply> {
-        let answer = self.peer(node)?.call(Class::Small, request, Bytes::new(), deadline).await;
-        answer.ok().map(|(reply, _)| reply)
+    pub(crate) fn map(&self) -> Arc<PlacementMap> {
+        self.map.read().clone()
+    }
+
+    pub(crate) fn set_map(&self, map: Arc<PlacementMap>) {
+        *self.map.write() = map;
+    }
+
+    /// A small call; `None` if the node is not known or there is no answer in time.
+    pub(crate) async fn call(&self, node: NodeId, request: &Request, deadline: Duration) -> Option<Reply> {
+        Some(self.send(Class::Small, node, request, deadline).await?.0)
+    }
+
+    async fn send(&self, class: Class, node: NodeId, request: &Request, deadline: Duration) -> Option<(Reply, Bytes)> {
+        let addr = self.map().node(node)?.addr.clone();
+        let peer = self.endpoint.peer(node, &addr);
+        peer.call(class, request, Bytes::new(), deadline).await.ok()
     }
 }
 
 #[async_trait]
 impl ChunkCall for Peers {
     async fn call(&self, node: NodeId, request: ChunkRequest) -> Option<(Result<ChunkReply, ChunkError>, Bytes)> {
-        let request = Request::Chunk(request);
-        match self.peer(node)?.call(Class::Bulk, &request, Bytes::new(), CHUNK_CALL_MAX).await {
-            Ok((Reply::Chunk(reply), body)) => Some((reply, body)),
-            Ok(_) | Err(_) => None,
+        match self.send(Class::Bulk, node, &Request::Chunk(request), CHUNK_CALL_MAX).await? {
+            (Reply::Chunk(reply), body) => Some((reply, body)),
+            _ => None,
         }
     }
 }
-
-#[async_trait]
-impl ChunkCall for SharedPeers {
-    async fn call(&self, node: NodeId, request: ChunkRequest) -> Option<(Result<ChunkReply, ChunkError>, Bytes)> {
-        self.0.call(node, request).await
-    }
-}
-
-/// The same, shared with the chunk service.
-pub(crate) struct SharedPeers(pub(crate) std::sync::Arc<Peers>);

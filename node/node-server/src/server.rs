@@ -1,0 +1,207 @@
+//! A running node: started in the order in which its parts need each other, stopped in the other.
+
+use crate::admin;
+use crate::config::NodeConfig;
+use crate::dispatch::Dispatch;
+use crate::error::{ConfigError, StartError};
+use crate::heartbeat::{LastHeard, beat};
+use crate::incarnation::{self, MetaFolder};
+use crate::liveness::{TICK, Verdict};
+use crate::map_feed::feed;
+use crate::metrics;
+use crate::peers::Peers;
+use crate::repair::Host;
+use crate::status::Status;
+use chunk_server::{ChunkService, PeerSource, RepairWorker, ServiceConfig};
+use meta_server::{MetaConfig, MetaServer, QuicNetwork};
+use parking_lot::Mutex;
+use proto::control::ControlCommand;
+use proto::log::LogCommand;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use transport::{Endpoint, Role, TransportConfig};
+use types::{GroupId, Incarnation, NodeId};
+
+/// How often histograms are worked off.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long the recording of a node's state may take before it is tried again.
+const RECORD_MAX: Duration = Duration::from_secs(2);
+
+/// A node that runs.
+pub struct NodeServer {
+    node: NodeId,
+    incarnation: Incarnation,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    endpoint: Endpoint,
+    meta: Arc<MetaServer>,
+    chunks: Arc<ChunkService>,
+    tasks: Mutex<JoinSet<()>>,
+    _folder: MetaFolder,
+}
+
+impl NodeServer {
+    /// Recovers what lies on the disks, and serves. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then, though the start was counted.
+    pub async fn start(config: NodeConfig) -> Result<NodeServer, StartError> {
+        config.validate()?;
+        let (_, role) = config.credentials.identity()?;
+        if role != Role::Node(config.node) {
+            return Err(ConfigError::Identity(config.node).into());
+        }
+        metrics::install();
+        // Before anything is opened, so that what is in the way shows without a trace on the disks.
+        let pages = admin::bind(config.admin).await;
+        let pages = pages.map_err(|source| StartError::Admin { addr: config.admin, source })?;
+        let admin = pages.local_addr().map_err(|source| StartError::Admin { addr: config.admin, source })?;
+        let endpoint = Endpoint::bind(config.listen, &config.credentials, transport_config(&config))
+            .map_err(|source| StartError::Bind { addr: config.listen, source })?;
+        let folder = incarnation::begin(&config.meta, config.create)?;
+        let peers = Peers::new(config.node, endpoint.clone(), config.map.clone());
+        let chunks = ChunkService::open(service_config(&config)?, Arc::new(PeerSource(peers.clone()))).await?;
+        let network = Arc::new(QuicNetwork::new(endpoint.clone(), &config.map));
+        let meta = MetaServer::start(&meta_config(&config, folder.incarnation), network)?;
+        let last_heard = Arc::new(LastHeard::default());
+        let status = Arc::new(Status {
+            node: config.node,
+            incarnation: folder.incarnation,
+            meta: meta.clone(),
+            chunks: chunks.clone(),
+            peers: peers.clone(),
+            last_heard: last_heard.clone(),
+        });
+        let liveness = Mutex::default();
+        let (meta_, chunks_) = (meta.clone(), chunks.clone());
+        let dispatch = Arc::new(Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness });
+        endpoint.serve(dispatch.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), config.map));
+        tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard));
+        tasks.spawn(judge(dispatch, peers.clone()));
+        let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
+        tasks.spawn(RepairWorker::new(Arc::new(host)).run());
+        tasks.spawn(admin::serve(pages, status));
+        tasks.spawn(keep_metrics());
+        let listen = endpoint.local_addr();
+        tracing::info!(node = %config.node, incarnation = %folder.incarnation, %listen, %admin, "node serves");
+        Ok(NodeServer {
+            node: config.node,
+            incarnation: folder.incarnation,
+            listen,
+            admin,
+            endpoint,
+            meta,
+            chunks,
+            tasks: Mutex::new(tasks),
+            _folder: folder,
+        })
+    }
+
+    /// Which node this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The UDP address it listens at.
+    #[must_use]
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The TCP address of its admin pages.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Stops serving, finishes what was begun on the disks, and flushes it. Calls in progress are lost; nothing acknowledged is.
+    pub async fn stop(self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.shutdown().await;
+        self.endpoint.close().await;
+        self.meta.stop().await;
+        self.chunks.close().await;
+        tracing::info!(node = %self.node, "node stopped");
+    }
+}
+
+fn transport_config(config: &NodeConfig) -> TransportConfig {
+    let network = u32::try_from(config.memory.network_bytes).unwrap_or(u32::MAX);
+    TransportConfig { body_bytes_max: network, ..TransportConfig::default() }
+}
+
+fn service_config(config: &NodeConfig) -> Result<ServiceConfig, ConfigError> {
+    let mut store = chunk_server::StoreConfig::new(config.node, config.disks.clone());
+    store.create = config.create;
+    store.disk_ids = config.entry()?.disks.clone();
+    store.segment_bytes = config.store.segment_bytes;
+    store.reserve_bytes = config.store.reserve_bytes;
+    store.direct_io = config.store.direct_io;
+    store.queue_bytes_max = config.memory.disk_queue_bytes;
+    store.index_cache_bytes = config.memory.index_cache_bytes;
+    let mut service = ServiceConfig::new(store);
+    service.body_bytes_max = config.memory.network_bytes;
+    service.read_bytes_max = config.memory.read_bytes;
+    Ok(service)
+}
+
+fn meta_config(config: &NodeConfig, incarnation: Incarnation) -> MetaConfig {
+    MetaConfig {
+        node: config.node,
+        dir: config.meta.clone(),
+        map: config.map.clone(),
+        incarnation,
+        seed: rand::random(),
+        cache_bytes: config.memory.state_cache_bytes,
+        log_window_entries: MetaConfig::LOG_WINDOW_ENTRIES,
+        log_window_bytes: MetaConfig::LOG_WINDOW_BYTES,
+    }
+}
+
+/// Looks at the heartbeats for ever, and has the control group record who is up and who is down, if this node leads it.
+async fn judge(dispatch: Arc<Dispatch>, peers: Peers) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // The newest map: a verdict that is recorded must not be given again.
+        let map = dispatch.meta.map();
+        let verdicts = dispatch.tick(map.as_ref().unwrap_or(&peers.map()));
+        if map.is_some() {
+            for verdict in verdicts {
+                record(&dispatch, verdict).await;
+            }
+        }
+    }
+}
+
+async fn record(dispatch: &Dispatch, verdict: Verdict) {
+    let Verdict { node, incarnation, state } = verdict;
+    tracing::info!(%node, %incarnation, ?state, "state of a node");
+    let command = LogCommand::Control(ControlCommand::SetNodeState { node, incarnation, state });
+    match timeout(RECORD_MAX, dispatch.meta.propose(GroupId::CONTROL, command)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%node, %error, "not recorded yet"),
+        Err(_) => tracing::debug!(%node, "not recorded in time"),
+    }
+}
+
+async fn keep_metrics() {
+    let mut ticks = interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics::upkeep();
+    }
+}
