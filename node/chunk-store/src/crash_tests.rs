@@ -152,6 +152,31 @@ fn a_torn_write_is_whole_or_absent() {
     }
 }
 
+/// Remains of a torn write stay where they are: they may be all that is left of something.
+#[test]
+fn what_a_cut_left_behind_is_not_written_over() {
+    let run = run(SEED);
+    let ops = run.disk.ops();
+    let mut torn_tails = 0;
+    for cut in 1..=ops.len() {
+        let Op::Write { bytes, .. } = &ops[cut - 1] else { continue };
+        let disk = Image::at(&ops, cut, &Torn::Prefix(bytes.len() / 1024 * 512)).disk();
+        let mut rig = Rig::recover(&disk, run.snapshot_before(cut));
+        torn_tails += rig.report.torn;
+        let before = rig.disk.contents();
+        for number in 1000..1010 {
+            assert!(rig.put(ChunkId(number)).is_ok());
+        }
+        let after = rig.disk.contents();
+        for (name, old) in before {
+            let kept = old.iter().zip(&after[&name]).all(|(old, new)| *old == 0 || old == new);
+            let cut_off = old.get(after[&name].len()..).unwrap_or_default();
+            assert!(kept && cut_off.iter().all(|byte| *byte == 0), "cut {cut}: {name} was written over");
+        }
+    }
+    assert!(torn_tails > 0);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let (first, second) = (run(SEED), run(SEED));
