@@ -167,12 +167,20 @@ fn write(path: &Path, identity: Identity) -> io::Result<Identity> {
     Ok(identity)
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
+/// Makes a folder and those above it, each durable in the one that holds it.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(path)?;
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_folder(parent)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(parent),
+    }
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

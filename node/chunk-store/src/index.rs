@@ -25,7 +25,7 @@ use types::{Blake3Root, ChunkId, DiskId};
 /// Memory for changes that are not yet in a file; there are at most three of these per disk.
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
 /// Files that RocksDB keeps open per disk.
-const OPEN_FILES_MAX: i32 = 256;
+const OPEN_FILES_MAX: i32 = 100;
 /// Marks an index that gave wrong answers; it is made anew at the next start.
 const DISTRUST: &str = "index.distrust";
 

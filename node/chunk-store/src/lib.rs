@@ -12,10 +12,10 @@
 //! | --- | --- |
 //! | `IDENTITY` | disk id, node, format, the secret tag of its records ([`identity`]) |
 //! | `LOCK` | held by the process that has the directory open |
-//! | `segments/` | the records: the truth ([`record`], [`segment`]) |
-//! | `index/` | RocksDB, derived from the segments ([`index`]) |
+//! | `segments/` | the records: the truth ([`record`], `segment`) |
+//! | `index/` | RocksDB, derived from the segments (`index`) |
 //!
-//! Invariants, each with a test in [`crash_tests`](self):
+//! Invariants, each with a test in `crash_tests`:
 //! - what was acknowledged was flushed before, and is there after any cut;
 //! - what was not acknowledged is there whole or not at all;
 //! - rot is an error, never bytes, and a rotten record hides no other;

@@ -37,8 +37,9 @@ pub(crate) const RECORDS_AT: u64 = BLOCK_BYTES;
 const HEADER_BYTES: usize = 128;
 const CRC_AT: usize = HEADER_BYTES - 4;
 
-/// Sealed segments kept open for reading. One descriptor each; far below the usual limit of a service.
-const OPEN_SEGMENTS_MAX: usize = 512;
+/// Segments kept open. Two descriptors each; with the index's files a disk stays below 256, so that three disks fit the
+/// usual limit of 1024.
+const OPEN_SEGMENTS_MAX: usize = 64;
 
 /// The first block, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -98,6 +98,11 @@ impl MemoryDisk {
         disk
     }
 
+    /// All files as programs see them.
+    pub(super) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        self.state.lock().files.iter().map(|(name, content)| (name.clone(), content.seen.clone())).collect()
+    }
+
     /// Flips a bit on the medium.
     pub(super) fn flip(&self, name: &str, offset: u64) {
         let mut state = self.state.lock();

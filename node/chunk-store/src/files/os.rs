@@ -30,7 +30,7 @@ impl OsFiles {
     /// # Errors
     /// The folder cannot be made or written to.
     pub fn open(folder: &Path, direct: bool) -> io::Result<OsFiles> {
-        std::fs::create_dir_all(folder)?;
+        crate::identity::make_folder(folder)?;
         let mut files = OsFiles { folder: folder.to_owned(), direct };
         if direct && let Err(error) = files.probe() {
             tracing::info!(folder = %folder.display(), %error, "no direct I/O here, segments are written through the page cache");
