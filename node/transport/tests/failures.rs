@@ -3,6 +3,7 @@
 mod support;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use proto::frame::{HEADER_BYTES, Header};
 use proto::node::NodeRequest;
 use proto::raft_wire::RaftBatch;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::{BOUND, CLUSTER, authority, client, loopback, node, ping, ping_peer, until};
+use tokio::net::UdpSocket;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
 use transport::{
@@ -24,7 +26,7 @@ use types::{ClusterId, GroupId, NodeId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A node in a runtime of its own. Dropping the runtime is as abrupt as a kill: no packet says good-bye.
+/// A node in a runtime of its own, with one thread. Dropping the runtime is as abrupt as a kill, or almost.
 fn mortal_node(credentials: &Credentials, addr: SocketAddr) -> (Runtime, Endpoint) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
     let guard = runtime.enter();
@@ -169,31 +171,43 @@ async fn a_closed_server_is_noticed_at_once_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_server_is_noticed_by_its_silence() {
+async fn a_frozen_server_is_noticed_by_its_silence() {
     let ca = authority();
     let credentials = ca.issue(&Role::Node(NodeId(1))).expect("issue");
-    let server = mortal_node(&credentials, loopback());
-    let addr = server.1.local_addr();
-    let peer = client(&ca).peer(NodeId(1), &addr.to_string());
+    let (runtime, server) = mortal_node(&credentials, loopback());
+    let peer = client(&ca).peer(NodeId(1), &server.local_addr().to_string());
     ping_peer(&peer).await.expect("ping");
-    kill(server);
-    let dead = Instant::now();
-    let bound = TransportConfig::default().silence_max + 3 * SECOND;
-    let lost = peer.call(Class::Small, &ping(), Bytes::new(), 20 * SECOND).await;
-    assert_eq!(lost, Err(TransportError::Lost));
-    assert!(dead.elapsed() < bound, "lost after {:?}", dead.elapsed());
+    // Its only thread stands still, as after SIGSTOP.
+    let (thaw, thawed) = std::sync::mpsc::channel::<()>();
+    runtime.spawn(async move {
+        let _ = thawed.recv();
+    });
+    let frozen = Instant::now();
+    let hanging = tokio::spawn({
+        let peer = peer.clone();
+        let status = Request::Node(NodeRequest::Status);
+        async move { peer.call(Class::Small, &status, Bytes::new(), 20 * SECOND).await }
+    });
+    // First it counts as down, then its calls are given up.
+    until("suspicion", async || peer.health() == PeerHealth::Down).await;
+    assert!(frozen.elapsed() < TransportConfig::default().suspect_after + 2 * SECOND, "{:?}", frozen.elapsed());
+    assert_eq!(hanging.await.expect("task"), Err(TransportError::Lost));
+    assert!(frozen.elapsed() < TransportConfig::default().silence_max + 3 * SECOND, "{:?}", frozen.elapsed());
     // From now on calls fail fast, and never past their deadline.
-    assert_eq!(peer.health(), PeerHealth::Down);
     for _ in 0..20 {
         let start = Instant::now();
         let deadline = Duration::from_millis(50);
         assert_eq!(peer.call(Class::Bulk, &ping(), Bytes::new(), deadline).await, Err(TransportError::NotSent));
         assert!(start.elapsed() < SECOND);
+        assert_eq!(peer.health(), PeerHealth::Down);
     }
+    drop(thaw);
+    until("a call on the thawed server", async || ping_peer(&peer).await.is_ok()).await;
+    kill((runtime, server));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_killed_and_started_again_says_so_itself() {
+async fn a_server_killed_and_started_again_is_found_again() {
     let ca = authority();
     let credentials = ca.issue(&Role::Node(NodeId(1))).expect("issue");
     let server = mortal_node(&credentials, loopback());
@@ -211,7 +225,6 @@ async fn a_server_killed_and_started_again_says_so_itself() {
     .await;
     let echo = Arc::new(support::Echo::default());
     again.expect("bound").serve(echo.clone());
-    // The first packet on the old connection is answered with a reset: no time-out is waited for.
     until("a call on the new server", async || ping_peer(&peer).await.is_ok()).await;
     assert!(dead.elapsed() < TransportConfig::default().silence_max, "{:?}", dead.elapsed());
     // Raft goes on, on a new stream.
@@ -221,6 +234,54 @@ async fn a_server_killed_and_started_again_says_so_itself() {
         !echo.raft.lock().is_empty()
     })
     .await;
+}
+
+/// Passes datagrams between its callers and `target`, which may change under way as if another process took over the address.
+async fn relay(target: Arc<Mutex<SocketAddr>>) -> SocketAddr {
+    let front = UdpSocket::bind(loopback()).await.expect("socket");
+    let back = UdpSocket::bind(loopback()).await.expect("socket");
+    let addr = front.local_addr().expect("addr");
+    tokio::spawn(async move {
+        let (mut there, mut here) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut caller = None;
+        loop {
+            tokio::select! {
+                Ok((len, from)) = front.recv_from(&mut there) => {
+                    caller = Some(from);
+                    let target = *target.lock();
+                    let _ = back.send_to(&there[..len], target).await;
+                }
+                Ok((len, from)) = back.recv_from(&mut here) => {
+                    let current = from == *target.lock();
+                    if let (Some(caller), true) = (caller, current) {
+                        let _ = front.send_to(&here[..len], caller).await;
+                    }
+                }
+            }
+        }
+    });
+    addr
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_life_of_a_node_resets_the_connections_of_the_old_one() {
+    let ca = authority();
+    let credentials = ca.issue(&Role::Node(NodeId(1))).expect("issue");
+    let lives = [(); 2].map(|()| {
+        let life = Endpoint::bind(loopback(), &credentials, TransportConfig::default()).expect("bind");
+        life.serve(Arc::new(support::Echo::default()));
+        life
+    });
+    let target = Arc::new(Mutex::new(lives[0].local_addr()));
+    let addr = relay(target.clone()).await;
+    let peer = client(&ca).peer(NodeId(1), &addr.to_string());
+    ping_peer(&peer).await.expect("ping");
+    *target.lock() = lives[1].local_addr();
+    let reborn = Instant::now();
+    // The old connection is not waited for until it has been silent for long: the first packet on it is answered.
+    assert_eq!(ping_peer(&peer).await, Err(TransportError::Lost));
+    ping_peer(&peer).await.expect("ping");
+    assert!(reborn.elapsed() < SECOND, "{:?}", reborn.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
