@@ -3,6 +3,9 @@
 //! A chunk is known from its first commit (or staging) until it is purged, also while nothing refers to it: an id that
 //! came back with other bytes, or after its purge was decided, must not slip in.
 
+#[cfg(test)]
+mod tests;
+
 use crate::key::chunk::{ChunkKey, ClosedEpochKey, StagedKey, UnderReplicatedKey};
 use crate::kv::{KvError, KvRead};
 use crate::row::{self, Corrupt};

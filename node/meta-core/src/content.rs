@@ -3,6 +3,9 @@
 //! Up to [`DIRECT_PIECES_MAX`] pieces stand in the inode, more in a list of their own. Reading composes zeros, inline
 //! bytes, pieces, and cuts at the size (`proto::object::ContentView`).
 
+#[cfg(test)]
+mod tests;
+
 use crate::key::inode::InlineKey;
 use crate::kv::{KvError, KvRead};
 use crate::list::{LIST_DEPTH_MAX, Runs, stored};

@@ -137,11 +137,11 @@ pub(crate) fn page(kv: &dyn KvRead, root: Ino, request: &Request<'_>) -> Result<
             Some(len) => {
                 let item = Bytes::copy_from_slice(&path[..len]);
                 page.count(&item);
+                page.listing.prefixes.push(item.clone());
                 if !entry.is_dir {
                     let Some(next) = successor(&item) else { break };
                     walker.seek(&next)?;
                 }
-                page.listing.prefixes.push(item);
             }
             None => {
                 page.count(path);

@@ -1,5 +1,8 @@
 //! Commands of S3: whole objects by key.
 
+#[cfg(test)]
+mod tests;
+
 use crate::dentry::{self, Dentry, Hint};
 use crate::inode::{Inode, Place, What};
 use crate::kv::{KvError, KvRead};

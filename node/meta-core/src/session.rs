@@ -3,6 +3,9 @@
 //! A request carries its number and the lowest one its session has had no answer for. Answers below that are
 //! dropped, so a session keeps at most [`SESSION_WINDOW`] of them.
 
+#[cfg(test)]
+mod tests;
+
 use crate::group::Counters;
 use crate::key::session::{AnswerKey, SessionKey};
 use crate::kv::{Kv, KvError};

@@ -5,6 +5,9 @@
 //! so that 10,000 parts never make a large command: the sweep row says which parts the object took over, the lists
 //! of the others become garbage.
 
+#[cfg(test)]
+mod tests;
+
 use crate::content::{Body, Content};
 use crate::inode::{Inode, What};
 use crate::key::upload::{PartKey, SweepKey, UploadIndexKey, UploadKey};

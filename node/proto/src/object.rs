@@ -132,12 +132,14 @@ pub enum NewContent {
 }
 
 impl NewContent {
-    /// Bytes of content.
+    /// Bytes of content, if the extents are as they should be; never panics if they are not.
     #[must_use]
     pub fn len(&self) -> u64 {
         match self {
             NewContent::Inline(data) => data.len() as u64,
-            NewContent::Chunks(extents) => extents.last().map_or(0, |last| last.extent.end()),
+            NewContent::Chunks(extents) => {
+                extents.last().map_or(0, |last| last.extent.file_offset.saturating_add(u64::from(last.extent.len)))
+            }
         }
     }
 

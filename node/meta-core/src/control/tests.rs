@@ -1,1 +1,221 @@
+use super::buckets::is_bucket_name;
+use crate::memory::MemoryKv;
+use crate::{Applied, apply, control_query, invariants};
+use proto::control::{
+    AccessKey, BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal,
+};
+use proto::log::{LogBatch, LogCommand};
+use proto::meta::{Command, Refusal};
+use types::{
+    BucketId, GroupId, GroupPlacement, Incarnation, NodeEntry, NodeId, NodeState, PlacementMap, SessionId, Timestamp,
+};
 
+type Answered = Result<ControlOutcome, ControlRefusal>;
+
+struct Control {
+    kv: MemoryKv,
+    time: i64,
+}
+
+impl Control {
+    fn new() -> Self {
+        let mut control = Control { kv: MemoryKv::new(), time: 0 };
+        assert_eq!(control.run(ControlCommand::Bootstrap { map: map() }), Ok(ControlOutcome::Done));
+        control
+    }
+
+    fn run(&mut self, command: ControlCommand) -> Answered {
+        self.time += 1;
+        let batch = LogBatch { time: Timestamp(self.time), commands: vec![LogCommand::Control(command)] };
+        let applied = apply(&mut self.kv, GroupId::CONTROL, &batch).expect("memory does not fail");
+        assert_eq!(invariants::check(&self.kv, GroupId::CONTROL).expect("memory"), Vec::<String>::new());
+        match applied.as_slice() {
+            [Applied::Control(result)] => result.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ask(&self, query: ControlQuery) -> ControlAnswer {
+        control_query(&self.kv, &query).expect("memory does not fail")
+    }
+
+    fn map(&self) -> PlacementMap {
+        match self.ask(ControlQuery::Map) {
+            ControlAnswer::Map(Some(map)) => *map,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn bucket(&mut self, name: &str, owner: &str, nonce: u128) -> Result<BucketInfo, ControlRefusal> {
+        match self.run(ControlCommand::CreateBucket { name: name.into(), owner: owner.into(), nonce })? {
+            ControlOutcome::Bucket(info) => Ok(info),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn session(&mut self) -> SessionId {
+        match self.run(ControlCommand::OpenSession { kind: "gateway".into() }) {
+            Ok(ControlOutcome::Session(session)) => session,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn map() -> PlacementMap {
+    let node = |id| NodeEntry {
+        id: NodeId(id),
+        addr: format!("n{id}:1"),
+        domain: format!("d{id}"),
+        disks: vec![],
+        incarnation: Incarnation(1),
+        state: NodeState::Up,
+    };
+    let group = |id| GroupPlacement { id: GroupId(id), voters: vec![NodeId(1), NodeId(2), NodeId(3)] };
+    PlacementMap {
+        version: 1,
+        nodes: vec![node(1), node(2), node(3)],
+        groups: vec![],
+        slots: vec![],
+        raft_groups: (0..4).map(group).collect(),
+    }
+}
+
+fn key(access: &str, user: &str, secret: &str) -> ControlCommand {
+    let key = AccessKey { access_key: access.into(), secret_key: secret.into(), user: user.into() };
+    ControlCommand::CreateKey { key }
+}
+
+#[test]
+fn the_first_map_stays_and_node_states_move_it_on() {
+    let mut control = Control::new();
+    let mut other = map();
+    other.version = 77;
+    assert_eq!(control.run(ControlCommand::Bootstrap { map: other }), Ok(ControlOutcome::Done));
+    assert_eq!(control.map(), map());
+    let set = |node, incarnation, state| ControlCommand::SetNodeState {
+        node: NodeId(node),
+        incarnation: Incarnation(incarnation),
+        state,
+    };
+    control.run(set(2, 3, NodeState::Down)).expect("known");
+    assert_eq!((control.map().version, control.map().is_up(NodeId(2))), (2, false));
+    control.run(set(2, 2, NodeState::Up)).expect("ignored");
+    control.run(set(2, 3, NodeState::Down)).expect("nothing new");
+    assert_eq!((control.map().version, control.map().is_up(NodeId(2))), (2, false));
+    control.run(set(2, 4, NodeState::Up)).expect("started again");
+    assert_eq!((control.map().version, control.map().is_up(NodeId(2))), (3, true));
+    assert_eq!(control.run(set(9, 1, NodeState::Up)), Err(ControlRefusal::InvalidName));
+}
+
+#[test]
+fn buckets_go_to_the_group_with_the_fewest() {
+    let mut control = Control::new();
+    let groups: Vec<u32> =
+        (0..5).map(|i| control.bucket(&format!("bucket-{i}"), "kim", i).expect("made").group.0).collect();
+    assert_eq!(groups, [1, 2, 3, 1, 2]);
+    control.run(ControlCommand::DeleteBucket { bucket: BucketId(1) }).expect("there");
+    control.run(ControlCommand::DeleteBucket { bucket: BucketId(4) }).expect("there");
+    control.run(ControlCommand::DeleteBucket { bucket: BucketId(4) }).expect("gone already");
+    assert_eq!(control.run(ControlCommand::DeleteBucket { bucket: BucketId(6) }), Err(ControlRefusal::NoSuchBucket));
+    let next = control.bucket("bucket-9", "kim", 1).expect("made");
+    assert_eq!((next.id, next.group), (BucketId(6), GroupId(1)));
+    let ControlAnswer::Buckets(all) = control.ask(ControlQuery::Buckets) else { panic!("buckets") };
+    let names: Vec<&str> = all.iter().map(|info| info.name.as_str()).collect();
+    assert_eq!(names, ["bucket-1", "bucket-2", "bucket-4", "bucket-9"]);
+    assert_eq!(control.ask(ControlQuery::Bucket { name: "bucket-0".into() }), ControlAnswer::Bucket(None));
+    assert_eq!(control.ask(ControlQuery::Bucket { name: "bucket-9".into() }), ControlAnswer::Bucket(Some(next)));
+}
+
+#[test]
+fn a_bucket_name_is_taken_once() {
+    let mut control = Control::new();
+    let made = control.bucket("books", "kim", 1).expect("made");
+    assert_eq!(control.bucket("books", "kim", 1), Ok(made), "the same request");
+    assert_eq!(control.bucket("books", "kim", 2), Err(ControlRefusal::BucketExistsYours));
+    assert_eq!(control.bucket("books", "lee", 1), Err(ControlRefusal::BucketExists));
+    assert_eq!(control.bucket("Books", "kim", 1), Err(ControlRefusal::InvalidBucketName));
+    assert_eq!(control.bucket("books2", "", 1), Err(ControlRefusal::InvalidName));
+    let mut empty = Control { kv: MemoryKv::new(), time: 0 };
+    assert_eq!(empty.bucket("books", "kim", 1), Err(ControlRefusal::NotBootstrapped));
+}
+
+#[test]
+fn bucket_names_follow_the_rules_of_s3() {
+    let longest = "a".repeat(63);
+    for good in ["abc", "a-b", "a.b.c", "123", "1.2.3", &longest] {
+        assert!(is_bucket_name(good), "{good}");
+    }
+    let long = "a".repeat(64);
+    let bad = ["ab", "", "Abc", "a_b", "-ab", "ab-", ".ab", "ab.", "a..b", "1.2.3.4", "999.1.1.1", "xn--abc", &long];
+    for bad in bad.into_iter().chain(["abc-s3alias", "abc--ol-s3", "sthree-abc", "a/b", "a\0b", "äbc"]) {
+        assert!(!is_bucket_name(bad), "{bad}");
+    }
+}
+
+#[test]
+fn users_and_keys_come_and_go() {
+    let mut control = Control::new();
+    let user = |name: &str| ControlCommand::CreateUser { name: name.into() };
+    assert_eq!(control.run(key("AKIA", "kim", "secret-secret")), Err(ControlRefusal::NoSuchUser));
+    control.run(user("kim")).expect("made");
+    control.run(user("kim")).expect("there");
+    control.run(user("lee@books")).expect("made");
+    for bad in ["", "a b", "a/b", &"x".repeat(65)] {
+        assert_eq!(control.run(user(bad)), Err(ControlRefusal::InvalidName), "{bad:?}");
+    }
+    control.run(key("AKIA", "kim", "secret-secret")).expect("made");
+    control.run(key("AKIA", "kim", "secret-secret")).expect("the same");
+    assert_eq!(control.run(key("AKIA", "kim", "other-secret")), Err(ControlRefusal::KeyExists));
+    assert_eq!(control.run(key("AKIA", "lee@books", "secret-secret")), Err(ControlRefusal::KeyExists));
+    assert_eq!(control.run(key("A/B", "kim", "secret-secret")), Err(ControlRefusal::InvalidName));
+    assert_eq!(control.run(key("AKIB", "kim", "short")), Err(ControlRefusal::InvalidName));
+    control.run(key("AKIC", "lee@books", "secret-secret")).expect("made");
+    let keys = ControlAnswer::Keys(vec![("AKIA".into(), "kim".into()), ("AKIC".into(), "lee@books".into())]);
+    assert_eq!(control.ask(ControlQuery::Keys), keys);
+    assert_eq!(control.ask(ControlQuery::Users), ControlAnswer::Users(vec!["kim".into(), "lee@books".into()]));
+    control.run(ControlCommand::DeleteUser { name: "kim".into() }).expect("there");
+    assert_eq!(control.run(ControlCommand::DeleteUser { name: "kim".into() }), Err(ControlRefusal::NoSuchUser));
+    assert_eq!(control.ask(ControlQuery::Key { access_key: "AKIA".into() }), ControlAnswer::Key(None));
+    control.run(ControlCommand::DeleteKey { access_key: "AKIC".into() }).expect("there");
+    control.run(ControlCommand::DeleteKey { access_key: "AKIC".into() }).expect("gone already");
+    assert_eq!(control.ask(ControlQuery::Keys), ControlAnswer::Keys(vec![]));
+}
+
+#[test]
+fn sessions_are_numbered_from_one_and_end_for_good() {
+    let mut control = Control::new();
+    let (one, two) = (control.session(), control.session());
+    assert_eq!((one, two), (SessionId(1), SessionId(2)));
+    let renew = |session| ControlCommand::RenewSession { session };
+    let end = |session| ControlCommand::EndSession { session };
+    control.run(renew(one)).expect("open");
+    control.run(end(two)).expect("open");
+    control.run(end(two)).expect("ended already");
+    assert_eq!(control.run(renew(two)), Err(ControlRefusal::NoSuchSession));
+    assert_eq!(control.run(end(SessionId(9))), Err(ControlRefusal::NoSuchSession));
+    assert_eq!(control.run(end(SessionId(0))), Err(ControlRefusal::NoSuchSession));
+    assert_eq!(control.session(), SessionId(3));
+    let ControlAnswer::Sessions(open) = control.ask(ControlQuery::Sessions) else { panic!("sessions") };
+    assert_eq!(open[0], (one, "gateway".into(), Timestamp(4)));
+    assert_eq!(open.len(), 2);
+    let long = ControlCommand::OpenSession { kind: "x".repeat(65) };
+    assert_eq!(control.run(long), Err(ControlRefusal::InvalidName));
+}
+
+#[test]
+fn commands_of_the_other_kind_are_refused() {
+    let batch = LogBatch {
+        time: Timestamp(1),
+        commands: vec![
+            LogCommand::Meta(None, Command::EnsureBucket { bucket: BucketId(1) }),
+            LogCommand::Control(ControlCommand::CreateUser { name: "kim".into() }),
+        ],
+    };
+    let mut kv = MemoryKv::new();
+    let applied = apply(&mut kv, GroupId::CONTROL, &batch).expect("memory");
+    assert_eq!(applied, [Applied::Meta(Err(Refusal::Invalid)), Applied::Control(Ok(ControlOutcome::Done))]);
+    let mut kv = MemoryKv::new();
+    let applied = apply(&mut kv, GroupId(1), &batch).expect("memory");
+    let refused = Applied::Control(Err(ControlRefusal::NotBootstrapped));
+    assert_eq!(applied, [Applied::Meta(Ok(proto::meta::Outcome::Done)), refused]);
+}

@@ -4,6 +4,7 @@
 //! A failure prints the seed of the world it happened in. `SAGO_MODEL_SEED` runs one world with that seed alone.
 
 mod compare;
+mod hostile;
 mod random;
 mod rng;
 mod world;
