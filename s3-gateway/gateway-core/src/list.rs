@@ -8,6 +8,10 @@ use proto::meta::{Answer, Listing, Query, Refusal};
 /// Keys and prefixes in one page.
 pub const LIST_KEYS_MAX: u32 = 1000;
 
+/// A group ends a page early rather than walk through a forest of empty directories without bound. So many of its short
+/// pages are put together before a client gets one.
+const SHORT_PAGES_MAX: usize = 16;
+
 /// Which keys are wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ListRequest {
@@ -28,13 +32,33 @@ impl Store {
     /// [`BucketError`].
     pub async fn list(&self, caller: &Caller, bucket: &str, request: ListRequest) -> Result<Listing, BucketError> {
         let bucket = self.bucket(caller, bucket).await?;
-        let ListRequest { prefix, delimiter, after, max } = request;
-        let query = Query::ListObjects { bucket: bucket.id, prefix, delimiter, after, max: max.min(LIST_KEYS_MAX) };
-        match self.query(&bucket, query).await? {
-            Ok(Answer::Listing(listing)) => Ok(listing),
-            Ok(other) => Err(surprise(&other).into()),
-            Err(refusal) => Err(bucket_refusal(&refusal)),
+        let max = request.max.min(LIST_KEYS_MAX);
+        let mut page = Listing::default();
+        let mut after = request.after;
+        for _ in 0..SHORT_PAGES_MAX {
+            let left = max - (page.objects.len() + page.prefixes.len()) as u32;
+            let query = Query::ListObjects {
+                bucket: bucket.id,
+                prefix: request.prefix.clone(),
+                delimiter: request.delimiter.clone(),
+                after,
+                max: left,
+            };
+            let more = match self.query(&bucket, query).await? {
+                Ok(Answer::Listing(listing)) => listing,
+                Ok(other) => return Err(surprise(&other).into()),
+                Err(refusal) => return Err(bucket_refusal(&refusal)),
+            };
+            let found = (more.objects.len() + more.prefixes.len()) as u32;
+            page.objects.extend(more.objects);
+            page.prefixes.extend(more.prefixes);
+            page.next = more.next.filter(|_| max > 0);
+            match &page.next {
+                Some(next) if found < left => after = next.clone(),
+                _ => break,
+            }
         }
+        Ok(page)
     }
 }
 

@@ -68,6 +68,15 @@ pub struct Upload<S> {
     pub compute: Option<ChecksumAlgorithm>,
 }
 
+/// Where small contents go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Small {
+    /// Into the metadata.
+    Inline,
+    /// Into a chunk like any other: a part may come to stand in the middle of an object.
+    Chunk,
+}
+
 /// A body that was received whole and is what was claimed.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -78,7 +87,12 @@ pub(crate) struct Received {
 
 impl Store {
     /// Receives a body for a bucket of `group`.
-    pub(crate) async fn receive<S>(&self, group: GroupId, upload: Upload<S>) -> Result<Received, UploadError>
+    pub(crate) async fn receive<S>(
+        &self,
+        group: GroupId,
+        upload: Upload<S>,
+        small: Small,
+    ) -> Result<Received, UploadError>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
     {
@@ -89,7 +103,7 @@ impl Store {
         let mut body = Body { stream: upload.body, left: upload.length, spare: Bytes::new() };
         let digests = Digests::new(algorithm);
         let (content, digests) = if upload.length <= CHUNK_BYTES_MAX as u64 {
-            self.receive_small(group, &mut body, digests).await?
+            self.receive_small(group, &mut body, digests, small).await?
         } else {
             self.receive_large(group, &mut body, digests).await?
         };
@@ -109,6 +123,7 @@ impl Store {
         group: GroupId,
         body: &mut Body<S>,
         mut digests: Digests,
+        small: Small,
     ) -> Result<(NewContent, Digests), UploadError>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
@@ -118,8 +133,10 @@ impl Store {
         body.end().await?;
         if data.len() <= HASH_HERE_BYTES_MAX {
             digests.update(&data);
-            if data.len() <= INLINE_BYTES_MAX {
-                return Ok((NewContent::Inline(data), digests));
+            match small {
+                Small::Inline if data.len() <= INLINE_BYTES_MAX => return Ok((NewContent::Inline(data), digests)),
+                Small::Chunk if data.is_empty() => return Ok((NewContent::Chunks(Vec::new()), digests)),
+                Small::Inline | Small::Chunk => {}
             }
             let written = self.cluster.write_chunk(group, data).await.map_err(ClusterError::from)?;
             return Ok((NewContent::Chunks(vec![written.at(0)]), digests));

@@ -3,7 +3,7 @@
 //!
 //! The library passes errors on as text; so what went wrong is kept in [`BodyWatch`], which travels with the request.
 
-use crate::framing::{Framing, FramingKind};
+use crate::framing::Framing;
 use bytes::Bytes;
 use gateway_core::BodyError;
 use gateway_core::checksum::{Checksum, ChecksumAlgorithm, Digests};
@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -33,6 +34,9 @@ pub(crate) enum BodyFault {
     /// No memory for it now.
     #[error("too many bodies at once")]
     Busy,
+    /// A document over its limit.
+    #[error("document too large")]
+    TooLarge,
     /// It does not have the MD5 of its header.
     #[error("wrong MD5")]
     Md5,
@@ -56,16 +60,22 @@ pub(crate) enum SignedBody {
 #[derive(Debug)]
 pub(crate) struct BodyWatch {
     fault: Mutex<Option<BodyFault>>,
+    begun: AtomicBool,
     signed: SignedBody,
 }
 
 impl BodyWatch {
     pub(crate) fn new(signed: SignedBody) -> Arc<Self> {
-        Arc::new(BodyWatch { fault: Mutex::new(None), signed })
+        Arc::new(BodyWatch { fault: Mutex::new(None), begun: AtomicBool::new(false), signed })
     }
 
     pub(crate) fn fault(&self) -> Option<BodyFault> {
         *self.fault.lock()
+    }
+
+    /// Whether anybody has asked for a byte of it.
+    pub(crate) fn begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Why the library's stream failed: what was noted here, or else what the library itself checks.
@@ -74,6 +84,7 @@ impl BodyWatch {
             (Some(BodyFault::Incomplete), _) => BodyError::Incomplete,
             (Some(BodyFault::Stalled), _) => BodyError::Stalled,
             (Some(BodyFault::Busy), _) => BodyError::Busy,
+            (Some(BodyFault::TooLarge), _) => BodyError::TooLong,
             (Some(BodyFault::Malformed | BodyFault::Md5 | BodyFault::Checksum(_)), _) => BodyError::Malformed,
             (None, SignedBody::Plain) => BodyError::Malformed,
             (None, SignedBody::Hash) => BodyError::PayloadHash,
@@ -82,11 +93,43 @@ impl BodyWatch {
     }
 }
 
-/// Digests that a document must have.
-pub(crate) struct Expected {
+/// How a body is read.
+pub(crate) enum Reading {
+    /// As it comes.
+    Plain,
+    /// With its framing tamed.
+    Framed(Framing),
+    /// As a document.
+    Document(Document),
+}
+
+/// A body that the library takes whole: bounded, and with digests that it must have.
+pub(crate) struct Document {
+    pub(crate) left: usize,
     pub(crate) md5: Option<[u8; 16]>,
     pub(crate) checksum: Option<Checksum>,
     pub(crate) running: Digests,
+}
+
+impl Document {
+    fn push(&mut self, data: &[u8]) -> Result<(), BodyFault> {
+        self.left = self.left.checked_sub(data.len()).ok_or(BodyFault::TooLarge)?;
+        if self.md5.is_some() || self.checksum.is_some() {
+            self.running.update(data);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), BodyFault> {
+        let (md5, checksum) = std::mem::replace(&mut self.running, Digests::new(None)).finish();
+        if self.md5.is_some_and(|claimed| claimed != md5) {
+            return Err(BodyFault::Md5);
+        }
+        match &self.checksum {
+            Some(claimed) if Some(claimed) != checksum.as_ref() => Err(BodyFault::Checksum(claimed.algorithm)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The rest of a body, which outlives the request that did not want it.
@@ -95,8 +138,7 @@ pub(crate) type SharedIncoming = Arc<Mutex<Incoming>>;
 /// A request body as the library gets it.
 pub(crate) struct RequestBody {
     inner: SharedIncoming,
-    framing: Option<Framing>,
-    expected: Option<Expected>,
+    reading: Reading,
     out: VecDeque<Bytes>,
     watch: Arc<BodyWatch>,
     pause_max: Duration,
@@ -105,15 +147,8 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(
-        inner: SharedIncoming,
-        framing: Option<FramingKind>,
-        expected: Option<Expected>,
-        watch: Arc<BodyWatch>,
-        pause_max: Duration,
-    ) -> Self {
-        let framing = framing.map(Framing::new);
-        RequestBody { inner, framing, expected, out: VecDeque::new(), watch, pause_max, pause: None, ended: false }
+    pub(crate) fn new(inner: SharedIncoming, reading: Reading, watch: Arc<BodyWatch>, pause_max: Duration) -> Self {
+        RequestBody { inner, reading, out: VecDeque::new(), watch, pause_max, pause: None, ended: false }
     }
 
     fn fail(&mut self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
@@ -124,6 +159,7 @@ impl RequestBody {
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFault>>> {
+        self.watch.begun.store(true, Ordering::Relaxed);
         loop {
             let polled = Pin::new(&mut *self.inner.lock()).poll_frame(cx);
             let Poll::Ready(frame) = polled else {
@@ -146,19 +182,21 @@ impl RequestBody {
         }
     }
 
-    /// The end: what is missing, and whether it is what was claimed.
-    fn finish(&mut self) -> Result<(), BodyFault> {
-        if let Some(framing) = &self.framing {
-            framing.end()?;
+    fn push(&mut self, data: Bytes) -> Result<(), BodyFault> {
+        match &mut self.reading {
+            Reading::Framed(framing) => return framing.push(data, &mut self.out),
+            Reading::Document(document) => document.push(&data)?,
+            Reading::Plain => {}
         }
-        let Some(expected) = self.expected.take() else { return Ok(()) };
-        let (md5, checksum) = expected.running.finish();
-        if expected.md5.is_some_and(|claimed| claimed != md5) {
-            return Err(BodyFault::Md5);
-        }
-        match expected.checksum {
-            Some(claimed) if Some(&claimed) != checksum.as_ref() => Err(BodyFault::Checksum(claimed.algorithm)),
-            _ => Ok(()),
+        self.out.push_back(data);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), BodyFault> {
+        match &mut self.reading {
+            Reading::Plain => Ok(()),
+            Reading::Framed(framing) => framing.end(),
+            Reading::Document(document) => document.end(),
         }
     }
 }
@@ -178,23 +216,13 @@ impl Body for RequestBody {
             }
             match ready!(this.poll_inner(cx)) {
                 Some(Ok(data)) => {
-                    if let Some(expected) = &mut this.expected {
-                        expected.running.update(&data);
-                    }
-                    let taken = match &mut this.framing {
-                        Some(framing) => framing.push(data, &mut this.out),
-                        None => {
-                            this.out.push_back(data);
-                            Ok(())
-                        }
-                    };
-                    if let Err(fault) = taken {
+                    if let Err(fault) = this.push(data) {
                         return this.fail(fault);
                     }
                 }
                 Some(Err(fault)) => return this.fail(fault),
                 None => {
-                    if let Err(fault) = this.finish() {
+                    if let Err(fault) = this.end() {
                         return this.fail(fault);
                     }
                     this.ended = true;
@@ -208,9 +236,9 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.framing {
-            None => self.inner.lock().size_hint(),
-            Some(_) => SizeHint::default(),
+        match self.reading {
+            Reading::Plain | Reading::Document(_) => self.inner.lock().size_hint(),
+            Reading::Framed(_) => SizeHint::default(),
         }
     }
 }

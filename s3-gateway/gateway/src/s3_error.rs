@@ -74,7 +74,8 @@ pub(crate) fn screened(error: &ScreenError, region: &str) -> S3Error {
         ScreenError::Ambiguous(_) | ScreenError::TwoWays => S3Error::with_message(S3ErrorCode::InvalidArgument, text),
         ScreenError::OldSignature => plain(
             S3ErrorCode::InvalidRequest,
-            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256 (for boto3 and \
+             the aws command line: signature_version = s3v4).",
         ),
         ScreenError::FormUpload => S3Error::with_message(S3ErrorCode::NotImplemented, text),
         ScreenError::HeaderAuth(_) => S3Error::with_message(S3ErrorCode::AuthorizationHeaderMalformed, text),
@@ -111,6 +112,7 @@ pub(crate) fn document(fault: BodyFault) -> S3Error {
         BodyFault::Stalled => body(BodyError::Stalled),
         BodyFault::Malformed => body(BodyError::Malformed),
         BodyFault::Busy => body(BodyError::Busy),
+        BodyFault::TooLarge => plain(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too large."),
         BodyFault::Md5 => upload(&UploadError::Md5Mismatch),
         BodyFault::Checksum(algorithm) => upload(&UploadError::ChecksumMismatch(algorithm)),
     }

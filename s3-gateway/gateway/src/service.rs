@@ -1,10 +1,10 @@
 //! One request: screened, handed to the S3 library, its answer finished.
 
 use crate::auth::{Gate, Keys};
-use crate::body::{BodyWatch, Expected, RequestBody, SharedIncoming, SignedBody};
+use crate::body::{BodyWatch, Document, Reading, RequestBody, SharedIncoming, SignedBody};
 use crate::config::GatewayConfig;
 use crate::convert::{content_md5, header_checksum};
-use crate::framing::FramingKind;
+use crate::framing::{Framing, FramingKind};
 use crate::metrics;
 use crate::operations::Operations;
 use crate::request::Request;
@@ -13,7 +13,7 @@ use crate::screen::screen;
 use bytes::{Bytes, BytesMut};
 use gateway_core::Store;
 use gateway_core::checksum::Digests;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, SERVER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -44,7 +44,8 @@ impl Service {
         builder.set_auth(Keys(store.clone()));
         builder.set_access(Gate(store.clone()));
         let mut limits = S3Config::default();
-        limits.xml_max_body_size = config.xml_bytes_max;
+        // The gateway's own bound comes first and is answered as what it is.
+        limits.xml_max_body_size = config.xml_bytes_max + 1;
         // Forms never reach the library; these bounds are for the day one does.
         limits.post_object_max_file_size = 0;
         limits.form_max_field_size = 8 << 10;
@@ -94,9 +95,12 @@ impl Service {
 
     fn prepare(&self, parts: &Parts, body: &SharedIncoming, kind: SignedBody, note: &Request) -> S3Result<Body> {
         screen(parts, &self.config.region).map_err(|error| s3_error::screened(&error, &self.config.region))?;
-        let framing = framing(parts, kind, &self.config, &self.signed);
-        let expected = if framing.is_none() && is_document(parts) { expected(parts)? } else { None };
-        let body = RequestBody::new(body.clone(), framing, expected, note.body.clone(), self.config.body_timeout);
+        let reading = match framing(parts, kind, &self.config, &self.signed) {
+            Some(kind) => Reading::Framed(Framing::new(kind)),
+            None if is_document(parts) => Reading::Document(document(parts, self.config.xml_bytes_max)?),
+            None => Reading::Plain,
+        };
+        let body = RequestBody::new(body.clone(), reading, note.body.clone(), self.config.body_timeout);
         Ok(Body::http_body_unsync(body))
     }
 }
@@ -149,16 +153,13 @@ fn is_document(parts: &Parts) -> bool {
 }
 
 /// The digests a document must have; the library takes it without looking at them.
-fn expected(parts: &Parts) -> S3Result<Option<Expected>> {
+fn document(parts: &Parts, bytes_max: usize) -> S3Result<Document> {
     let md5 = content_md5(parts.headers.get("content-md5").map(|value| value.to_str().unwrap_or_default()))?;
     // The checksum of a completion is the object's, not the document's.
     let completes = parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("uploadId=")));
     let checksum = if completes { None } else { header_checksum(&parts.headers)? };
-    if md5.is_none() && checksum.is_none() {
-        return Ok(None);
-    }
     let running = Digests::new(checksum.as_ref().map(|checksum| checksum.algorithm));
-    Ok(Some(Expected { md5, checksum, running }))
+    Ok(Document { left: bytes_max, md5, checksum, running })
 }
 
 /// Gives an answer what the library leaves out.
@@ -183,6 +184,11 @@ fn finish(mut answer: Response<Body>, note: &Request, outline: &Outline) -> Resu
             answer.headers_mut().remove(CONTENT_LENGTH);
         }
         answer.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/xml"));
+    }
+    // A client that waits for "continue" and gets an answer instead may be confused by the next one on this connection
+    // (botocore is); S3 itself ends it too.
+    if outline.waits && (outline.length == 0 || !note.body.begun()) {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Ok(id) = HeaderValue::from_str(&note.id) {
         answer.headers_mut().insert(REQUEST_ID, id);

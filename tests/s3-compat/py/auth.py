@@ -32,6 +32,7 @@ def minutes(count):
 
 
 def test_presigned():
+    S3 = client(signature_version="s3v4")
     url = S3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "k"}, ExpiresIn=60)
     assert fetch(url) == (200, b"content")
     status, body = fetch(url.replace("/k?", "/other?"))
@@ -48,6 +49,9 @@ def test_presigned():
     assert (shown["Body"].read(), shown["ContentType"]) == (b"by url", "text/x")
     params = {"Bucket": BUCKET, "Key": "k", "ResponseContentDisposition": "attachment; filename=\"ü.txt\""}
     assert fetch(S3.generate_presigned_url("get_object", Params=params))[0] in (200, 400)
+    old = client(signature_version="s3").generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "k"})
+    status, body = fetch(old)
+    assert status == 400 and b"s3v4" in body, body
 
 
 def presigned(at, expires, method="GET", path=PATH, access_key=ACCESS_KEY, secret=SECRET_KEY, region=REGION,

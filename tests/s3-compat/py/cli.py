@@ -27,12 +27,15 @@ def command():
 
 
 def aws(*words, code=0):
+    """Runs a command; any `code` but 0 means that it must fail, which the versions do with different codes."""
+    # Version 1 of the command line presigns with signature version 2 unless it is told not to.
+    (WORK / "config").write_text("[default]\ns3 =\n    signature_version = s3v4\n    addressing_style = path\n")
     environment = dict(os.environ, AWS_ACCESS_KEY_ID=ACCESS_KEY, AWS_SECRET_ACCESS_KEY=SECRET_KEY,
-                       AWS_DEFAULT_REGION=REGION, AWS_CONFIG_FILE=str(WORK / "none"), AWS_PAGER="",
+                       AWS_DEFAULT_REGION=REGION, AWS_CONFIG_FILE=str(WORK / "config"), AWS_PAGER="",
                        AWS_SHARED_CREDENTIALS_FILE=str(WORK / "none"), AWS_EC2_METADATA_DISABLED="true")
     done = subprocess.run(command() + ["--endpoint-url", ENDPOINT, *words], env=environment, capture_output=True,
                           text=True, timeout=300)
-    assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert (done.returncode == 0) == (code == 0), f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout if code == 0 else done.stderr
 
 
@@ -64,7 +67,7 @@ def test_buckets():
     assert "BucketNotEmpty" in aws("s3", "rb", f"s3://{name}", code=1)
     aws("s3", "rb", "--force", f"s3://{name}")
     assert name not in aws("s3", "ls")
-    assert "NoSuchBucket" in aws("s3", "ls", f"s3://{name}", code=254) or True
+    assert "NoSuchBucket" in aws("s3", "ls", f"s3://{name}", code=1)
 
 
 def test_presign_and_api():
@@ -78,7 +81,7 @@ def test_presign_and_api():
     import urllib.request
     url = aws("s3", "presign", f"s3://{BUCKET}/a b").strip()
     assert urllib.request.urlopen(url).read() == b"hello"
-    assert "404" in aws("s3api", "head-object", "--bucket", BUCKET, "--key", "none", code=254)
+    assert "404" in aws("s3api", "head-object", "--bucket", BUCKET, "--key", "none", code=1)
     aws("s3", "rm", f"s3://{BUCKET}/a b")
 
 

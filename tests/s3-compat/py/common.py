@@ -98,7 +98,7 @@ def sign(method, path, headers, body=b"", query="", at=None, access_key=ACCESS_K
     all_headers.update({name.lower(): value for name, value in headers.items()})
     names = sorted(signed or all_headers)
     canonical = "\n".join(
-        [method, path, "&".join(sorted(query.split("&"))) if query else ""]
+        [method, path, "&".join(sorted(pair if "=" in pair else pair + "=" for pair in query.split("&"))) if query else ""]
         + [f"{name}:{all_headers[name].strip()}" for name in names]
         + ["", ";".join(names), payload]
     )

@@ -150,7 +150,7 @@ def test_checksums():
     answer = plain.upload_part(Bucket=BUCKET, Key="sum", UploadId=upload, PartNumber=1, Body=b"x")
     assert answer["ChecksumSHA256"] == b64(sums["SHA256"](b"x")), "made here if the client sends none"
     refused("BadDigest", lambda: part("sum", upload, 1, b"x", ChecksumSHA256=b64(bytes(32))), 400)
-    refused("BadDigest", lambda: part("sum", upload, 1, b"x", ContentMD5=b64(bytes(16))), 400)
+    refused("BadDigest", lambda: part("sum", upload, 1, b"x", ContentMD5=b64(bytes(16)), ChecksumAlgorithm="SHA256"), 400)
 
 
 def test_parts_copied_from_objects():

@@ -7,7 +7,7 @@ use crate::metadata::{agreement, checksum_xattrs};
 use crate::object::{CopySource, validate_key};
 use crate::range::ByteRange;
 use crate::store::{Caller, Store};
-use crate::upload::{ClaimedChecksum, Received, Upload};
+use crate::upload::{ClaimedChecksum, Received, Small, Upload};
 use bytes::Bytes;
 use futures::Stream;
 use proto::control::BucketInfo;
@@ -77,7 +77,8 @@ impl Store {
         {
             return Err(MultipartError::ChecksumKind);
         }
-        let received = self.receive(place.bucket.group, Upload { compute: place.checksum, ..upload }).await?;
+        let received =
+            self.receive(place.bucket.group, Upload { compute: place.checksum, ..upload }, Small::Chunk).await?;
         self.keep(place, received).await
     }
 
@@ -102,7 +103,7 @@ impl Store {
                 ByteRange::FromTo { first, last }.resolve(size).ok_or(ObjectError::RangeNotSatisfiable { size })?
             }
         };
-        let received = self.receive_copy(place.bucket.group, &source, range, place.checksum).await?;
+        let received = self.receive_copy(place.bucket.group, &source, range, place.checksum, Small::Chunk).await?;
         let part = self.keep(place, received).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(CopiedPart { part, mtime: Timestamp::from_secs(now.as_secs() as i64, now.subsec_nanos()) })

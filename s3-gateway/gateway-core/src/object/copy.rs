@@ -8,7 +8,7 @@ use crate::download::Content;
 use crate::error::{BodyError, ObjectError, UploadError};
 use crate::metadata::{Metadata, checksum_xattrs};
 use crate::store::{Caller, Store};
-use crate::upload::{Received, Upload};
+use crate::upload::{Received, Small, Upload};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
@@ -105,7 +105,7 @@ impl Store {
     ) -> Result<Stored, ObjectError> {
         let kept = Metadata::from_xattrs(&source.object.xattrs);
         let compute = kept.checksum.as_ref().map(|checksum| checksum.algorithm);
-        let received = self.receive_copy(bucket.group, source, 0..source.size, compute).await?;
+        let received = self.receive_copy(bucket.group, source, 0..source.size, compute, Small::Inline).await?;
         let checksum = received.checksum.as_ref().map(ObjectChecksum::from);
         if let (Some(kept), Some(made)) = (&kept.checksum, &checksum)
             && kept.kind == ChecksumKind::FullObject
@@ -137,6 +137,7 @@ impl Store {
         source: &Source,
         range: Range<u64>,
         compute: Option<crate::checksum::ChecksumAlgorithm>,
+        small: Small,
     ) -> Result<Received, ObjectError> {
         let length = range.end - range.start;
         if length > self.config.put_bytes_max {
@@ -157,7 +158,7 @@ impl Store {
             })
         });
         let upload = Upload { body, length, md5: None, checksum: None, compute };
-        let received = self.receive(group, upload).await;
+        let received = self.receive(group, upload, small).await;
         match failure.lock().take() {
             Some(error) => Err(error),
             None => Ok(received?),

@@ -5,7 +5,7 @@ use crate::checksum::ObjectChecksum;
 use crate::error::{BodyError, ObjectError, object_refusal};
 use crate::metadata::{Metadata, checksum_xattrs};
 use crate::store::{Caller, Store, surprise};
-use crate::upload::Upload;
+use crate::upload::{Small, Upload};
 use bytes::Bytes;
 use futures::Stream;
 use proto::control::BucketInfo;
@@ -38,7 +38,7 @@ impl Store {
         let key = validate_key(&request.key)?;
         let mut xattrs = request.metadata.to_xattrs()?;
         let bucket = self.bucket(caller, &request.bucket).await?;
-        let received = self.receive(bucket.group, upload).await?;
+        let received = self.receive(bucket.group, upload, Small::Inline).await?;
         let checksum = received.checksum.as_ref().map(ObjectChecksum::from);
         xattrs.extend(checksum.iter().flat_map(checksum_xattrs));
         let etag = ETag::Md5(received.md5);
