@@ -26,7 +26,9 @@ pub async fn get(args: GetArgs, output: Output) -> Done {
     session.close().await;
     let size = result.map_err(|failure| failure.while_doing(&source))?;
     match target {
-        Some(target) => output.show(&json!({ "path": source.to_string(), "file": target, "size": size }), |_| String::new()),
+        Some(target) => {
+            output.show(&json!({ "path": source.to_string(), "file": target, "size": size }), |_| String::new())
+        }
         None => Ok(()),
     }
 }
@@ -103,7 +105,8 @@ mod tests {
     fn the_file_is_named_after_the_key_unless_it_is_given() {
         let path = |text: &str| ObjectPath::parse_key(text).expect("a path");
         let folder = tempfile::tempdir().expect("a folder");
-        let named = |source: &str, given: Option<&Path>| target(&path(source), given.map(Path::to_owned)).map_err(|_| ());
+        let named =
+            |source: &str, given: Option<&Path>| target(&path(source), given.map(Path::to_owned)).map_err(|_| ());
         assert_eq!(named("b/x/y.epub", None), Ok(Some("./y.epub".into())));
         assert_eq!(named("b/x/y.epub", Some(folder.path())), Ok(Some(folder.path().join("y.epub"))));
         assert_eq!(named("b/x/..", Some(Path::new("z"))), Ok(Some("z".into())));

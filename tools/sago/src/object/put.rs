@@ -10,8 +10,8 @@ use crate::output::Output;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use gateway_core::{
-    BodyError, Caller, CompletePart, CompleteRequest, Metadata, NewUpload, PUT_BYTES_MAX, PartTarget, PutRequest, Stored,
-    SystemHeader, Upload,
+    BodyError, Caller, CompletePart, CompleteRequest, Metadata, NewUpload, PUT_BYTES_MAX, PartTarget, PutRequest,
+    Stored, SystemHeader, Upload,
 };
 use indicatif::ProgressBar;
 use proto::object::Precondition;
@@ -181,12 +181,7 @@ fn unreadable(error: &io::Error) -> BodyError {
     BodyError::Incomplete
 }
 
-async fn put_parts(
-    target: &Target<'_>,
-    mut from: tokio::fs::File,
-    len: u64,
-    bar: &ProgressBar,
-) -> Done<(u64, String)> {
+async fn put_parts(target: &Target<'_>, mut from: tokio::fs::File, len: u64, bar: &ProgressBar) -> Done<(u64, String)> {
     let part_bytes = (PUT_BYTES_MAX / 10).max(len.div_ceil(u64::from(PARTS_MAX)));
     let mut parts = Parts::begin(target).await?;
     let mut left = len;
