@@ -12,7 +12,7 @@ mod environment;
 mod node_file;
 mod size;
 
-pub use client_file::{ClientFile, ClientLimits, GatewaySection, MountSection, NodeAddress};
+pub use client_file::{ClientFile, ClientLimits, GatewaySection, MountSection, NodeAddress, load_credentials};
 pub use cluster_file::ClusterFile;
 pub use environment::check_environment;
 pub use node_file::{MemorySection, NodeFile, StoreSection};

@@ -1,7 +1,7 @@
 //! `sago get`.
 
 use super::path::ObjectPath;
-use super::progress;
+use super::{progress, standard};
 use crate::bucket;
 use crate::cli::GetArgs;
 use crate::connect::{Session, connect};
@@ -55,7 +55,7 @@ async fn fetch(session: &Session, source: &ObjectPath, target: Option<&Path>, ou
     let bar = progress::bar(&source.key, Some(size), output.json);
     let result = match target {
         Some(path) => to_file(read, path, &bar).await,
-        None => copy(read, &mut tokio::io::stdout(), &bar).await,
+        None => copy(read, &mut standard(&std::io::stdout())?, &bar).await,
     };
     bar.finish_and_clear();
     result.map(|()| size)
