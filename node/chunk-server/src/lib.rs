@@ -10,7 +10,7 @@
 //! - Deletes leave tombstones and are for nodes only.
 //! - What is in memory at once is bounded in bytes, both ways.
 //!
-//! What it does not do yet: repair, scrub and compaction workers.
+//! What it does not do yet: scrub and compaction workers.
 
 #![forbid(unsafe_code)]
 
@@ -18,10 +18,12 @@ mod admission;
 mod answers;
 mod membership;
 pub mod metrics;
+mod repair_worker;
 mod replicate;
 mod service;
 
 pub use chunk_store::{OpenError, StoreConfig};
+pub use repair_worker::{RepairHost, RepairWorker};
 pub use replicate::{ChunkCall, FetchError, PeerSource, ReplicaSource};
 pub use service::{ChunkService, ServiceConfig};
 

@@ -110,8 +110,11 @@ impl RepairWorker {
     async fn repair(&mut self, group: GroupId, page: Vec<(ChunkRef, u8)>) {
         let map = self.host.map();
         let due = |chunk: &ChunkRef| self.failed.get(&chunk.id).is_none_or(|(_, round)| *round <= self.round);
-        let jobs: Vec<_> =
-            page.iter().filter(|(chunk, _)| due(chunk)).filter_map(|(chunk, missing)| job(&map, *chunk, *missing)).collect();
+        let jobs: Vec<_> = page
+            .iter()
+            .filter(|(chunk, _)| due(chunk))
+            .filter_map(|(chunk, missing)| job(&map, *chunk, *missing))
+            .collect();
         let host = self.host.clone();
         let running = futures::stream::iter(jobs).map(move |job| {
             let host = host.clone();
@@ -177,7 +180,8 @@ mod tests {
     use super::*;
     use parking_lot::Mutex;
     use types::{
-        Blake3Root, ChunkIdParts, Incarnation, Member, NodeEntry, NodeState, PgId, PlacementGroup, SessionId, Slot, WriterEpoch,
+        Blake3Root, ChunkIdParts, Incarnation, Member, NodeEntry, NodeState, PgId, PlacementGroup, SessionId, Slot,
+        WriterEpoch,
     };
 
     const GROUP: GroupId = GroupId(1);
@@ -199,7 +203,13 @@ mod tests {
         });
         let members = (1..=3).map(|id| Member { node: NodeId(id), disk: 0 }).collect();
         let group = PlacementGroup { id: PgId(0), epoch: PgEpoch(7), members };
-        PlacementMap { version: 1, nodes: nodes.collect(), groups: vec![group], slots: vec![0], ..PlacementMap::default() }
+        PlacementMap {
+            version: 1,
+            nodes: nodes.collect(),
+            groups: vec![group],
+            slots: vec![0],
+            ..PlacementMap::default()
+        }
     }
 
     struct Fake {

@@ -119,7 +119,8 @@ mod tests {
         let client = PeerIdentity { role: Role::Client("tool".to_owned()) };
         let node = PeerIdentity { role: Role::Node(NodeId(1)) };
         let id = RequestId { session: SessionId(1), seq: 1, low: 1 };
-        let state = ControlCommand::SetNodeState { node: NodeId(1), incarnation: Incarnation(1), state: NodeState::Down };
+        let state =
+            ControlCommand::SetNodeState { node: NodeId(1), incarnation: Incarnation(1), state: NodeState::Down };
         let clear = MetaOp::Command(id, Command::ClearUnderReplicated { chunks: Vec::new() });
         for request in [
             Request::Control(ControlRequest::Command(state)),

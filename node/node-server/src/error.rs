@@ -44,7 +44,9 @@ pub enum StartError {
     #[error("credentials")]
     Credentials(#[from] transport::CredentialsError),
     /// The metadata folder is empty and must not be made anew.
-    #[error("{0} holds no metadata of this node: is the file system mounted? A node that lost its metadata does not come back under its id")]
+    #[error(
+        "{0} holds no metadata of this node: is the file system mounted? A node that lost its metadata does not come back under its id"
+    )]
     MetaMissing(PathBuf),
     /// The metadata folder could not be used.
     #[error("{path}")]

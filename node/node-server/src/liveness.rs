@@ -67,7 +67,11 @@ impl Liveness {
             if recent && (entry.state == NodeState::Down || incarnation > entry.incarnation) {
                 Some(Verdict { node: entry.id, incarnation, state: NodeState::Up })
             } else if silent >= SILENT_TICKS_MAX && entry.state == NodeState::Up {
-                Some(Verdict { node: entry.id, incarnation: entry.incarnation.max(incarnation), state: NodeState::Down })
+                Some(Verdict {
+                    node: entry.id,
+                    incarnation: entry.incarnation.max(incarnation),
+                    state: NodeState::Down,
+                })
             } else {
                 None
             }

@@ -3,5 +3,5 @@
 mod init;
 mod status;
 
-pub use init::{FIRST_START, NewCluster, NewNode, init, make};
+pub use init::{FIRST_START, NewCluster, NewNode, init, make, node_folder};
 pub use status::status;

@@ -12,7 +12,7 @@ mod environment;
 mod node_file;
 mod size;
 
-pub use client_file::{ClientFile, ClientLimits, GatewaySection, MountSection, NodeAddress};
+pub use client_file::{ClientFile, ClientLimits, GatewaySection, MountSection, NodeAddress, load_credentials};
 pub use cluster_file::ClusterFile;
 pub use environment::check_environment;
 pub use node_file::{MemorySection, NodeFile, StoreSection};
@@ -80,8 +80,10 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
 /// # Errors
 /// [`ConfigError::Syntax`].
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text)
-        .map_err(|error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string().trim_end().to_owned() })
+    toml::from_str(text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })
 }
 
 /// Writes a file and makes it durable: beside it first, then renamed over it. Readable by its owner alone.

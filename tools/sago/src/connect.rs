@@ -1,11 +1,11 @@
 //! A connection to a cluster for commands, gateways and mounts.
 
 use crate::cli::ClientArgs;
-use crate::config::{ClientFile, ConfigError};
-use crate::exit::{Done, Failure, Kind};
+use crate::config::{ClientFile, ConfigError, Size};
+use crate::exit::{Done, Failure};
 use cluster_client::{Client, ClientConfig, Cluster};
 use gateway_core::{Store, StoreConfig};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use transport::{Endpoint, TransportConfig};
 
@@ -44,40 +44,46 @@ pub fn load(args: &ClientArgs) -> Result<(ClientFile, PathBuf), ConfigError> {
     ClientFile::load(&args.path()?)
 }
 
-/// Connects as a command does: with little memory. `kind` is shown by `sago cluster status`.
+/// Begins to look for the cluster as a command does: with little memory. Calls wait until it was found. `kind` is shown by
+/// `sago cluster status`.
 ///
 /// # Errors
-/// [`Failure`]: wrong configuration, or nobody answers.
+/// [`Failure`]: wrong configuration. That nobody answers is for the calls to say.
 pub async fn connect(args: &ClientArgs, kind: &str) -> Done<Session> {
     let (file, path) = load(args)?;
     let store = StoreConfig { upload_bytes_max: TOOL_BYTES, download_bytes_max: TOOL_BYTES, ..StoreConfig::default() };
     connect_with(&file, &path, kind, store).await
 }
 
-/// Connects with the settings of a file.
+/// Begins to look for the cluster with the settings of a file.
 ///
 /// # Errors
-/// [`Failure`]: wrong configuration, or nobody answers.
-pub async fn connect_with(file: &ClientFile, path: &std::path::Path, kind: &str, store: StoreConfig) -> Done<Session> {
-    let (client, endpoint) = client(file, path, kind).await?;
+/// [`Failure`]: wrong configuration.
+// Asynchronous because the client's tasks need the runtime it is called in.
+#[allow(clippy::unused_async, reason = "it must be called inside a runtime")]
+pub async fn connect_with(file: &ClientFile, path: &Path, kind: &str, store: StoreConfig) -> Done<Session> {
+    let endpoint = endpoint(file, path)?;
+    let mut config = ClientConfig::new(endpoint.clone(), file.nodes(), kind);
+    config.write_bytes_max = budget(path, "limits.write", file.limits.write)?;
+    config.read_bytes_max = budget(path, "limits.read", file.limits.read)?;
+    let client = Client::connect(config);
     let cluster: Arc<dyn Cluster> = client.clone();
-    let store = Store::new(cluster.clone(), store).map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
+    let invalid = |error: gateway_core::ConfigError| ConfigError::value(path.display(), error.to_string());
+    let store = Store::new(cluster.clone(), store).map_err(invalid)?;
     Ok(Session { cluster, store, client, endpoint })
 }
 
-async fn client(file: &ClientFile, path: &std::path::Path, kind: &str) -> Done<(Arc<Client>, Endpoint)> {
-    let endpoint = endpoint(file, path)?;
-    let mut config = ClientConfig::new(endpoint.clone(), file.nodes(), kind);
-    config.write_bytes_max = usize::try_from(file.limits.write.0).unwrap_or(usize::MAX);
-    let client = Client::connect(config).await.map_err(|error| Failure::new(Kind::Unavailable, error))?;
-    Ok((client, endpoint))
+/// Budgets of a client are at least two chunks for each of its kinds of work and fit into 32 bits.
+fn budget(path: &Path, key: &str, size: Size) -> Result<u32, ConfigError> {
+    let bytes = u32::try_from(size.0).ok().filter(|bytes| (16 << 20..=2 << 30).contains(bytes));
+    bytes.ok_or_else(|| ConfigError::value(path.display(), format!("{key} must be 16 MiB to 2 GiB")))
 }
 
 /// An endpoint with a client's certificate.
 ///
 /// # Errors
 /// [`Failure`]: the credentials cannot be used.
-pub fn endpoint(file: &ClientFile, path: &std::path::Path) -> Done<Endpoint> {
+pub fn endpoint(file: &ClientFile, path: &Path) -> Done<Endpoint> {
     let credentials = file.credentials(path)?;
     Endpoint::client(&credentials, TransportConfig::default()).map_err(Failure::failed)
 }

@@ -188,7 +188,8 @@ fn progress(output: Output, what: &str) {
 
 /// A path without symbolic links, `.` and `..`, but for its last part, which may not answer.
 fn resolved(path: &Path) -> Done<PathBuf> {
-    let name = path.file_name().ok_or_else(|| Failure::new(Kind::Usage, format!("{} is no folder's name", path.display())))?;
+    let name =
+        path.file_name().ok_or_else(|| Failure::new(Kind::Usage, format!("{} is no folder's name", path.display())))?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
     Ok(parent.canonicalize()?.join(name))

@@ -13,3 +13,11 @@ pub use list::ls;
 pub use put::{put, put_bytes};
 pub use remove::rm;
 pub use stat::stat;
+
+use std::os::fd::AsFd;
+use tokio::fs::File;
+
+/// Standard input or output as a file that can be waited for.
+fn standard(stream: &impl AsFd) -> std::io::Result<File> {
+    Ok(File::from_std(stream.as_fd().try_clone_to_owned()?.into()))
+}

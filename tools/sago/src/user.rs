@@ -65,7 +65,8 @@ pub async fn key(command: KeyCommand, output: Output) -> Done {
             let session = connect(&client, "tool").await?;
             let keys = keys(&*session.cluster).await?;
             session.close().await;
-            let keys: Vec<_> = keys.into_iter().filter(|(_, owner)| user.as_ref().is_none_or(|user| user == owner)).collect();
+            let keys: Vec<_> =
+                keys.into_iter().filter(|(_, owner)| user.as_ref().is_none_or(|user| user == owner)).collect();
             let shown: Vec<_> = keys.iter().map(|(key, user)| json!({ "access_key": key, "user": user })).collect();
             output.show(&shown, |_| table(&keys.into_iter().map(|(key, user)| vec![key, user]).collect::<Vec<_>>()))
         }

@@ -25,7 +25,10 @@ impl ClientArgs {
         let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/sago/client.toml"));
         let found = home.into_iter().chain([PathBuf::from("/etc/sago/client.toml")]).find(|path| path.exists());
         found.ok_or_else(|| {
-            ConfigError::value("--config", "say where the cluster is: --config PATH or SAGO_CONFIG, a client.toml or its folder")
+            ConfigError::value(
+                "--config",
+                "say where the cluster is: --config PATH or SAGO_CONFIG, a client.toml or its folder",
+            )
         })
     }
 }

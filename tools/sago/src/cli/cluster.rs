@@ -104,7 +104,9 @@ mod tests {
         assert_eq!("1=host:7400,zone=a".parse(), Ok(node(Some("a"), None)));
         let full = "1=host:7400,admin=127.0.0.1:7401,zone=a".parse();
         assert_eq!(full, Ok(node(Some("a"), Some("127.0.0.1:7401"))));
-        for text in ["", "host:1", "0=host:1", "1=host", "1=:1", "1=host:0", "1=h:1,zone=", "1=h:1,rack=a", "1=h:1,admin=x"] {
+        for text in
+            ["", "host:1", "0=host:1", "1=host", "1=:1", "1=host:0", "1=h:1,zone=", "1=h:1,rack=a", "1=h:1,admin=x"]
+        {
             assert!(text.parse::<NodeSpec>().is_err(), "{text}");
         }
     }

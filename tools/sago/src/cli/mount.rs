@@ -17,17 +17,23 @@ It runs until SIGTERM, SIGINT or `umount`; what is written is on three nodes whe
 pub struct MountArgs {
     /// The bucket.
     pub bucket: String,
-    /// An existing folder.
+    /// An empty folder.
     pub dir: PathBuf,
     /// The cluster.
     #[command(flatten)]
     pub client: ClientArgs,
-    /// Memory for cached content, read-ahead and unwritten data together.
+    /// Memory for cached content and read-ahead, and as much again for data not yet written.
     #[arg(long, env = "SAGO_MOUNT_MEMORY", value_name = "SIZE")]
     pub memory: Option<Size>,
     /// Never serve names and attributes from a cache.
     #[arg(long, env = "SAGO_MOUNT_STRICT")]
     pub strict: bool,
+    /// Refuse every change.
+    #[arg(long, env = "SAGO_MOUNT_READ_ONLY")]
+    pub read_only: bool,
+    /// Remove a dead mount that a killed process left there.
+    #[arg(long, env = "SAGO_MOUNT_CLEAR_STALE")]
+    pub clear_stale: bool,
     /// End when the process of this id, our parent, does.
     #[arg(long, hide = true, value_name = "PID")]
     pub with_parent: Option<i32>,

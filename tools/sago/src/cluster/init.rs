@@ -11,8 +11,8 @@
 
 use crate::cli::{InitArgs, NodeSpec};
 use crate::config::{
-    ClientFile, ClientLimits, ClusterFile, ConfigError, GatewaySection, MemorySection, MountSection, NodeAddress, NodeFile,
-    StoreSection, save_private,
+    ClientFile, ClientLimits, ClusterFile, ConfigError, GatewaySection, MemorySection, MountSection, NodeAddress,
+    NodeFile, StoreSection, save_private,
 };
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
@@ -136,8 +136,10 @@ fn save(ca: &ClusterCa, role: Role, folder: &Path) -> Done {
     credentials.save(folder).map_err(Failure::failed)
 }
 
-const NODE_HEAD: &str = "# A node of a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
-const CLIENT_HEAD: &str = "# The way to a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
+const NODE_HEAD: &str =
+    "# A node of a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
+const CLIENT_HEAD: &str =
+    "# The way to a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
 
 fn save_toml(path: &Path, head: &str, value: &impl serde::Serialize) -> Done {
     let text = toml::to_string(value).map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
@@ -173,10 +175,15 @@ fn next_steps(dir: &Path, new: &NewCluster, cluster: &ClusterFile) -> String {
     let mut text = format!("Cluster {} is set up in {dir}. Next:\n\n", cluster.cluster);
     for node in &new.nodes {
         let host = node.addr.rsplit_once(':').map_or("", |(host, _)| host);
-        text.push_str(&format!("  {dir}/cluster.toml and {dir}/node-{0} to {host}; there: sago node --config node-{0}/node.toml\n", node.id));
+        text.push_str(&format!(
+            "  {dir}/cluster.toml and {dir}/node-{0} to {host}; there: sago node --config node-{0}/node.toml\n",
+            node.id
+        ));
     }
     text.push_str(&format!("  {dir}/client to gateways, mounts and tools; there: export SAGO_CONFIG=client\n"));
-    text.push_str("  sago cluster status\n\nKeep ca.key.pem away from these machines: whoever has it can join as anyone.");
+    text.push_str(
+        "  sago cluster status\n\nKeep ca.key.pem away from these machines: whoever has it can join as anyone.",
+    );
     text
 }
 
@@ -204,7 +211,8 @@ mod tests {
             let folder = node_folder(&dir, id);
             let node: NodeFile = load(&folder.join("node.toml")).expect("a node file");
             assert_eq!((node.id, node.disks.len()), (id, 2));
-            let identity = Credentials::load(&folder).and_then(|credentials| credentials.identity()).expect("credentials");
+            let identity =
+                Credentials::load(&folder).and_then(|credentials| credentials.identity()).expect("credentials");
             assert_eq!(identity, (cluster.cluster, Role::Node(NodeId(id))));
             assert!(folder.join(FIRST_START).exists());
         }
@@ -223,7 +231,8 @@ mod tests {
         let two = init(args(&folder.path().join("a"), &["1=a:1", "2=b:1"]), OUTPUT).expect_err("two nodes");
         assert_eq!(two.kind, Kind::Usage);
         assert!(!folder.path().join("a").exists());
-        let twice = init(args(&folder.path().join("a"), &["1=a:1", "1=b:1", "2=c:1"]), OUTPUT).expect_err("one id twice");
+        let twice =
+            init(args(&folder.path().join("a"), &["1=a:1", "1=b:1", "2=c:1"]), OUTPUT).expect_err("one id twice");
         assert_eq!(twice.kind, Kind::Usage);
         std::fs::write(folder.path().join("file"), "").expect("a file");
         let used = init(args(folder.path(), &["1=a:1", "2=b:1", "3=c:1"]), OUTPUT).expect_err("a folder in use");

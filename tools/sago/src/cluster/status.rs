@@ -169,7 +169,14 @@ fn text(shown: &Shown) -> String {
         for disk in &node.disks {
             let state = if disk.fenced { "fenced" } else { "ok" };
             let free = format!("{} of {}", bytes(disk.free), bytes(disk.total));
-            disks.push(cells(&[&node.id.to_string(), &disk.path, &disk.chunks.to_string(), &bytes(disk.bytes), &free, state]));
+            disks.push(cells(&[
+                &node.id.to_string(),
+                &disk.path,
+                &disk.chunks.to_string(),
+                &bytes(disk.bytes),
+                &free,
+                state,
+            ]));
         }
     }
     let mut groups = vec![cells(&["GROUP", "LEADER", "VOTERS", "TERM", "COMMIT", "BEHIND"])];

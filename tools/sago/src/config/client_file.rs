@@ -41,8 +41,10 @@ pub struct NodeAddress {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientLimits {
-    /// Chunks on their way to the nodes, all writers of the process together. 16 MiB to 64 GiB, default 64 MiB.
+    /// Chunks on their way to the nodes, all writers of the process together. 16 MiB to 2 GiB, default 64 MiB.
     pub write: Size,
+    /// Chunks on their way from the nodes, all readers of the process together. 16 MiB to 2 GiB, default 64 MiB.
+    pub read: Size,
 }
 
 /// `[gateway]`.
@@ -63,7 +65,7 @@ pub struct GatewaySection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MountSection {
-    /// Memory for cached content, read-ahead and unwritten data together. 64 MiB to 1 TiB, default 256 MiB.
+    /// Memory for cached content and read-ahead, and as much again for data not yet written. 32 MiB to 1 TiB, default 256 MiB.
     pub memory: Size,
     /// Names and attributes are never served from a cache. Default false: they may be a second old.
     pub strict: bool,
@@ -71,7 +73,7 @@ pub struct MountSection {
 
 impl Default for ClientLimits {
     fn default() -> Self {
-        ClientLimits { write: Size(64 << 20) }
+        ClientLimits { write: Size(64 << 20), read: Size(64 << 20) }
     }
 }
 

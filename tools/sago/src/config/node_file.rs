@@ -45,10 +45,12 @@ pub struct MemorySection {
     pub state_cache: Size,
     /// Cache of the chunk index, all disks together. 8 MiB to 1 TiB, default 32 MiB.
     pub index_cache: Size,
-    /// Bodies of requests that have arrived and are not yet answered. 8 MiB to 4 GiB, default 96 MiB. Beyond it requests wait, then
+    /// Bodies of requests that have arrived and are not yet answered. 8 MiB to 2 GiB, default 96 MiB. Beyond it requests wait, then
     /// are answered "busy".
     pub network: Size,
-    /// Chunks that wait for one disk. 8 MiB to 4 GiB, default 64 MiB.
+    /// Chunks being read and sent. 8 MiB to 2 GiB, default 64 MiB.
+    pub read: Size,
+    /// Chunks that wait for one disk. 8 MiB to 2 GiB, default 64 MiB.
     pub disk_queue: Size,
 }
 
@@ -70,6 +72,7 @@ impl Default for MemorySection {
             state_cache: Size(64 << 20),
             index_cache: Size(32 << 20),
             network: Size(96 << 20),
+            read: Size(64 << 20),
             disk_queue: Size(64 << 20),
         }
     }

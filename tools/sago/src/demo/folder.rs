@@ -69,7 +69,10 @@ impl Folder {
         let mut file: DemoFile = load(&dir.join("demo.toml"))?;
         let nodes = cluster.map.nodes.len();
         if args.nodes.is_some_and(|asked| usize::from(asked) != nodes) {
-            return Err(Failure::new(Kind::Usage, format!("{} has {nodes} nodes; that cannot be changed", dir.display())));
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("{} has {nodes} nodes; that cannot be changed", dir.display()),
+            ));
         }
         file.s3_port = args.s3_port.unwrap_or(file.s3_port);
         save(&dir, &file)?;

@@ -26,7 +26,8 @@ pub fn clear(path: &Path) -> Done {
 fn detach(path: &Path) -> Done {
     let Err(error) = unmount(path, UnmountFlags::DETACH) else { return Ok(()) };
     for helper in ["fusermount3", "fusermount"] {
-        let run = Command::new(helper).args(["-u", "-z"]).arg(path).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let run =
+            Command::new(helper).args(["-u", "-z"]).arg(path).stdout(Stdio::null()).stderr(Stdio::null()).status();
         if run.is_ok_and(|status| status.success()) {
             return Ok(());
         }

@@ -80,7 +80,9 @@ impl Ready {
     pub fn text(&self) -> String {
         let Ready { endpoint, access_key, secret_key, bucket, admin, .. } = self;
         let (dir, config) = (quoted(&self.dir.to_string_lossy()), quoted(&self.config.to_string_lossy()));
-        let first = self.nodes.iter().find_map(|node| Some((node.pid?, node.start.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))));
+        let first = self.nodes.iter().find_map(|node| {
+            Some((node.pid?, node.start.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")))
+        });
         let mut text = format!(
             "\nSago runs: {} nodes and an S3 gateway under {dir}\n\n  S3          {endpoint}  (region us-east-1)\n  access key  {access_key}\n  \
              secret key  {secret_key}\n  bucket      {bucket}\n",
@@ -98,7 +100,9 @@ impl Ready {
              aws --endpoint-url {endpoint} s3 ls s3://{bucket}\n  sago ls {bucket} --config {config}\n  sago cluster status --config {config}\n"
         ));
         if let Some((pid, start)) = first {
-            text.push_str(&format!("  kill -9 {pid}    any one node: everything goes on; start it again with\n  {start}\n"));
+            text.push_str(&format!(
+                "  kill -9 {pid}    any one node: everything goes on; start it again with\n  {start}\n"
+            ));
         }
         text.push_str(&format!("\nCtrl-C stops everything, `sago demo --dir {dir}` brings it back as it was.\n"));
         text

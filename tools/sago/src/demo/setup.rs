@@ -43,8 +43,7 @@ async fn attempt(args: &DemoArgs, folder: &mut Folder, client: &ClientArgs) -> D
 
 async fn fill(args: &DemoArgs, folder: &mut Folder, session: &Session) -> Done {
     let (user, access_key, secret_key) = folder.user();
-    let key =
-        AccessKey { access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), user: user.to_owned() };
+    let key = AccessKey { access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), user: user.to_owned() };
     create_user(&*session.cluster, &key.user).await?;
     session.cluster.control(ControlCommand::CreateKey { key: key.clone() }).await??;
     bucket::ensure(session, &args.bucket, &key.user).await?;

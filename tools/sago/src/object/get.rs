@@ -1,7 +1,7 @@
 //! `sago get`.
 
 use super::path::ObjectPath;
-use super::progress;
+use super::{progress, standard};
 use crate::bucket;
 use crate::cli::GetArgs;
 use crate::connect::{Session, connect};
@@ -26,7 +26,9 @@ pub async fn get(args: GetArgs, output: Output) -> Done {
     session.close().await;
     let size = result.map_err(|failure| failure.while_doing(&source))?;
     match target {
-        Some(target) => output.show(&json!({ "path": source.to_string(), "file": target, "size": size }), |_| String::new()),
+        Some(target) => {
+            output.show(&json!({ "path": source.to_string(), "file": target, "size": size }), |_| String::new())
+        }
         None => Ok(()),
     }
 }
@@ -53,7 +55,7 @@ async fn fetch(session: &Session, source: &ObjectPath, target: Option<&Path>, ou
     let bar = progress::bar(&source.key, Some(size), output.json);
     let result = match target {
         Some(path) => to_file(read, path, &bar).await,
-        None => copy(read, &mut tokio::io::stdout(), &bar).await,
+        None => copy(read, &mut standard(&std::io::stdout())?, &bar).await,
     };
     bar.finish_and_clear();
     result.map(|()| size)
@@ -103,7 +105,8 @@ mod tests {
     fn the_file_is_named_after_the_key_unless_it_is_given() {
         let path = |text: &str| ObjectPath::parse_key(text).expect("a path");
         let folder = tempfile::tempdir().expect("a folder");
-        let named = |source: &str, given: Option<&Path>| target(&path(source), given.map(Path::to_owned)).map_err(|_| ());
+        let named =
+            |source: &str, given: Option<&Path>| target(&path(source), given.map(Path::to_owned)).map_err(|_| ());
         assert_eq!(named("b/x/y.epub", None), Ok(Some("./y.epub".into())));
         assert_eq!(named("b/x/y.epub", Some(folder.path())), Ok(Some(folder.path().join("y.epub"))));
         assert_eq!(named("b/x/..", Some(Path::new("z"))), Ok(Some("z".into())));

@@ -68,9 +68,10 @@ async fn list_keys(session: &Session, path: &ObjectPath, recursive: bool, output
 /// Keys and prefixes of a page in one order.
 fn shown(page: Listing) -> Vec<Shown> {
     let text = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
-    let prefixes = page.prefixes.iter().map(|prefix| {
-        (prefix.clone(), Shown { key: text(prefix), size: None, modified: None, etag: None })
-    });
+    let prefixes = page
+        .prefixes
+        .iter()
+        .map(|prefix| (prefix.clone(), Shown { key: text(prefix), size: None, modified: None, etag: None }));
     let objects = page.objects.iter().map(|object| {
         let (size, modified, etag) = (Some(object.size), Some(time(object.mtime)), Some(object.etag.clone()));
         (object.key.clone(), Shown { key: text(&object.key), size, modified, etag })

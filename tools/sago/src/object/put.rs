@@ -1,17 +1,18 @@
 //! `sago put`.
 
 use super::path::ObjectPath;
-use super::progress;
+use super::{progress, standard};
 use crate::bucket;
 use crate::cli::PutArgs;
 use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
 use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use gateway_core::{
-    BodyError, Caller, CompletePart, CompleteRequest, Metadata, NewUpload, PUT_BYTES_MAX, PartTarget, PutRequest, Stored,
-    SystemHeader, Upload,
+    BodyError, Caller, CompletePart, CompleteRequest, Metadata, NewUpload, PUT_BYTES_MAX, PartTarget, PutRequest,
+    Stored, SystemHeader, Upload,
 };
 use indicatif::ProgressBar;
 use proto::object::Precondition;
@@ -93,7 +94,7 @@ fn file_name(file: &Path) -> Done<&str> {
 async fn put_file(target: &Target<'_>, file: &Path, output: Output) -> Done<(u64, String)> {
     if file == Path::new("-") {
         let bar = progress::bar(&target.path.key, None, output.json);
-        let done = put_unknown(target, tokio::io::stdin(), &bar).await;
+        let done = put_unknown(target, standard(&std::io::stdin())?, &bar).await;
         bar.finish_and_clear();
         return done;
     }
@@ -157,11 +158,11 @@ where
     Ok(target.session.store.put(&target.caller, request, upload).await?)
 }
 
-fn upload<R: AsyncRead + Unpin + Send>(
-    from: R,
+fn upload<'a>(
+    from: impl AsyncRead + Unpin + Send + 'a,
     length: u64,
     bar: &ProgressBar,
-) -> Upload<impl futures::Stream<Item = Result<Bytes, BodyError>> + Unpin + Send> {
+) -> Upload<BoxStream<'a, Result<Bytes, BodyError>>> {
     let bar = bar.clone();
     let body = stream::try_unfold((from.take(length), BytesMut::new()), move |(mut from, mut buffer)| {
         let bar = bar.clone();
@@ -181,12 +182,7 @@ fn unreadable(error: &io::Error) -> BodyError {
     BodyError::Incomplete
 }
 
-async fn put_parts(
-    target: &Target<'_>,
-    mut from: tokio::fs::File,
-    len: u64,
-    bar: &ProgressBar,
-) -> Done<(u64, String)> {
+async fn put_parts(target: &Target<'_>, mut from: tokio::fs::File, len: u64, bar: &ProgressBar) -> Done<(u64, String)> {
     let part_bytes = (PUT_BYTES_MAX / 10).max(len.div_ceil(u64::from(PARTS_MAX)));
     let mut parts = Parts::begin(target).await?;
     let mut left = len;

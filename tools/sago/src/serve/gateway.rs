@@ -6,10 +6,6 @@ use crate::config::{ClientFile, ConfigError, GatewaySection, Size};
 use crate::connect::{connect_with, load};
 use crate::exit::{Done, Failure, Kind};
 use gateway::{Gateway, GatewayConfig, GatewayError, StoreConfig};
-use std::time::Duration;
-
-/// How often a gateway that starts before its cluster asks again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Carries out `sago gateway`: serves until told to stop.
 ///
@@ -17,24 +13,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// [`Failure`]: wrong configuration, or the address cannot be used. That the cluster does not answer yet is none.
 pub async fn gateway(args: GatewayArgs) -> Done {
     stop_with_parent(args.with_parent)?;
-    let mut stop = shutdown()?;
+    let stop = shutdown()?;
     let (file, path) = load(&args.client)?;
     let config = resolve(&args, &file)?;
-    let connected = async {
-        loop {
-            match connect_with(&file, &path, "gateway", config.store.clone()).await {
-                Err(failure) if failure.kind == Kind::Unavailable => {
-                    tracing::warn!(failure.message, "waiting for the cluster");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                result => return result,
-            }
-        }
-    };
-    let session = tokio::select! {
-        session = connected => session?,
-        () = &mut stop => return Ok(()),
-    };
+    let session = connect_with(&file, &path, "gateway", config.store.clone()).await?;
     let gateway = Gateway::bind(session.cluster.clone(), config).await.map_err(failure)?;
     tracing::info!(listen = %gateway.local_addr(), "gateway serves");
     gateway.run(stop).await;
@@ -76,7 +58,8 @@ mod tests {
     use clap::Parser;
 
     fn resolved(line: &str, file: &str) -> Result<GatewayConfig, ConfigError> {
-        let file = crate::config::parse("client.toml".as_ref(), &format!("{file}\n[[node]]\nid = 1\naddr = \"a:1\"\n"))?;
+        let file =
+            crate::config::parse("client.toml".as_ref(), &format!("{file}\n[[node]]\nid = 1\naddr = \"a:1\"\n"))?;
         let Command::Gateway(args) = Cli::parse_from(line.split(' ')).command else { panic!("not a gateway") };
         resolve(&args, &file)
     }
