@@ -44,7 +44,9 @@ pub(crate) fn start_groups(
     fs::create_dir_all(config.dir.join("state"))?;
     let (log, recovery) = RaftLog::open(&config.dir.join("raft"), config.node)?;
     let log = Arc::new(log);
-    let distrust = recovery.unclean && !same_boot(&config.dir)?;
+    // Asked at every start: the answer is also noted for the next one.
+    let same_boot = same_boot(&config.dir)?;
+    let distrust = recovery.unclean && !same_boot;
     let cache = SharedCache::new(config.cache_bytes);
     let mut groups = Vec::new();
     for placed in config.map.raft_groups.iter().filter(|placed| placed.voters.contains(&config.node)) {
