@@ -55,6 +55,11 @@ impl ContentCache {
         self.windows.clear();
     }
 
+    /// Whether anything is known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.head.is_some()
+    }
+
     /// The layout of a range, if it is known.
     pub(crate) fn layout(&self, range: Range<u64>) -> Option<Layout> {
         let head = self.head.as_ref()?;

@@ -2,6 +2,7 @@
 
 use crate::block_cache::BlockCache;
 use crate::budget::Budget;
+use crate::chunk_buffers::ChunkBuffers;
 use crate::handle::{FileHandle, Handles};
 use crate::inode::{InodeTable, PageVersions};
 use crate::readdir::DirHandle;
@@ -39,6 +40,7 @@ pub struct MountFs {
     pub(crate) cache: BlockCache,
     pub(crate) budget: Budget,
     pub(crate) pushes: Semaphore,
+    pub(crate) chunk_buffers: Arc<ChunkBuffers>,
     /// Directories whose set-group-id bit is set, with their group, as far as the kernel has seen them.
     pub(crate) setgid_dirs: Mutex<HashMap<Ino, u32>>,
     mutations: AtomicU64,
@@ -86,6 +88,7 @@ impl MountFs {
             cache: BlockCache::new(config.cache_bytes),
             budget: Budget::new(config.write_buffer_bytes),
             pushes: Semaphore::new(PUSHES_MAX),
+            chunk_buffers: Arc::default(),
             setgid_dirs: Mutex::default(),
             mutations: AtomicU64::new(0),
             root: root.ino,

@@ -1,6 +1,7 @@
 //! Open inodes: what all handles of a file share.
 
 use crate::FsError;
+use crate::chunk_buffers::ChunkBuffers;
 use crate::content::ContentCache;
 use crate::write_buffer::WriteBuffer;
 use parking_lot::Mutex;
@@ -46,10 +47,10 @@ pub(crate) struct InodeState {
 }
 
 impl Inode {
-    fn new(attr: Attr) -> Self {
+    fn new(attr: Attr, buffers: Arc<ChunkBuffers>) -> Self {
         let state = InodeState {
             attr_at: Instant::now(),
-            buffer: WriteBuffer::default(),
+            buffer: WriteBuffer::new(buffers),
             buffered: 0,
             written_at: Timestamp::default(),
             dirty_since: None,
@@ -111,9 +112,10 @@ pub(crate) struct InodeTable {
 
 impl InodeTable {
     /// The inode of `attr` for one more handle.
-    pub(crate) fn open(&self, attr: Attr) -> Arc<Inode> {
+    pub(crate) fn open(&self, attr: Attr, buffers: &Arc<ChunkBuffers>) -> Arc<Inode> {
         let mut open = self.open.lock();
-        let (inode, handles) = open.entry(attr.ino).or_insert_with(|| (Arc::new(Inode::new(attr.clone())), 0));
+        let new = || (Arc::new(Inode::new(attr.clone(), buffers.clone())), 0);
+        let (inode, handles) = open.entry(attr.ino).or_insert_with(new);
         *handles += 1;
         inode.state.lock().observe(&attr);
         inode.clone()

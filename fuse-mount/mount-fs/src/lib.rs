@@ -26,6 +26,7 @@ mod attr;
 mod block_cache;
 mod budget;
 mod call;
+mod chunk_buffers;
 mod config;
 mod content;
 mod error;

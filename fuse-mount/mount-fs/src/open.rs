@@ -59,9 +59,22 @@ impl MountFs {
     /// Makes a handle for an inode whose attributes were just learnt.
     pub(crate) fn opened(&self, attr: Attr, mode: OpenMode) -> Result<Opened, FsError> {
         let (ino, change) = (attr.ino, attr.change);
-        let inode = self.inodes.open(attr);
+        let inode = self.inodes.open(attr, &self.chunk_buffers);
         let handle = self.files.insert(FileHandle::new(inode, mode.write)).inspect_err(|_| self.inodes.close(ino))?;
         Ok(Opened { handle, keep_cache: self.pages.opened(ino, change) })
+    }
+
+    /// Forgets a handle if that needs no waiting, because nothing is buffered; false if it does, and nothing was done.
+    ///
+    /// # Errors
+    /// [`FsError::BadHandle`].
+    pub fn release_now(&self, handle: u64) -> Result<bool, FsError> {
+        if !self.is_flushed(handle) {
+            return self.files.get(handle).map(|_| false);
+        }
+        let file = self.files.remove(handle)?;
+        self.inodes.close(file.inode.ino);
+        Ok(true)
     }
 
     /// Forgets a handle. What is still buffered (written through a mapping after the last close) is committed first.

@@ -43,11 +43,16 @@ impl Piece {
         }
     }
 
-    pub(crate) fn finish(&self, result: Result<WrittenChunk, FsError>) {
-        self.state.send_replace(match result {
+    /// Settles what has become of the piece; returns the data, whose memory is not needed here any more.
+    pub(crate) fn finish(&self, result: Result<WrittenChunk, FsError>) -> Option<Bytes> {
+        let before = self.state.send_replace(match result {
             Ok(written) => PieceState::Written(written),
             Err(error) => PieceState::Failed(error),
         });
+        match before {
+            PieceState::Buffered(data) => Some(data),
+            PieceState::Written(_) | PieceState::Failed(_) => None,
+        }
     }
 
     /// Waits until the piece is durable or has failed. The task that stores it has a deadline of its own.

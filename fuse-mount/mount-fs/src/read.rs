@@ -2,6 +2,7 @@
 
 use crate::block_cache::Span;
 use crate::content::Layout;
+use crate::handle::FileHandle;
 use crate::inode::Inode;
 use crate::write_buffer::Patch;
 use crate::{FsError, MountFs};
@@ -33,8 +34,20 @@ impl MountFs {
         if offset >= FILE_BYTES_MAX {
             return Ok(Bytes::new());
         }
-        let inode = &file.inode;
         let range = offset..offset.saturating_add(u64::from(len));
+        let seen = file.inode.state.lock().content.is_known();
+        match self.read_range(&file, range.clone()).await {
+            // The extents may be those of an older version, whose chunks are gone: ask again before calling it a loss.
+            Err(FsError::Lost) if seen => {
+                file.inode.state.lock().content.forget();
+                self.read_range(&file, range).await
+            }
+            result => result,
+        }
+    }
+
+    async fn read_range(self: &Arc<Self>, file: &FileHandle, range: Range<u64>) -> Result<Bytes, FsError> {
+        let inode = &file.inode;
         if inode.state.lock().buffer.is_append() {
             // Where appended bytes land is not known before they are applied.
             self.flush_inode(inode).await?;

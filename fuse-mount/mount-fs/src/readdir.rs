@@ -184,7 +184,7 @@ impl MountFs {
         Ok(())
     }
 
-    /// Leaves out what POSIX cannot express. This is the one place that hides names; docs/SEMANTICS.md tells users which.
+    /// Leaves out what POSIX cannot express. This is the one place that hides names; docs/MOUNT.md tells users which.
     ///
     /// Hidden are names that no program could pass (empty, `.`, `..`, over 255 bytes, with a zero byte) and a file beside a directory
     /// of the same name, which a look-up could not reach. In the server's order the directory `a` stands as `a/`: behind `a`, with

@@ -151,7 +151,9 @@ impl MountFs {
             if let Err(error) = &result {
                 fs.lose(&inode, error.clone());
             }
-            piece.finish(result);
+            if let Some(data) = piece.finish(result) {
+                fs.chunk_buffers.give_back(data);
+            }
             fs.release_buffered(&inode, piece.len);
         });
     }

@@ -13,6 +13,7 @@
 //!
 //! No I/O here, and no counting against budgets: the functions return how many dirty bytes they dropped.
 
+use crate::chunk_buffers::ChunkBuffers;
 use crate::piece::{Piece, PieceState};
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, HashSet};
@@ -30,6 +31,7 @@ pub(crate) struct WriteBuffer {
     append: Option<AppendStream>,
     dirty: usize,
     next_piece: u64,
+    buffers: Arc<ChunkBuffers>,
 }
 
 /// Positions in the stream of appended bytes.
@@ -85,6 +87,10 @@ pub(crate) enum Patch {
 }
 
 impl WriteBuffer {
+    pub(crate) fn new(buffers: Arc<ChunkBuffers>) -> Self {
+        WriteBuffer { buffers, ..WriteBuffer::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
@@ -163,7 +169,9 @@ impl WriteBuffer {
         let Source::Dirty(bytes) = &mut run.source else { unreachable!("extendable runs are dirty") };
         bytes[at..at + inside].copy_from_slice(&data[..inside]);
         if bytes.len() + beyond > bytes.capacity() && bytes.len() >= GROW_AT_BYTES {
-            bytes.reserve(CHUNK_BYTES_MAX - bytes.len());
+            let mut roomy = self.buffers.take();
+            roomy.extend_from_slice(bytes);
+            *bytes = roomy;
         }
         bytes.extend_from_slice(&data[inside..inside + beyond]);
         run.len += beyond as u64;

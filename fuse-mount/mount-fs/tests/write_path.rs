@@ -267,6 +267,22 @@ async fn an_open_of_a_replaced_file_is_stale_and_its_old_handle_reads_on() {
 }
 
 #[tokio::test]
+async fn a_reader_finds_the_new_extents_when_the_old_chunks_are_gone() {
+    let (cluster, here) = mounted(FsConfig::default()).await;
+    let there = MountFs::open_bucket(cluster.clone(), "books", FsConfig::default()).await.expect("second mount");
+    let (attr, handle) = create(&here, "f").await;
+    here.write(handle, 0, &sample(9 << 20), false).await.expect("write");
+    here.flush(handle).await.expect("flush");
+    here.read(handle, 0, 4096).await.expect("read");
+    let other = there.open(attr.ino, WRITE).await.expect("open").handle;
+    let new = vec![7; 9 << 20];
+    there.write(other, 0, &new, false).await.expect("write");
+    there.release(other).await.expect("release");
+    cluster.collect_garbage();
+    assert_eq!(here.read(handle, 8 << 20, 4096).await.as_deref(), Ok(&new[..4096]));
+}
+
+#[tokio::test]
 async fn a_file_is_read_with_few_calls() {
     let (cluster, fs) = mounted(FsConfig::default()).await;
     let (attr, handle) = create(&fs, "f").await;

@@ -350,6 +350,11 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         guarded("release", || {
+            match self.fs().release_now(handle.0) {
+                Ok(true) => return reply.ok(),
+                Ok(false) => {}
+                Err(error) => return reply.error(logged("release", &error)),
+            }
             let fs = self.fs().clone();
             self.empty("release", request, reply, async move { fs.release(handle.0).await });
         });

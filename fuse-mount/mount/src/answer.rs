@@ -6,6 +6,7 @@ use mount_fs::{FsError, MountFs};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -59,7 +60,13 @@ impl Answerer {
                 }
             }
         };
-        self.runtime.spawn(task.instrument(span));
+        let mut task = Box::pin(task.instrument(span));
+        // The first step runs here: what is in a cache is answered, and a call to the cluster is on its way, without waking another
+        // thread. Polled again by the runtime, the task tells whom to wake.
+        let _runtime = self.runtime.enter();
+        if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.runtime.spawn(task);
+        }
     }
 }
 

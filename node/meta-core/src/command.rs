@@ -1,5 +1,8 @@
 //! From a log entry to results: one command after the other, each at most once, each whole or not at all.
 
+#[cfg(test)]
+mod tests;
+
 use crate::group::{self, Counters};
 use crate::kv::{Kv, KvError};
 use crate::posix::{NewAttr, NewFile};

@@ -51,14 +51,25 @@ impl Store {
         let cluster = self.cluster.clone();
         let (key, asked) = (name.to_owned(), name.to_owned());
         let found = self.buckets.get(&key, || async move { ask_bucket(&*cluster, asked).await }).await?;
+        if found.is_none() {
+            // One that another gateway makes is to be seen here at once.
+            self.buckets.forget(&key);
+        }
         owned(caller, found)
     }
 
     /// A bucket by name for its owner, as the control group knows it now.
     pub(crate) async fn bucket_now(&self, caller: &Caller, name: &str) -> Result<Arc<BucketInfo>, BucketError> {
+        owned(caller, self.learn(name).await?)
+    }
+
+    async fn learn(&self, name: &str) -> Result<Option<Arc<BucketInfo>>, ClusterError> {
         let found = ask_bucket(&*self.cluster, name.to_owned()).await?;
-        self.buckets.set(name.to_owned(), found.clone());
-        owned(caller, found)
+        match &found {
+            Some(bucket) => self.buckets.set(name.to_owned(), Some(bucket.clone())),
+            None => self.buckets.forget(&name.to_owned()),
+        }
+        Ok(found)
     }
 
     /// Sends a command to a bucket's group, which is told of the bucket first if it does not know it yet.
@@ -114,9 +125,7 @@ impl Store {
     /// Whether the control group still has the bucket. If it has another one of that name by now, the request was made
     /// with what this process knew of the old one and has to be made again.
     async fn confirm(&self, bucket: &BucketInfo) -> Result<bool, BucketError> {
-        let now = ask_bucket(&*self.cluster, bucket.name.clone()).await?;
-        self.buckets.set(bucket.name.clone(), now.clone());
-        match now.map(|now| now.id) {
+        match self.learn(&bucket.name).await?.map(|now| now.id) {
             Some(id) if id == bucket.id => Ok(true),
             Some(BucketId(_)) => Err(ClusterError::Unavailable.into()),
             None => Ok(false),

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const STEPS: usize = 10_000;
 /// The file's largest size: small enough that steps overlap all the time, larger than a chunk.
@@ -41,6 +42,31 @@ pub fn random_operations(root: &Path) {
     run.file = open(&run.path);
     drop_pages(&run.file);
     run.check(0, run.model.len());
+}
+
+/// As [`random_operations`], while another thread commits the file over and over.
+///
+/// # Panics
+/// The file differs from the model, or a commit fails.
+pub fn random_operations_while_committing(root: &Path) {
+    let (path, done) = (root.join("fsx"), AtomicBool::new(false));
+    drop(open(&path));
+    std::thread::scope(|scope| {
+        let commits = scope.spawn(|| {
+            let file = open(&path);
+            let mut count = 0u64;
+            while !done.load(Ordering::Relaxed) {
+                file.sync_data().expect("fsync");
+                count += 1;
+            }
+            count
+        });
+        // A failure must end the other thread too.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| random_operations(root)));
+        done.store(true, Ordering::Relaxed);
+        assert!(commits.join().expect("commits") > 0);
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
 }
 
 fn open(path: &Path) -> File {

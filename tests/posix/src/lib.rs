@@ -13,8 +13,8 @@ mod names;
 mod target;
 mod tree;
 
-pub use fsx::random_operations;
-pub use target::{MemoryMount, Target, blocking_case};
+pub use fsx::{random_operations, random_operations_while_committing};
+pub use target::{BUCKET, MemoryMount, Target, blocking_case, make_bucket};
 pub use tree::copied_tree;
 
 use std::path::Path;
@@ -38,6 +38,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("a write is seen through another handle", data::seen_through_another_handle),
     ("many threads write many files", data::many_threads),
     ("random operations equal a model", fsx::random_operations),
+    ("random operations under constant commits equal a model", fsx::random_operations_while_committing),
     ("rename replaces atomically", names::rename_over),
     ("rename of directories follows the rules", names::rename_directories),
     ("hard links share one file", names::hard_links),

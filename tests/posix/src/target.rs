@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-const BUCKET: &str = "posix-tests";
+/// The name of the bucket that the tests mount.
+pub const BUCKET: &str = "posix-tests";
 
 /// A mount over a cluster in memory, in this process. Unmounted when dropped.
 pub struct MemoryMount {
@@ -95,7 +96,11 @@ impl Drop for MemoryMount {
     }
 }
 
-async fn make_bucket(cluster: &dyn Cluster) -> anyhow::Result<()> {
+/// Makes the bucket that the tests mount.
+///
+/// # Errors
+/// The cluster refuses.
+pub async fn make_bucket(cluster: &dyn Cluster) -> anyhow::Result<()> {
     cluster.control(ControlCommand::CreateUser { name: "tests".to_owned() }).await??;
     let create = ControlCommand::CreateBucket { name: BUCKET.to_owned(), owner: "tests".to_owned(), nonce: 1 };
     let ControlOutcome::Bucket(bucket) = cluster.control(create).await?? else { anyhow::bail!("no bucket") };

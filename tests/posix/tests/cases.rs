@@ -34,6 +34,7 @@ cases! {
     seen_through_another_handle: "a write is seen through another handle",
     many_threads: "many threads write many files",
     random_operations: "random operations equal a model",
+    random_operations_while_committing: "random operations under constant commits equal a model",
     rename_over: "rename replaces atomically",
     rename_directories: "rename of directories follows the rules",
     hard_links: "hard links share one file",

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use gateway::{Gateway, GatewayConfig};
 use harness::memory_cluster::MemoryCluster;
 use proto::control::AccessKey;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -41,10 +42,26 @@ pub fn programs() -> PathBuf {
 /// # Errors
 /// A test in it failed, or it could not be run.
 pub async fn python(program: &str, server: &Server) -> anyhow::Result<()> {
+    let path = programs().join(program);
+    let text = interpret(&[path.as_os_str()], server).await.with_context(|| program.to_owned())?;
+    println!("{text}");
+    Ok(())
+}
+
+/// Runs a few lines of Python beside the programs in `py/`, so that they can import `common`; gives what they print.
+///
+/// # Errors
+/// They raised an exception, or could not be run.
+pub async fn python_code(code: &str, server: &Server) -> anyhow::Result<String> {
+    interpret(&[OsStr::new("-c"), OsStr::new(code)], server).await
+}
+
+async fn interpret(words: &[&OsStr], server: &Server) -> anyhow::Result<String> {
     let interpreter = std::env::var("SAGO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let output = Command::new(&interpreter)
         .arg("-B")
-        .arg(programs().join(program))
+        .args(words)
+        .env("PYTHONPATH", programs())
         .env("SAGO_ENDPOINT", &server.endpoint)
         .env("SAGO_ACCESS_KEY", &server.key.access_key)
         .env("SAGO_SECRET_KEY", &server.key.secret_key)
@@ -57,12 +74,11 @@ pub async fn python(program: &str, server: &Server) -> anyhow::Result<()> {
         .output()
         .await
         .with_context(|| format!("cannot run {interpreter}; name a Python with boto3 in SAGO_PYTHON"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        bail!("{program} failed:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        bail!("failed:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    println!("{text}");
-    Ok(())
+    Ok(text)
 }
 
 /// A gateway over a cluster in memory, in this process.

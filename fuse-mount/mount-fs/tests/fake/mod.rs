@@ -94,6 +94,13 @@ impl FakeCluster {
         state.nodes[&state.names[name.as_bytes()]].extents.is_empty()
     }
 
+    /// Forgets all chunks that no file refers to, as the cluster does some time after they were replaced.
+    pub fn collect_garbage(&self) {
+        let mut state = self.state.lock();
+        let used: Vec<_> = state.nodes.values().flat_map(|node| node.extents.iter().map(|e| e.chunk.id)).collect();
+        state.chunks.retain(|id, _| used.contains(id));
+    }
+
     pub fn extent_count(&self, name: &str) -> usize {
         let state = self.state.lock();
         state.nodes[&state.names[name.as_bytes()]].extents.len()

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use proto::meta::Refusal;
 use types::Ino;
 
+/// Directories above the target of a directory's rename: each is read to rule out a loop. Four times the deepest S3 key.
+const RENAME_DEPTH_MAX: usize = 4096;
+
 impl Txn<'_> {
     /// Renames a file or, if one of that name is there, a directory.
     pub(crate) fn rename(&mut self, from: (Ino, &Bytes), to: (Ino, &Bytes), no_replace: bool) -> Step<()> {
@@ -75,7 +78,7 @@ impl Txn<'_> {
     /// Whether `dir` is `below` or one of the directories above it. The walk ends at the root, since there are no loops.
     fn is_at_or_above(&self, dir: Ino, below: Ino) -> Step<bool> {
         let mut at = below;
-        loop {
+        for _ in 0..RENAME_DEPTH_MAX {
             if at == dir {
                 return Ok(true);
             }
@@ -84,5 +87,6 @@ impl Txn<'_> {
                 None => return Ok(false),
             }
         }
+        Err(Refusal::TooLarge.into())
     }
 }
