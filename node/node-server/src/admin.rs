@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use proto::node::NodeStatus;
+use proto::node::{DiskStatus, GroupStatus};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,9 +18,24 @@ use types::{NodeState, PlacementMap};
 /// The answer of `/status`.
 #[derive(Serialize)]
 struct Page {
-    #[serde(flatten)]
-    node: NodeStatus,
+    node: u64,
+    incarnation: u64,
+    version: String,
+    groups: Vec<GroupStatus>,
+    disks: Vec<DiskPage>,
     map: MapSummary,
+}
+
+/// As [`DiskStatus`], with the id as people write it.
+#[derive(Serialize)]
+struct DiskPage {
+    disk: String,
+    path: String,
+    chunks: u64,
+    bytes: u64,
+    free: u64,
+    total: u64,
+    fenced: bool,
 }
 
 #[derive(Serialize)]
@@ -65,13 +80,26 @@ async fn health_page(State(status): State<Arc<Status>>) -> Response {
 }
 
 async fn status_page(State(status): State<Arc<Status>>) -> Response {
-    let map = summary(&status.peers.map());
-    Json(Page { node: status.node(), map }).into_response()
+    let own = status.node();
+    let page = Page {
+        node: own.node.0,
+        incarnation: own.incarnation.0,
+        version: own.version,
+        groups: own.groups,
+        disks: own.disks.into_iter().map(disk_page).collect(),
+        map: summary(&status.peers.map()),
+    };
+    Json(page).into_response()
 }
 
 async fn metrics_page(State(status): State<Arc<Status>>) -> Response {
     let text = metrics::render(&status.node());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+fn disk_page(status: DiskStatus) -> DiskPage {
+    let DiskStatus { disk, path, chunks, bytes, free, total, fenced } = status;
+    DiskPage { disk: disk.to_string(), path, chunks, bytes, free, total, fenced }
 }
 
 fn summary(map: &PlacementMap) -> MapSummary {

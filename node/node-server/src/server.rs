@@ -61,11 +61,14 @@ impl NodeServer {
         let admin = pages.local_addr().map_err(|source| StartError::Admin { addr: config.admin, source })?;
         let endpoint = Endpoint::bind(config.listen, &config.credentials, transport_config(&config))
             .map_err(|source| StartError::Bind { addr: config.listen, source })?;
-        let folder = incarnation::begin(&config.meta, config.create)?;
         let peers = Peers::new(config.node, endpoint.clone(), config.map.clone());
-        let chunks = ChunkService::open(service_config(&config)?, Arc::new(PeerSource(peers.clone()))).await?;
-        let network = Arc::new(QuicNetwork::new(endpoint.clone(), &config.map));
-        let meta = MetaServer::start(&meta_config(&config, folder.incarnation), network)?;
+        let Services { folder, chunks, meta } = match Services::open(&config, &endpoint, &peers).await {
+            Ok(services) => services,
+            Err(error) => {
+                endpoint.close().await;
+                return Err(error);
+            }
+        };
         let last_heard = Arc::new(LastHeard::default());
         let status = Arc::new(Status {
             node: config.node,
@@ -134,6 +137,28 @@ impl NodeServer {
         self.meta.stop().await;
         self.chunks.close().await;
         tracing::info!(node = %self.node, "node stopped");
+    }
+}
+
+/// What is opened on the disks.
+struct Services {
+    folder: MetaFolder,
+    chunks: Arc<ChunkService>,
+    meta: Arc<MetaServer>,
+}
+
+impl Services {
+    async fn open(config: &NodeConfig, endpoint: &Endpoint, peers: &Peers) -> Result<Services, StartError> {
+        let folder = incarnation::begin(&config.meta, config.create)?;
+        let chunks = ChunkService::open(service_config(config)?, Arc::new(PeerSource(peers.clone()))).await?;
+        let network = Arc::new(QuicNetwork::new(endpoint.clone(), &config.map));
+        match MetaServer::start(&meta_config(config, folder.incarnation), network) {
+            Ok(meta) => Ok(Services { folder, chunks, meta }),
+            Err(error) => {
+                chunks.close().await;
+                Err(error.into())
+            }
+        }
     }
 }
 

@@ -70,13 +70,14 @@ pub async fn demo(args: DemoArgs, output: Output) -> Done {
 async fn start(args: &DemoArgs, folder: &mut Folder, children: &mut Children, output: Output) -> Done {
     progress(output, "starting the nodes");
     for id in folder.node_ids() {
-        children.start(Program::Node(id), &folder.node_command(id), &folder.log(&format!("node-{id}")))?;
+        let program = Program::Node(id);
+        children.start(program, &folder.node_command(id), &folder.log(&program.log_name()))?;
     }
     await_nodes(folder, children).await?;
     progress(output, "setting up user, bucket and samples");
     setup::set_up(args, folder).await?;
     let gateway = folder.gateway_command();
-    let gateway_pid = children.start(Program::Gateway, &gateway, &folder.log("gateway"))?;
+    let gateway_pid = children.start(Program::Gateway, &gateway, &folder.log(&Program::Gateway.log_name()))?;
     let endpoint = folder.endpoint();
     await_child("the gateway", Program::Gateway, folder, children, || gateway_answers(&endpoint)).await?;
     let mount_pid = start_mount(args, folder, children).await?;
@@ -120,7 +121,7 @@ async fn await_nodes(folder: &Folder, children: &mut Children) -> Done {
         children.reap();
         let alive = folder.node_ids().into_iter().filter(|id| children.is_alive(Program::Node(*id))).count();
         if alive < enough {
-            return Err(not_started("the nodes", folder));
+            return Err(not_started("the nodes", folder, children));
         }
         if all - waiting.len() >= enough {
             let since = *quorum_since.get_or_insert_with(tokio::time::Instant::now);
@@ -132,7 +133,7 @@ async fn await_nodes(folder: &Folder, children: &mut Children) -> Done {
             }
         }
         if begin.elapsed() > NODES_MAX {
-            return Err(not_started("the nodes", folder));
+            return Err(not_started("the nodes", folder, children));
         }
         tokio::time::sleep(ready::POLL).await;
     }
@@ -152,11 +153,19 @@ where
         children.reap();
         children.is_alive(program)
     };
-    if wait_for(FACE_MAX, alive, check).await { Ok(()) } else { Err(not_started(name, folder)) }
+    if wait_for(FACE_MAX, alive, check).await { Ok(()) } else { Err(not_started(name, folder, children)) }
 }
 
-fn not_started(what: &str, folder: &Folder) -> Failure {
-    Failure::new(Kind::Failed, format!("{what} did not start; see {}", folder.logs().display()))
+/// With what the log of the first process that ended says last.
+fn not_started(what: &str, folder: &Folder, children: &Children) -> Failure {
+    let said = children.first_ended().and_then(|name| last_line(&folder.log(&name))).unwrap_or_default();
+    Failure::new(Kind::Failed, format!("{what} did not start{said}; see {}", folder.logs().display()))
+}
+
+fn last_line(log: &Path) -> Option<String> {
+    let text = std::fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(4096)..]).into_owned();
+    text.lines().rfind(|line| !line.trim().is_empty()).map(|line| format!(": {line}"))
 }
 
 /// Mounts the bucket unless told not to. Where it cannot work at all it is left out, except if it was asked for.
@@ -174,7 +183,11 @@ async fn start_mount(args: &DemoArgs, folder: &mut Folder, children: &mut Childr
     }
     let dir = args.mount.clone().unwrap_or_else(|| folder.default_mount());
     let dir = folder.set_mount(&dir)?;
-    let pid = children.start(Program::Mount, &folder.mount_command(&args.bucket, &dir), &folder.log("mount"))?;
+    let pid = children.start(
+        Program::Mount,
+        &folder.mount_command(&args.bucket, &dir),
+        &folder.log(&Program::Mount.log_name()),
+    )?;
     await_child("the mount", Program::Mount, folder, children, || mounted(dir.clone())).await?;
     Ok(Some(pid))
 }

@@ -38,6 +38,18 @@ impl std::fmt::Display for Program {
     }
 }
 
+impl Program {
+    /// The name of its log.
+    #[must_use]
+    pub fn log_name(self) -> String {
+        match self {
+            Program::Node(id) => format!("node-{id}"),
+            Program::Gateway => "gateway".to_owned(),
+            Program::Mount => "mount".to_owned(),
+        }
+    }
+}
+
 struct Running {
     program: Program,
     pid: u32,
@@ -89,6 +101,12 @@ impl Children {
     #[must_use]
     pub fn is_alive(&self, program: Program) -> bool {
         self.0.iter().any(|running| running.program == program && running.ended.is_none())
+    }
+
+    /// The log name of the first process that had ended when they were last looked at.
+    #[must_use]
+    pub fn first_ended(&self) -> Option<String> {
+        self.0.iter().find(|running| running.ended.is_some()).map(|running| running.program.log_name())
     }
 
     /// The process id, if it has not ended.

@@ -80,6 +80,8 @@ impl Ready {
     pub fn text(&self) -> String {
         let Ready { endpoint, access_key, secret_key, bucket, admin, .. } = self;
         let (dir, config) = (quoted(&self.dir.to_string_lossy()), quoted(&self.config.to_string_lossy()));
+        let sago =
+            self.nodes.first().and_then(|node| node.start.first()).map_or("sago".to_owned(), |program| quoted(program));
         let first = self.nodes.iter().find_map(|node| {
             Some((node.pid?, node.start.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")))
         });
@@ -97,14 +99,14 @@ impl Ready {
         }
         text.push_str(&format!(
             "  export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key} AWS_DEFAULT_REGION=us-east-1\n  \
-             aws --endpoint-url {endpoint} s3 ls s3://{bucket}\n  sago ls {bucket} --config {config}\n  sago cluster status --config {config}\n"
+             aws --endpoint-url {endpoint} s3 ls s3://{bucket}\n  {sago} ls {bucket} --config {config}\n  {sago} cluster status --config {config}\n"
         ));
         if let Some((pid, start)) = first {
             text.push_str(&format!(
                 "  kill -9 {pid}    any one node: everything goes on; start it again with\n  {start}\n"
             ));
         }
-        text.push_str(&format!("\nCtrl-C stops everything, `sago demo --dir {dir}` brings it back as it was.\n"));
+        text.push_str(&format!("\nCtrl-C stops everything, `{sago} demo --dir {dir}` brings it back as it was.\n"));
         text
     }
 }

@@ -8,9 +8,12 @@ use crate::exit::{Done, Failure, Kind};
 use gateway::StoreConfig;
 use mount::{MountConfig, MountError};
 use mount_fs::FsConfig;
+use std::time::Duration;
 
 /// What one file may have unwritten at most, unless that is more than all together.
 const INODE_BUFFER_BYTES: usize = 16 << 20;
+/// New opens and writes fail within this time when no quorum answers (docs/SEMANTICS.md); a change of leaders takes three seconds.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Carries out `sago mount`: serves until told to stop or unmounted by somebody else.
 ///
@@ -61,6 +64,7 @@ fn resolve(args: &MountArgs, file: &ClientFile) -> Result<MountConfig, ConfigErr
         write_buffer_bytes: memory,
         inode_buffer_bytes: INODE_BUFFER_BYTES.min(memory),
         cache_bytes: memory,
+        deadline: DEADLINE,
         ..FsConfig::default()
     };
     config.fs.validate().map_err(|error| ConfigError::value("mount", error.to_string()))?;

@@ -1,0 +1,198 @@
+//! Three nodes in one process: they find each other, tell the truth about their health, and notice who is gone.
+
+use node_server::{MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
+use placement::{InitialPlan, PlannedNode};
+use proto::control::{ControlAnswer, ControlQuery, ControlReply, ControlRequest};
+use proto::node::{NodeReply, NodeRequest};
+use proto::rpc::Rejection;
+use proto::{Reply, Request};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+use transport::{Class, ClusterCa, Endpoint, Role, TransportConfig, TransportError};
+use types::{ClusterId, DiskId, Incarnation, NodeId, NodeState, PlacementMap};
+
+/// Far more than anything here takes, also on a busy machine.
+const BOUND: Duration = Duration::from_secs(60);
+
+struct Site {
+    folder: TempDir,
+    ca: ClusterCa,
+    map: PlacementMap,
+}
+
+impl Site {
+    fn new() -> Site {
+        let sockets: Vec<_> = (0..3).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
+        let nodes: Vec<_> = (1..=3u8)
+            .zip(&sockets)
+            .map(|(id, socket)| PlannedNode {
+                id: NodeId(u64::from(id)),
+                addr: socket.local_addr().expect("an address").to_string(),
+                domain: id.to_string(),
+                disks: vec![DiskId([id; 16])],
+            })
+            .collect();
+        let map = placement::initial(&nodes, &InitialPlan::default()).expect("a map");
+        let folder = tempfile::tempdir().expect("a folder");
+        Site { folder, ca: ClusterCa::create(ClusterId([1; 16])).expect("an authority"), map }
+    }
+
+    fn path(&self, id: u64, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(format!("node-{id}")).join(name)
+    }
+
+    fn config(&self, id: u64, create: bool) -> NodeConfig {
+        let node = NodeId(id);
+        NodeConfig {
+            node,
+            credentials: self.ca.issue(&Role::Node(node)).expect("credentials"),
+            listen: self.map.node(node).expect("a node").addr.parse().expect("an address"),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            meta: self.path(id, "meta"),
+            disks: vec![self.path(id, "disk")],
+            create,
+            memory: MemoryConfig::default(),
+            store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false },
+            map: self.map.clone(),
+        }
+    }
+
+    async fn start(&self, id: u64, create: bool) -> NodeServer {
+        let begin = Instant::now();
+        loop {
+            match NodeServer::start(self.config(id, create)).await {
+                Ok(node) => return node,
+                // The socket of a node that was stopped is closed by a task of its own.
+                Err(StartError::Bind { .. }) if begin.elapsed() < BOUND => tokio::task::yield_now().await,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+
+    async fn call(&self, client: &Endpoint, id: u64, request: Request) -> Result<Reply, TransportError> {
+        let addr = &self.map.node(NodeId(id)).expect("a node").addr;
+        let peer = client.peer(NodeId(id), addr);
+        let call = peer.call(Class::Small, &request, Default::default(), Duration::from_secs(2));
+        call.await.map(|(reply, _)| reply)
+    }
+
+    /// The map as one node has applied it.
+    async fn map_of(&self, client: &Endpoint, id: u64) -> Option<PlacementMap> {
+        let request = Request::Control(ControlRequest::StaleQuery(ControlQuery::Map));
+        match self.call(client, id, request).await {
+            Ok(Reply::Control(Ok(ControlReply::Answer(ControlAnswer::Map(map))))) => map.map(|map| *map),
+            _ => None,
+        }
+    }
+}
+
+/// Status code and body of a page.
+async fn page(admin: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = tokio::net::TcpStream::connect(admin).await.expect("the admin port");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("an answer");
+    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
+    (code, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+async fn until<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) {
+    let begin = Instant::now();
+    while !check().await {
+        assert!(begin.elapsed() < BOUND, "{what}");
+        // wait-ok: a pause between two looks, bounded above
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn healthy(node: &NodeServer) -> bool {
+    page(node.admin_addr(), "/health").await.0 == 200
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_form_a_cluster_notice_who_is_gone_and_take_it_back() {
+    let site = Site::new();
+    let (one, two, three) = tokio::join!(site.start(1, true), site.start(2, true), site.start(3, true));
+    for node in [&one, &two, &three] {
+        until("all are healthy", || healthy(node)).await;
+    }
+    let credentials = site.ca.issue(&Role::Client("test".to_owned())).expect("credentials");
+    let client = Endpoint::client(&credentials, TransportConfig::default()).expect("a client");
+    let state = |id: u64| {
+        let (site, client) = (&site, &client);
+        async move {
+            let map = site.map_of(client, 1).await?;
+            map.node(NodeId(id)).map(|node| (node.state, node.incarnation))
+        }
+    };
+    until("the first life is recorded", || async { state(3).await == Some((NodeState::Up, Incarnation(1))) }).await;
+
+    three.stop().await;
+    until("it is gone", || async { state(3).await == Some((NodeState::Down, Incarnation(1))) }).await;
+    let three = site.start(3, false).await;
+    assert_eq!(three.incarnation(), Incarnation(2));
+    until("it is back", || async { state(3).await == Some((NodeState::Up, Incarnation(2))) }).await;
+    until("it is healthy", || healthy(&three)).await;
+
+    let (_, status) = page(one.admin_addr(), "/status").await;
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!((&status["node"], &status["map"]["placement_groups"]), (&1.into(), &64.into()));
+    assert_eq!(status["disks"][0]["disk"], "01".repeat(16));
+    let (_, metrics) = page(one.admin_addr(), "/metrics").await;
+    assert!(metrics.contains("sago_group_leading{group=\"0\"}"), "{metrics}");
+
+    two.stop().await;
+    three.stop().await;
+    until("one of three is not healthy", || async { !healthy(&one).await }).await;
+    let (code, body) = page(one.admin_addr(), "/health").await;
+    assert!(code == 503 && body.contains("no leader"), "{code} {body}");
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_may_not_speak_for_nodes_and_strangers_may_not_speak_at_all() {
+    let site = Site::new();
+    let node = site.start(1, true).await;
+    let endpoint = |ca: &ClusterCa| {
+        let credentials = ca.issue(&Role::Client("test".to_owned())).expect("credentials");
+        Endpoint::client(&credentials, TransportConfig::default()).expect("a client")
+    };
+    let client = endpoint(&site.ca);
+    let answered = site.call(&client, 1, Request::Node(NodeRequest::Ping)).await;
+    assert_eq!(answered.ok(), Some(Reply::Node(NodeReply::Pong)));
+    let (node_id, incarnation, state) = (NodeId(2), Incarnation(9), NodeState::Down);
+    let lie = proto::control::ControlCommand::SetNodeState { node: node_id, incarnation, state };
+    let refused = site.call(&client, 1, Request::Control(ControlRequest::Command(lie))).await;
+    assert!(matches!(refused, Err(TransportError::Rejected(Rejection::Forbidden))), "{refused:?}");
+    let stranger = endpoint(&ClusterCa::create(ClusterId([1; 16])).expect("another authority"));
+    assert!(site.call(&stranger, 1, Request::Node(NodeRequest::Ping)).await.is_err());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_mounted_stops_the_start_and_leaves_no_trace() {
+    let site = Site::new();
+    // At another port: the socket of a node that was stopped is closed by a task of its own.
+    let elsewhere = |config: NodeConfig| NodeConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config };
+    let refused = |id: u64| NodeServer::start(elsewhere(site.config(id, false)));
+    assert!(matches!(refused(1).await, Err(StartError::MetaMissing(_))));
+    assert!(!site.path(1, "meta").exists());
+    let node = site.start(1, true).await;
+    assert!(matches!(timeout(BOUND, refused(1)).await, Ok(Err(StartError::Locked(_)))));
+    node.stop().await;
+    let (disk, aside) = (site.path(1, "disk"), site.path(1, "aside"));
+    std::fs::rename(&disk, &aside).expect("unmounted");
+    assert!(matches!(refused(1).await, Err(StartError::Chunks(_))));
+    std::fs::rename(&aside, &disk).expect("mounted");
+    let again = site.start(1, false).await;
+    assert!(again.incarnation() > Incarnation(1) && Path::new(&disk).exists());
+    again.stop().await;
+    let mut other = site.config(1, false);
+    other.credentials = site.ca.issue(&Role::Node(NodeId(2))).expect("credentials");
+    assert!(matches!(NodeServer::start(other).await, Err(StartError::Config(_))));
+}
