@@ -17,7 +17,7 @@ use std::sync::Arc;
 use types::{GroupId, LogIndex, NodeId, Term};
 
 /// What is known of a group's log at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct GroupLog {
     /// The term, vote and commit index; all zero for a new group.
     pub hard_state: HardState,
@@ -27,6 +27,8 @@ pub struct GroupLog {
     pub last: LogIndex,
     /// Its term.
     pub last_term: Term,
+    /// How far the log must reach again after a loss, before the replica may be trusted with a vote.
+    pub owed: Option<LogIndex>,
 }
 
 /// What one loop writes for one group.
@@ -107,8 +109,9 @@ impl RaftLog {
     #[must_use]
     pub fn load(&self, group: GroupId) -> Option<GroupLog> {
         let groups = self.groups.read();
-        let Group { hard_state, terms, .. } = groups.get(&group)?;
+        let Group { hard_state, terms, owed, .. } = groups.get(&group)?;
         Some(GroupLog {
+            owed: owed.map(|reach| reach.index),
             hard_state: *hard_state,
             start: terms.start(),
             last: terms.last(),
