@@ -10,8 +10,10 @@ const BLOCK_BYTES: usize = 16 << 10;
 /// 10 bits a key let one lookup in a hundred read a block in vain.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
-/// One memtable of one group. The shared budget usually writes it out earlier.
-const MEMTABLE_BYTES: usize = 8 << 20;
+/// One memtable of one group: an eighth of the shared budget within these bounds. RocksDB takes no less than the lower
+/// one; a larger one than the upper would make a crash replay, and a checkpoint write out, more than it is worth.
+const MEMTABLE_BYTES_MIN: usize = 64 << 10;
+const MEMTABLE_BYTES_MAX: usize = 8 << 20;
 const MEMTABLES_MAX: i32 = 3;
 
 /// Files one group keeps open: 256 files of 64 MiB are 16 GiB of metadata. With hundreds of groups this bounds the node.
@@ -38,18 +40,20 @@ const MANIFEST_AHEAD_BYTES: usize = 64 << 10;
 pub struct SharedCache {
     cache: Cache,
     memtables: WriteBufferManager,
+    memtable_bytes: usize,
 }
 
 impl SharedCache {
-    /// `bytes` bound blocks, indexes, filters and memtables of all stores together; memtables may take half of it, but
-    /// at least one of 8 MiB. A budget below 16 MiB works and is slow.
+    /// `bytes` bound blocks, indexes, filters and memtables of all stores together; memtables may take half of it. 64 MiB
+    /// and more let a memtable have its full size; any smaller budget works and is slower.
     #[must_use]
     pub fn new(bytes: usize) -> SharedCache {
-        let cache = Cache::new_lru_cache(bytes.max(MEMTABLE_BYTES));
-        let memtable_bytes = (bytes / 2).max(MEMTABLE_BYTES);
+        let memtable_bytes = (bytes / 8).clamp(MEMTABLE_BYTES_MIN, MEMTABLE_BYTES_MAX);
+        let budget = (bytes / 2).max(memtable_bytes);
+        let cache = Cache::new_lru_cache(bytes.max(2 * budget));
         // A full budget writes memtables out; it never stalls the writers, which hold up consensus.
-        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(memtable_bytes, false, cache.clone());
-        SharedCache { cache, memtables }
+        let memtables = WriteBufferManager::new_write_buffer_manager_with_cache(budget, false, cache.clone());
+        SharedCache { cache, memtables, memtable_bytes }
     }
 
     /// The settings of one store.
@@ -69,7 +73,7 @@ impl SharedCache {
         options.set_recycle_log_file_num(0);
         options.set_paranoid_checks(true);
         options.set_compression_type(DBCompressionType::Lz4);
-        options.set_write_buffer_size(MEMTABLE_BYTES);
+        options.set_write_buffer_size(self.memtable_bytes);
         options.set_max_write_buffer_number(MEMTABLES_MAX);
         options.set_write_buffer_manager(&self.memtables);
         options.set_max_open_files(OPEN_FILES_MAX);
