@@ -237,6 +237,7 @@ fn a_wiped_log_is_amnesia_until_it_was_refilled() {
     drop(log);
     let (log, recovery) = open(dir.path());
     assert_eq!(recovery.amnesia, [A, B]);
+    assert_eq!(log.load(A).and_then(|log| log.owed), Some(LogIndex(3)));
     log.write(&[write(A, entries(2, &[1]), None)]).expect("a rewrite does not pay the debt");
     log.acknowledged(&[mark(&log, A)]);
     drop(log);
