@@ -5,5 +5,5 @@ use cluster::{Violence, one_node_at_a_time};
 #[test]
 fn pausing_any_one_node_loses_nothing_and_fails_no_read() {
     let faults = if harness::battery() { 30 } else { 3 };
-    one_node_at_a_time(Violence::Pause, faults).expect("the bounds of First light");
+    harness::must(one_node_at_a_time(Violence::Pause, faults));
 }

@@ -15,7 +15,7 @@ const WRITES_MAX: Duration = Duration::from_secs(60);
 #[test]
 fn killing_all_nodes_at_once_loses_nothing() {
     let rounds = if harness::battery() { 5 } else { 2 };
-    run(rounds).expect("the bounds of First light");
+    harness::must(run(rounds));
 }
 
 fn run(rounds: usize) -> anyhow::Result<()> {

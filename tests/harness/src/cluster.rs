@@ -58,7 +58,11 @@ impl Cluster {
     /// There is no binary, or it does not get ready; the error carries the last words of its log.
     pub fn start(options: Options) -> anyhow::Result<Self> {
         let sago = binary::sago()?;
-        let folder = tempfile::Builder::new().prefix("sago-test.").tempdir()?;
+        let mut folder = tempfile::Builder::new().prefix("sago-test.").tempdir()?;
+        if std::env::var_os("SAGO_KEEP").is_some() {
+            folder.disable_cleanup(true);
+            println!("kept: {}", folder.path().display());
+        }
         let port = free_port()?;
         let (demo, target) = launch(&sago, folder.path(), port, &options)?;
         let cluster = Self { options, port, sago, demo, target, restarted: BTreeMap::new(), folder };
@@ -225,7 +229,10 @@ impl Drop for Cluster {
         self.restarted.values().for_each(|child| process::send(child.id(), Signal::TERM));
         let orderly = until("an orderly end", STOP_MAX, || everything.iter().all(|pid| !process::runs(*pid)));
         if orderly.is_err() {
-            eprintln!("harness: the cluster did not end by SIGTERM within {} s: SIGKILL", STOP_MAX.as_secs());
+            let left: Vec<u32> = everything.iter().copied().filter(|pid| process::runs(*pid)).collect();
+            let names = self.target.processes().into_iter().filter(|process| left.contains(&process.pid));
+            let names: Vec<String> = names.map(|process| process.name).collect();
+            eprintln!("harness: {names:?} of {left:?} did not end by SIGTERM within {} s: SIGKILL", STOP_MAX.as_secs());
             everything.iter().for_each(|pid| process::send(*pid, Signal::KILL));
         }
         let _ = self.demo.wait();

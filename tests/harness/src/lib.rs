@@ -52,6 +52,14 @@ pub fn seed() -> u64 {
     seed
 }
 
+/// The value, or the end of the test with the whole chain of causes, as people read it.
+///
+/// # Panics
+/// If it is an error.
+pub fn must<T>(result: anyhow::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
 /// Whether the full lengths are asked for (`make battery`).
 #[must_use]
 pub fn battery() -> bool {
