@@ -30,6 +30,24 @@ impl MountFs {
     /// # Errors
     /// [`FsError::Stale`] when it has no name any more: the kernel then looks the name up again.
     pub async fn open(self: &Arc<Self>, ino: Ino, mode: OpenMode) -> Result<Opened, FsError> {
+        self.open_unless(ino, mode, |attr| attr.nlink == 0).await
+    }
+
+    /// Opens a file that a lookup has found while this open was already under way: that it has lost its name since is no
+    /// reason to refuse it.
+    ///
+    /// # Errors
+    /// [`FsError::Stale`] when it does not exist any more.
+    pub async fn open_found(self: &Arc<Self>, ino: Ino, mode: OpenMode) -> Result<Opened, FsError> {
+        self.open_unless(ino, mode, |_| false).await
+    }
+
+    async fn open_unless(
+        self: &Arc<Self>,
+        ino: Ino,
+        mode: OpenMode,
+        stale: fn(&Attr) -> bool,
+    ) -> Result<Opened, FsError> {
         // A file that was not opened here lately will be read at once: ask for its extents in the same moment.
         let ahead = !mode.write && !self.pages.knows(ino);
         let content = async {
@@ -40,7 +58,7 @@ impl MountFs {
         };
         let (attr, content) = tokio::join!(self.query_attr(ino), content);
         let mut attr = attr?;
-        if attr.nlink == 0 {
+        if stale(&attr) {
             return Err(FsError::Stale);
         }
         if attr.kind == FileKind::Directory {

@@ -3,6 +3,7 @@
 use crate::answer::{Answerer, guarded, logged, nothing};
 use crate::convert::{bare_directory, file_attr, file_type, open_mode, set_time, xattr_mode};
 use crate::kernel;
+use crate::reopen::Reopens;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr,
@@ -15,7 +16,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Inode numbers are never used again, so every inode has the same generation.
 const GENERATION: Generation = Generation(0);
@@ -26,12 +27,13 @@ const UNKNOWN_INO: INodeNo = INodeNo(0xffff_ffff);
 pub(crate) struct Adapter {
     answer: Answerer,
     ttl: Duration,
+    reopens: Arc<Reopens>,
 }
 
 impl Adapter {
     pub(crate) fn new(answer: Answerer) -> Self {
         let ttl = answer.fs.config().ttl();
-        Adapter { answer, ttl }
+        Adapter { answer, ttl, reopens: Arc::default() }
     }
 
     fn fs(&self) -> &Arc<MountFs> {
@@ -113,7 +115,12 @@ impl Filesystem for Adapter {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         guarded("lookup", || {
             let (fs, parent, name) = (self.fs().clone(), self.ino(parent), name_of(name));
-            self.entry("lookup", request, reply, async move { fs.lookup(parent, &name).await });
+            let (reopens, thread, begun) = (self.reopens.clone(), request.pid(), Instant::now());
+            self.entry("lookup", request, reply, async move {
+                let found = fs.lookup(parent, &name).await?;
+                reopens.found(thread, begun, found.ino);
+                Ok(found)
+            });
         });
     }
 
@@ -238,7 +245,15 @@ impl Filesystem for Adapter {
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         guarded("open", || {
             let (fs, ino, mode) = (self.fs().clone(), self.ino(ino), open_mode(flags.0));
-            let work = async move { fs.open(ino, mode).await };
+            let (reopens, thread) = (self.reopens.clone(), request.pid());
+            let repeated = reopens.take(thread, ino);
+            let work = async move {
+                let opened = if repeated { fs.open_found(ino, mode).await } else { fs.open(ino, mode).await };
+                if matches!(opened, Err(FsError::Stale)) {
+                    reopens.refused(thread);
+                }
+                opened
+            };
             self.answer.run("open", request, work, release_late, move |result| match result {
                 Ok(opened) => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
                 Err(errno) => reply.error(errno),

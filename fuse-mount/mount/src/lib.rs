@@ -26,6 +26,7 @@ mod errno;
 mod error;
 mod kernel;
 mod mountpoint;
+mod reopen;
 mod session;
 
 pub use config::MountConfig;
