@@ -191,7 +191,7 @@ async fn a_cluster_that_is_away_for_a_while_is_waited_for_and_then_given_up() {
         let fs = fs.clone();
         async move { fs.flush(handle).await }
     });
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await; // wait-ok: the clock is paused, no time passes
     cluster.fail_chunks(None);
     assert_eq!(flush.await.expect("joined"), Ok(()));
 
@@ -231,7 +231,7 @@ async fn old_dirty_data_is_committed_without_being_asked_for() {
     let (cluster, fs) = mounted(FsConfig::default()).await;
     let (_, handle) = create(&fs, "log").await;
     fs.write(handle, 0, b"line\n", true).await.expect("write");
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    tokio::time::sleep(Duration::from_secs(8)).await; // wait-ok: the clock is paused, no time passes
     assert_eq!(cluster.content("log"), b"line\n");
     fs.release(handle).await.expect("release");
 }

@@ -58,12 +58,12 @@ fn is_mountpoint(absolute: &Path) -> io::Result<bool> {
 pub(crate) fn detach(path: &Path, lazy: bool) -> io::Result<()> {
     let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     match unmount(path, flags) {
-        Err(rustix::io::Errno::PERM) => detach_by_helper(path, lazy),
+        Err(rustix::io::Errno::PERM) => detach_by_fusermount(path, lazy),
         done => Ok(done?),
     }
 }
 
-fn detach_by_helper(path: &Path, lazy: bool) -> io::Result<()> {
+fn detach_by_fusermount(path: &Path, lazy: bool) -> io::Result<()> {
     let mut helper = Command::new("fusermount3");
     helper.arg("-u").args(lazy.then_some("-z")).arg("--").arg(path);
     let output = helper.output()?;

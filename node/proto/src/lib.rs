@@ -14,6 +14,7 @@ pub mod meta;
 pub mod node;
 pub mod object;
 pub mod raft_wire;
+mod refusal;
 pub mod rpc;
 
 pub use frame::{DecodeError, decode, encode};

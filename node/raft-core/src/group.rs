@@ -122,6 +122,8 @@ pub struct Group {
     raw: RawNode<LogView>,
     timeouts: Timeouts,
     quarantine: Option<Quarantine>,
+    /// Not yet handed out by [`Group::ready`].
+    greetings: Vec<RaftMessage>,
 }
 
 impl Group {
@@ -159,7 +161,8 @@ impl Group {
         hard_state.commit = hard_state.commit.max(applied.index);
         let view = LogView::new(hard_state, config.voters, start, last, applied, config.reader);
         let raw = RawNode::new(&raft_config, view, &config.logger).map_err(|e| StartError::Raft(e.to_string()))?;
-        let mut group = Group { raw, timeouts: Timeouts::new(config.seed), quarantine: config.quarantine };
+        let mut group =
+            Group { raw, timeouts: Timeouts::new(config.seed), quarantine: config.quarantine, greetings: Vec::new() };
         group.timeouts.enforce(&mut group.raw);
         Ok(group)
     }
@@ -171,11 +174,20 @@ impl Group {
                 self.quarantine = None;
             } else if self.role() != Role::Leader {
                 // No tick, no campaign.
+                self.greet();
                 return;
             }
         }
         self.raw.tick();
         self.timeouts.enforce(&mut self.raw);
+    }
+
+    /// Has the others of a quarantined replica hear that it is there. The answer to a heartbeat promises nothing, and whoever
+    /// has sent none ignores it.
+    fn greet(&mut self) {
+        let (from, term) = (NodeId(self.raw.raft.id), self.term());
+        let to = self.quarantine.iter().flat_map(Quarantine::to_greet);
+        self.greetings.extend(to.map(|to| RaftMessage::bare(MessageKind::HeartbeatResponse, from, to, term)));
     }
 
     /// Takes a message of another replica. One that makes no sense is dropped.
@@ -271,7 +283,7 @@ impl Group {
     /// Whether [`Group::ready`] has anything to say.
     #[must_use]
     pub fn has_ready(&self) -> bool {
-        self.raw.has_ready()
+        self.raw.has_ready() || !self.greetings.is_empty()
     }
 
     /// What is to be done now. The entries are taken as queued for the disk: they must be written in the order of the numbers.
@@ -290,6 +302,7 @@ impl Group {
             send_after_persist: carried(ready.take_persisted_messages()),
             snapshot: None,
         };
+        effects.send_now.append(&mut self.greetings);
         if !ready.must_sync() {
             // A heartbeat's answer promises nothing that a restart could forget, and reads wait for it. An append's answer may
             // name entries that an earlier set of effects is still writing.

@@ -80,6 +80,26 @@ pub struct SnapshotPoint {
 pub struct NotCarried;
 
 impl RaftMessage {
+    /// A message that says nothing but its kind and term.
+    pub(crate) fn bare(kind: MessageKind, from: NodeId, to: NodeId, term: Term) -> Self {
+        RaftMessage {
+            kind,
+            to,
+            from,
+            term,
+            log_term: Term(0),
+            index: LogIndex(0),
+            entries: Vec::new(),
+            commit: LogIndex(0),
+            commit_term: Term(0),
+            snapshot: None,
+            request_snapshot: LogIndex(0),
+            reject: false,
+            reject_hint: LogIndex(0),
+            context: Bytes::new(),
+        }
+    }
+
     /// Bytes for the wire.
     #[must_use]
     pub fn encode(&self) -> Bytes {

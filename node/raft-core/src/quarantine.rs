@@ -14,6 +14,9 @@ use types::{LogIndex, NodeId, Term};
 /// Ticks after which a majority suffices when some voters stay silent: 30 seconds.
 const ALONE_TICKS_MAX: u64 = 300;
 
+/// Ticks from one greeting to the next: half a second.
+const GREETING_TICKS: u64 = 5;
+
 /// Why and until when a replica does not vote.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
@@ -60,6 +63,13 @@ impl Quarantine {
             ticks: 0,
             leader: None,
         }
+    }
+
+    /// Whom to tell now that this replica is back. After a power cut of everything all replicas are kept from campaigning, and
+    /// silence would last for ever. Nobody, once a leader was heard.
+    pub(crate) fn to_greet(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let now = self.leader.is_none() && self.ticks % GREETING_TICKS == 1;
+        self.others.iter().copied().filter(move |_| now)
     }
 
     pub(crate) fn tick(&mut self) -> Release {

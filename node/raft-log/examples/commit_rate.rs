@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let entry_bytes = args.next().map_or(Ok(1024), |text| text.parse())?;
     let (log, _) = RaftLog::open(&folder, NodeId(1))?;
     log.create_group(GROUP)?;
-    for acknowledge in [false, true] {
+    for acknowledge in [false, true, false, true] {
         let (rate, slowest) = commit(&log, Duration::from_secs(seconds), entry_bytes, acknowledge)?;
         println!(
             "entries of {entry_bytes} B, watermark {}: {rate:.0} synced batches/s, slowest {:.1} ms",

@@ -1,24 +1,74 @@
 //! Changes on their way into the store: seen by reads of the batch, invisible to everyone else until committed.
 
+use crate::rows::{self, Cursor};
 use bytes::Bytes;
 use meta_core::kv::{Kv, KvError, KvRead, Row};
+use rocksdb::DB;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Range;
+use std::iter::Peekable;
 use std::ops::Bound;
 
-/// Pending changes over a store. Implements `meta-core`'s `Kv`.
+/// A changed row; `None` is a removed one.
+type Change = Option<Bytes>;
+
+/// Pending changes over a store. Dropping it leaves nothing.
+///
+/// Takes memory for every changed row. Reads what was not changed from the store as it is now: a store has one batch at a
+/// time, made and committed by the one thread that applies.
 pub struct StateBatch<'a> {
-    base: &'a dyn KvRead,
-    /// `None` = deleted.
-    changes: BTreeMap<Bytes, Option<Bytes>>,
+    db: &'a DB,
+    changes: BTreeMap<Bytes, Change>,
+    /// What each change replaced, oldest first: a change of this batch or nothing.
+    undo: Vec<(Bytes, Option<Change>)>,
 }
 
+/// A place to go back to; see [`StateBatch::savepoint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a savepoint that is not kept cannot be gone back to"]
+pub struct Savepoint(usize);
+
 impl<'a> StateBatch<'a> {
-    pub(crate) fn new(base: &'a dyn KvRead) -> Self {
-        StateBatch { base, changes: BTreeMap::new() }
+    pub(crate) fn new(db: &'a DB) -> StateBatch<'a> {
+        StateBatch { db, changes: BTreeMap::new(), undo: Vec::new() }
     }
 
-    pub(crate) fn into_changes(self) -> BTreeMap<Bytes, Option<Bytes>> {
+    /// Remembers the changes made so far. Savepoints nest.
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint(self.undo.len())
+    }
+
+    /// Takes back every change made after `to`. Savepoints made after it mean nothing any more.
+    pub fn rollback(&mut self, to: Savepoint) {
+        while self.undo.len() > to.0 {
+            match self.undo.pop() {
+                Some((key, Some(before))) => drop(self.changes.insert(key, before)),
+                Some((key, None)) => drop(self.changes.remove(&key)),
+                None => return,
+            }
+        }
+    }
+
+    /// Rows changed so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether nothing was changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub(crate) fn into_changes(self) -> BTreeMap<Bytes, Change> {
         self.changes
+    }
+
+    fn change(&mut self, key: &[u8], change: Change) {
+        let key = Bytes::copy_from_slice(key);
+        let before = self.changes.insert(key.clone(), change);
+        self.undo.push((key, before));
     }
 }
 
@@ -26,56 +76,53 @@ impl KvRead for StateBatch<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
         match self.changes.get(key) {
             Some(change) => Ok(change.clone()),
-            None => self.base.get(key),
+            None => rows::get(self.db, key),
         }
     }
 
     fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
-        if start >= end || limit == 0 {
+        if start >= end {
             return Ok(Vec::new());
         }
         let range = (Bound::Included(start), Bound::Excluded(end));
-        let mut changes = self.changes.range::<[u8], _>(range).peekable();
-        if changes.peek().is_none() {
-            return self.base.scan(start, end, limit);
-        }
-        let mut rows = Vec::new();
-        let mut from = start.to_vec();
-        // Deleted rows of the base take places in what it returns, hence the rounds.
-        loop {
-            let asked = limit - rows.len();
-            let base = self.base.scan(&from, end, asked)?;
-            let exhausted = base.len() < asked;
-            let last = base.last().map(|(key, _)| key.clone());
-            for row in base {
-                while let Some((key, change)) = changes.next_if(|(key, _)| **key < row.0) {
-                    rows.extend(change.clone().map(|value| (key.clone(), value)));
-                }
-                match changes.next_if(|(key, _)| **key == row.0) {
-                    Some((key, change)) => rows.extend(change.clone().map(|value| (key.clone(), value))),
-                    None => rows.push(row),
-                }
-            }
-            if exhausted {
-                rows.extend(changes.by_ref().filter_map(|(key, change)| Some((key.clone(), change.clone()?))));
-            }
-            if exhausted || rows.len() >= limit {
-                rows.truncate(limit);
-                return Ok(rows);
-            }
-            let Some(last) = last else { return Ok(rows) };
-            from = last.to_vec();
-            from.push(0);
-        }
+        let changes = self.changes.range::<[u8], _>(range).peekable();
+        merge(Cursor::new(self.db, start, end), changes, limit)
     }
 }
 
 impl Kv for StateBatch<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.changes.insert(Bytes::copy_from_slice(key), Some(Bytes::copy_from_slice(value)));
+        self.change(key, Some(Bytes::copy_from_slice(value)));
     }
 
     fn delete(&mut self, key: &[u8]) {
-        self.changes.insert(Bytes::copy_from_slice(key), None);
+        self.change(key, None);
     }
+}
+
+/// Both streams in order; where both have a key the change counts.
+fn merge(
+    mut stored: Cursor<'_>,
+    mut changes: Peekable<Range<'_, Bytes, Change>>,
+    limit: usize,
+) -> Result<Vec<Row>, KvError> {
+    let mut rows = Vec::new();
+    let mut next = stored.next()?;
+    while rows.len() < limit {
+        let change = match (&next, changes.peek()) {
+            (None, None) => break,
+            (Some((key, _)), Some((changed, _))) if key < *changed => None,
+            (Some(_), None) => None,
+            (_, Some(_)) => changes.next(),
+        };
+        let Some((key, change)) = change else {
+            rows.extend(std::mem::replace(&mut next, stored.next()?));
+            continue;
+        };
+        if next.as_ref().is_some_and(|(stored, _)| stored == key) {
+            next = stored.next()?;
+        }
+        rows.extend(change.clone().map(|value| (key.clone(), value)));
+    }
+    Ok(rows)
 }

@@ -1,56 +1,80 @@
 //! Replacing a store by a fetched checkpoint, so that a crash leaves the old one or the new one.
 //!
 //! ```text
-//! 1. fsync the fetched files and their folder     crash: the old store stands
-//! 2. rename store -> store.old                    crash: `settle` renames it back
+//! 1. flush the fetched files and their folder     crash: the old store stands
+//! 2. rename store -> store.old                    crash: `settle` renames it back, the old store stands
 //! 3. rename fetched -> store                      crash: the new store stands, `settle` removes store.old
-//! 4. fsync the parent, remove store.old
+//! 4. flush the folder around, remove store.old
 //! ```
+//!
+//! Removing a store goes the same way: it is renamed to `store.gone` first, so that half a store is never opened.
 
-use crate::error::Fatal;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-fn old(path: &Path) -> PathBuf {
-    path.with_extension("old")
-}
-
-/// Finishes or undoes an installation that was interrupted.
-pub(crate) fn settle(path: &Path) -> io::Result<()> {
-    let old = old(path);
-    if old.exists() && !path.exists() {
-        fs::rename(&old, path)?;
-        sync_dir(path.parent())?;
-    } else if old.exists() {
-        fs::remove_dir_all(&old)?;
+/// Finishes or undoes what was interrupted.
+pub(crate) fn settle(store: &Path) -> io::Result<()> {
+    remove(&beside(store, ".gone"))?;
+    let old = beside(store, ".old");
+    if !old.try_exists()? {
+        return Ok(());
     }
-    Ok(())
+    if store.try_exists()? {
+        return remove(&old);
+    }
+    fs::rename(&old, store)?;
+    sync_around(store)
 }
 
-pub(crate) fn install(fetched: &Path, path: &Path) -> Result<(), Fatal> {
-    replace(fetched, path).map_err(|error| Fatal::new(path, error))
-}
-
-fn replace(fetched: &Path, path: &Path) -> io::Result<()> {
+/// Puts the files of `fetched` in place of the store, which nobody has open.
+pub(crate) fn replace(fetched: &Path, store: &Path) -> io::Result<()> {
     for entry in fs::read_dir(fetched)? {
         File::open(entry?.path())?.sync_all()?;
     }
-    sync_dir(Some(fetched))?;
-    settle(path)?;
-    if path.exists() {
-        fs::rename(path, old(path))?;
-        sync_dir(path.parent())?;
+    File::open(fetched)?.sync_all()?;
+    settle(store)?;
+    let old = beside(store, ".old");
+    if store.try_exists()? {
+        fs::rename(store, &old)?;
+        sync_around(store)?;
     }
-    fs::rename(fetched, path)?;
-    sync_dir(path.parent())?;
-    sync_dir(fetched.parent())?;
-    match fs::remove_dir_all(old(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    fs::rename(fetched, store)?;
+    sync_around(store)?;
+    sync_around(fetched)?;
+    remove(&old)
+}
+
+/// Removes the store, which nobody has open, and what an interrupted installation left of it.
+pub(crate) fn destroy(store: &Path) -> io::Result<()> {
+    settle(store)?;
+    if !store.try_exists()? {
+        return Ok(());
+    }
+    let gone = beside(store, ".gone");
+    fs::rename(store, &gone)?;
+    sync_around(store)?;
+    remove(&gone)
+}
+
+fn beside(store: &Path, suffix: &str) -> PathBuf {
+    let mut name = store.file_name().map_or_else(OsString::new, ToOwned::to_owned);
+    name.push(suffix);
+    store.with_file_name(name)
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
-fn sync_dir(dir: Option<&Path>) -> io::Result<()> {
-    dir.map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+/// Makes a rename in the folder around `path` durable.
+fn sync_around(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
 }

@@ -1,170 +1,186 @@
 //! The store of one group.
 
 use crate::batch::StateBatch;
-use crate::error::{Fatal, OpenError};
+use crate::error::{Fatal, Fenced, NoCheckpoint, OpenError, PointGoesBack};
 use crate::install;
 use crate::options::SharedCache;
-use bytes::Bytes;
-use meta_core::kv::{KvError, KvRead, Row};
+use crate::point::AppliedPoint;
+use crate::rows::{POINT_KEY, stored_key};
+use crate::view::StateView;
+use parking_lot::RwLock;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Options, WriteBatch, WriteOptions};
+use std::error::Error;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use types::{LogIndex, Term};
+use std::sync::{Arc, OnceLock};
+use types::LogIndex;
 
-/// The row that says how far the state is; no key of `meta-core` begins with a zero byte.
-const APPLIED_KEY: &[u8] = b"\0applied";
-
-/// How far a state is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct AppliedPoint {
-    /// The last entry applied.
-    pub index: LogIndex,
-    /// Its term.
-    pub term: Term,
-    /// The newest index known to be committed then.
-    pub commit: LogIndex,
-}
-
-impl AppliedPoint {
-    fn encode(self) -> [u8; 24] {
-        let mut out = [0; 24];
-        out[..8].copy_from_slice(&self.index.0.to_be_bytes());
-        out[8..16].copy_from_slice(&self.term.0.to_be_bytes());
-        out[16..].copy_from_slice(&self.commit.0.to_be_bytes());
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let word = |at: usize| Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        let point = AppliedPoint { index: LogIndex(word(0)?), term: Term(word(8)?), commit: LogIndex(word(16)?) };
-        (bytes.len() == 24).then_some(point)
-    }
-}
-
-/// The store of one group. Written by one thread, read by many.
+/// The store of one group. One thread applies (`batch`, `commit`); any number may read through views.
 pub struct StateStore {
-    rows: StateView,
+    db: Arc<DB>,
     path: PathBuf,
-    applied: std::sync::RwLock<AppliedPoint>,
+    applied: RwLock<AppliedPoint>,
+    /// The first failure. What a failed write left is unknown, so nothing is written after it.
+    failure: OnceLock<String>,
 }
 
 impl StateStore {
-    /// Opens or creates the store in `path`, finishing an interrupted [`StateStore::install`].
+    /// Opens or creates the store in the folder `path`, finishing or undoing an interrupted [`StateStore::install`].
+    ///
+    /// After an unclean stop it may come back older than it was: read [`StateStore::applied`].
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path, cache: &SharedCache) -> Result<StateStore, OpenError> {
-        install::settle(path).map_err(|error| Fatal::new(path, error))?;
-        let db = DB::open(&cache.options(), path).map_err(|error| Fatal::new(path, error))?;
-        let applied = match db.get(APPLIED_KEY).map_err(|error| Fatal::new(path, error))? {
-            Some(bytes) => AppliedPoint::decode(&bytes).ok_or_else(|| OpenError::Applied(path.to_owned()))?,
+        let folder = |source| OpenError::Folder { path: path.to_owned(), source };
+        let database = |source| OpenError::Database { path: path.to_owned(), source };
+        install::settle(path).map_err(folder)?;
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(folder)?;
+        rocks_check::check_folder(path).map_err(|source| OpenError::Rotten { path: path.to_owned(), source })?;
+        let db = DB::open(&cache.options(), path).map_err(database)?;
+        let applied = match read_point(&db).map_err(database)? {
+            Some(point) => point.map_err(|NoCheckpoint| OpenError::Point { path: path.to_owned() })?,
             None => AppliedPoint::default(),
         };
-        let rows = StateView { db: Arc::new(db) };
-        Ok(StateStore { rows, path: path.to_owned(), applied: std::sync::RwLock::new(applied) })
+        let failure = OnceLock::new();
+        Ok(StateStore { db: Arc::new(db), path: path.to_owned(), applied: RwLock::new(applied), failure })
     }
 
-    /// How far it is.
+    /// How far the state is, as of the last commit. All zero for a new store.
     #[must_use]
     pub fn applied(&self) -> AppliedPoint {
-        *self.applied.read().expect("no writer panics while it holds the lock")
+        *self.applied.read()
     }
 
     /// Begins a set of changes.
     #[must_use]
     pub fn batch(&self) -> StateBatch<'_> {
-        StateBatch::new(&self.rows)
+        StateBatch::new(&self.db)
     }
 
-    /// Makes the changes of a batch visible, all at once and together with `applied`. A crash of the process does not lose
-    /// them; a power cut may, from the end.
+    /// Makes the changes of a batch visible, all at once and together with `applied`.
+    ///
+    /// A crash of the process loses nothing of it. A power cut may take it back, but only with everything committed
+    /// later, unless [`StateStore::sync`] has returned since.
     ///
     /// # Errors
-    /// [`Fatal`]: whether they were made is not known, the node must stop.
+    /// [`Fatal`]: whether it was made is not known, stop. Also if `applied` is before what was applied.
     pub fn commit(&self, batch: StateBatch<'_>, applied: AppliedPoint) -> Result<(), Fatal> {
+        const DOING: &str = "commit";
+        self.check_fence(DOING)?;
+        let now = self.applied().index;
+        if applied.index < now {
+            return Err(self.fatal(DOING, PointGoesBack { now, next: applied.index }));
+        }
         let mut write = WriteBatch::default();
         for (key, change) in batch.into_changes() {
             match change {
-                Some(value) => write.put(key, value),
-                None => write.delete(key),
+                Some(value) => write.put(stored_key(&key), value),
+                None => write.delete(stored_key(&key)),
             }
         }
-        write.put(APPLIED_KEY, applied.encode());
+        write.put(POINT_KEY, applied.encode());
         let mut options = WriteOptions::default();
         options.set_sync(false);
-        self.rows.db.write_opt(write, &options).map_err(|error| Fatal::new(&self.path, error))?;
-        *self.applied.write().expect("no writer panics while it holds the lock") = applied;
+        self.db.write_opt(write, &options).map_err(|error| self.fatal(DOING, error))?;
+        *self.applied.write() = applied;
         Ok(())
     }
 
-    /// The rows, for readers. A scan is of one moment, two calls may be of different ones.
+    /// The state as it is now, to be read from any thread.
     #[must_use]
     pub fn view(&self) -> StateView {
-        StateView { db: self.rows.db.clone() }
+        StateView::new(Arc::clone(&self.db))
     }
 
-    /// Makes everything committed so far durable and returns how far that is.
+    /// Makes everything committed so far durable and returns how far that is: up to there the Raft log may be cut.
     ///
     /// # Errors
-    /// [`Fatal`]: the node must stop.
+    /// [`Fatal`]: stop; what is durable is not known.
     pub fn sync(&self) -> Result<LogIndex, Fatal> {
+        const DOING: &str = "flush";
+        self.check_fence(DOING)?;
         let applied = self.applied().index;
-        self.rows.db.flush_wal(true).map_err(|error| Fatal::new(&self.path, error))?;
+        self.db.flush_wal(true).map_err(|error| self.fatal(DOING, error))?;
         Ok(applied)
     }
 
-    /// Makes a checkpoint in `dir`, which must not exist, and returns how far that is.
+    /// Makes a checkpoint in `dir`, which must not exist while its parent must, and returns how far it is.
+    ///
+    /// Commits may go on meanwhile. The files are links to the store's own where the file system allows it; they are
+    /// never changed, all of them belong to the checkpoint, and they have plain names. Not durable here: the
+    /// receiver's [`StateStore::install`] flushes its copy.
     ///
     /// # Errors
-    /// [`Fatal`]: the checkpoint could not be made.
+    /// [`Fatal`]: the checkpoint could not be made; what is in `dir` is of no use. The store itself is not fenced by that.
     pub fn checkpoint(&self, dir: &Path) -> Result<AppliedPoint, Fatal> {
-        let failed = |error: rocksdb::Error| Fatal::new(&self.path, error);
-        Checkpoint::new(&self.rows.db).and_then(|checkpoint| checkpoint.create_checkpoint(dir)).map_err(failed)?;
-        let copy = DB::open_for_read_only(&rocksdb::Options::default(), dir, false).map_err(failed)?;
-        let applied = copy.get(APPLIED_KEY).map_err(failed)?;
-        Ok(applied.and_then(|bytes| AppliedPoint::decode(&bytes)).unwrap_or_default())
+        const DOING: &str = "make a checkpoint";
+        self.check_fence(DOING)?;
+        Checkpoint::new(&self.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(dir))
+            .map_err(|error| Fatal::new(dir, DOING, error))?;
+        point_of(dir).map_err(|error| Fatal::new(dir, DOING, error))
     }
 
-    /// Replaces the store in `path`, which must be closed, by the checkpoint in `fetched`.
+    /// Replaces the store in `path`, which nobody has open, by the checkpoint in `dir`, which is used up.
+    ///
+    /// `dir` holds verified copies of all files of a checkpoint and lies on the same file system as `path`. After `Ok` the
+    /// new store is in place, durably. A crash on the way leaves the old or the new one, settled by the next
+    /// [`StateStore::open`].
     ///
     /// # Errors
-    /// [`Fatal`]: the next [`StateStore::open`] finds the old or the new one whole.
-    pub fn install(fetched: &Path, path: &Path) -> Result<(), Fatal> {
-        install::install(fetched, path)
-    }
-}
-
-/// The rows of a store.
-#[derive(Clone)]
-pub struct StateView {
-    db: Arc<DB>,
-}
-
-fn kv_error(error: rocksdb::Error) -> KvError {
-    KvError(Box::new(error))
-}
-
-impl KvRead for StateView {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        Ok(self.db.get(key).map_err(kv_error)?.map(Bytes::from))
+    /// [`Fatal`]: `dir` holds no readable checkpoint, and the old store stands; or the files could not be moved.
+    pub fn install(dir: &Path, path: &Path) -> Result<(), Fatal> {
+        const DOING: &str = "install a snapshot";
+        point_of(dir).map_err(|error| Fatal::new(dir, DOING, error))?;
+        install::replace(dir, path).map_err(|error| Fatal::new(path, DOING, error))
     }
 
-    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Row>, KvError> {
-        if start >= end {
-            return Ok(Vec::new());
+    /// Removes the store in `path`, which nobody has open. No change if there is none. An interrupted removal is
+    /// finished by the next open or removal.
+    ///
+    /// # Errors
+    /// [`Fatal`]: it could not be removed.
+    pub fn destroy(path: &Path) -> Result<(), Fatal> {
+        install::destroy(path).map_err(|error| Fatal::new(path, "remove the store", error))
+    }
+
+    fn check_fence(&self, doing: &'static str) -> Result<(), Fatal> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(reason) => Err(Fatal::new(&self.path, doing, Fenced(reason.clone()))),
         }
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(end);
-        let mut rows = Vec::new();
-        let mut iterator = self.db.raw_iterator_opt(options);
-        iterator.seek(start);
-        while rows.len() < limit {
-            let Some((key, value)) = iterator.item() else { break };
-            rows.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
-            iterator.next();
-        }
-        iterator.status().map_err(kv_error)?;
-        Ok(rows)
     }
+
+    /// Closes the fence and tells why.
+    fn fatal(&self, doing: &'static str, source: impl Error + Send + Sync + 'static) -> Fatal {
+        let _ = self.failure.set(format!("failed to {doing}: {source}"));
+        Fatal::new(&self.path, doing, source)
+    }
+}
+
+/// The applied point of a database; `None` before the first commit.
+fn read_point(db: &DB) -> Result<Option<Result<AppliedPoint, NoCheckpoint>>, rocksdb::Error> {
+    let row = db.get_pinned(POINT_KEY)?;
+    Ok(row.map(|row| AppliedPoint::decode(&row).ok_or(NoCheckpoint)))
+}
+
+/// The applied point of a checkpoint that nobody has open.
+fn point_of(dir: &Path) -> Result<AppliedPoint, Box<dyn Error + Send + Sync>> {
+    rocks_check::check_folder(dir)?;
+    if !dir.join("CURRENT").try_exists()? {
+        return Err(NoCheckpoint.into());
+    }
+    let mut options = Options::default();
+    options.set_max_open_files(16);
+    let point = read_point(&DB::open_for_read_only(&options, dir, false)?)?;
+    // Looking inside leaves a text log behind, which is no part of the checkpoint.
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("LOG") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(point.transpose()?.unwrap_or_default())
 }

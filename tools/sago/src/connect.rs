@@ -7,10 +7,14 @@ use cluster_client::{Client, ClientConfig, Cluster};
 use gateway_core::{Store, StoreConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use transport::{Endpoint, TransportConfig};
 
 /// Memory of a command for bodies under way in each direction.
 const TOOL_BYTES: usize = 64 << 20;
+
+/// How long the end of a session may hold up the end of a process.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// A connected process.
 pub struct Session {
@@ -31,7 +35,7 @@ impl Session {
 
     /// Ends the session and its connections. What is skipped by not calling it, the cluster cleans up later by itself.
     pub async fn close(&self) {
-        self.client.close().await;
+        let _ = tokio::time::timeout(CLOSE_MAX, self.client.close()).await;
         self.endpoint.close().await;
     }
 }

@@ -220,6 +220,43 @@ fn a_replica_that_lost_its_log_does_not_panic_and_does_not_vote() {
 }
 
 #[test]
+fn replicas_that_all_came_back_from_a_power_cut_find_each_other_and_elect_a_leader() {
+    let mut net = Net::new(6);
+    let leader = net.tick_until_leader();
+    net.propose(leader, b"kept");
+    for node in [NodeId(1), NodeId(2), NodeId(3)] {
+        let replica = net.replicas.get_mut(&node).unwrap();
+        let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|other| *other != node);
+        let hard_state = HardState { commit: LogIndex(0), ..replica.hard_state };
+        let mut config = config(node, &replica.log, hard_state, 6);
+        config.quarantine = Some(Quarantine::new(others, LogIndex(0), config.last.index));
+        replica.group = Group::new(config).unwrap();
+    }
+    let leader = net.tick_until_leader();
+    assert!(net.replicas[&leader].applied.iter().any(|entry| entry.data == b"kept".as_slice()));
+    assert!(net.replicas.values().all(|replica| !replica.group.is_quarantined()));
+}
+
+#[test]
+fn one_replica_that_came_back_from_a_power_cut_alone_waits_for_the_others() {
+    let mut net = Net::new(7);
+    let leader = net.tick_until_leader();
+    for node in [NodeId(1), NodeId(2), NodeId(3)] {
+        net.replicas.get_mut(&node).unwrap().up = node == leader;
+    }
+    let replica = net.replicas.get_mut(&leader).unwrap();
+    let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|other| *other != leader);
+    let mut config = config(leader, &replica.log, replica.hard_state, 7);
+    config.quarantine = Some(Quarantine::new(others, LogIndex(0), config.last.index));
+    replica.group = Group::new(config).unwrap();
+    for _ in 0..1000 {
+        net.replicas.get_mut(&leader).unwrap().group.tick();
+        net.settle();
+    }
+    assert!(net.replicas[&leader].group.is_quarantined());
+}
+
+#[test]
 fn contradictory_recovered_state_is_refused() {
     let log = Arc::new(MemoryLog::default());
     let mut bad = config(NodeId(1), &log, HardState { commit: LogIndex(5), ..HardState::default() }, 1);

@@ -85,7 +85,8 @@ fn what_was_written_is_there_after_an_orderly_restart() {
     let (log, recovery) = open(dir.path());
     assert_eq!(recovery, Recovery::default());
     assert_eq!(log.groups(), [A, B]);
-    let expected = GroupLog { hard_state: state(2, 3, 1), start: start(0, 0), last: LogIndex(3), last_term: Term(2) };
+    let expected =
+        GroupLog { hard_state: state(2, 3, 1), start: start(0, 0), last: LogIndex(3), last_term: Term(2), owed: None };
     assert_eq!(log.load(A), Some(expected));
     assert_eq!(log.load(GroupId(2)), None);
     assert_eq!((all(&log, A), all(&log, B)), (entries(1, &[1, 1, 2]), entries(1, &[4])));
@@ -146,8 +147,13 @@ fn truncated_entries_are_gone_and_removed_in_large_steps() {
     drop(log);
     let (log, recovery) = open(dir.path());
     assert_eq!(recovery, Recovery::default());
-    let empty =
-        GroupLog { hard_state: state(0, 0, 0), start: start(6000, 1), last: LogIndex(6000), last_term: Term(1) };
+    let empty = GroupLog {
+        hard_state: state(0, 0, 0),
+        start: start(6000, 1),
+        last: LogIndex(6000),
+        last_term: Term(1),
+        owed: None,
+    };
     assert_eq!(log.load(A), Some(empty));
     log.write(&[write(A, entries(6001, &[1; 4000]), None)]).expect("written");
     log.truncate(A, start(10_000, 1)).expect("truncated");
@@ -231,6 +237,7 @@ fn a_wiped_log_is_amnesia_until_it_was_refilled() {
     drop(log);
     let (log, recovery) = open(dir.path());
     assert_eq!(recovery.amnesia, [A, B]);
+    assert_eq!(log.load(A).and_then(|log| log.owed), Some(LogIndex(3)));
     log.write(&[write(A, entries(2, &[1]), None)]).expect("a rewrite does not pay the debt");
     log.acknowledged(&[mark(&log, A)]);
     drop(log);
