@@ -48,7 +48,6 @@ pkg-config        finds libraries'
 packages_mount='fuse3             mounts a bucket as a folder'
 packages_test='developers-reference  a real EPUB and a real tree of documentation to store
 git               lists the files that the repository checks look at
-procps            looks at the processes of a cluster
 python3           runs the clients that were not written by us
 python3-venv      keeps boto3 and the AWS CLI of the tests apart from the system'
 packages_demo='awscli            the AWS CLI, a foreign S3 client

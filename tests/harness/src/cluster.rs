@@ -85,6 +85,18 @@ impl Cluster {
         self.target.s3().expect("a client of a loopback address")
     }
 
+    /// Runs a `sago` command on this cluster and returns what it printed.
+    ///
+    /// # Errors
+    /// It cannot be run or failed; the error carries what it said.
+    pub fn sago(&self, words: &[&str]) -> anyhow::Result<String> {
+        let config = self.target.config.as_ref().context("sago demo told no config")?;
+        let output = Command::new(&self.sago).args(words).arg("--config").arg(config).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "sago {}: {said}", words.join(" "));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// The folder of the cluster and of its logs.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -7,7 +7,7 @@
 //! checker ── at the end every key is read again and compared with the Ledger
 //! ```
 //! Rules: wait for a condition with a bound ([`wait`]), never for a time. A seed decides all choices and is printed. What a machine
-//! lacks is skipped loudly, and is a failure under `SAGO_CI` ([`skip`]).
+//! lacks is skipped loudly, and is a failure under `SAGO_CI` ([`skip()`]).
 #![forbid(unsafe_code)]
 
 mod binary;

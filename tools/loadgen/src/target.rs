@@ -25,6 +25,9 @@ pub struct Target {
     /// Base address of /metrics, /health and /status.
     #[serde(default)]
     pub admin: Option<String>,
+    /// The folder of `client.toml`, for `sago` commands on this cluster.
+    #[serde(default)]
+    pub config: Option<PathBuf>,
     /// The process of the gateway.
     #[serde(default)]
     pub gateway_pid: Option<u32>,

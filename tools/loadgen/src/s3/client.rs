@@ -2,15 +2,19 @@
 
 use super::sign::{Credentials, Signed, Signer, amz_date, encode_path, encode_query};
 use super::{S3Error, xml};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use reqwest::{Body, Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
 
 /// Longest silence of a server before a request counts as failed. Twice the deadline of the cluster's own calls (10 s), so that an
 /// answer that is merely late still tells its outcome.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// The slowest that a body may be taken without counting as silence: 256 KiB a second.
+const BODY_BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 /// A piece of a repeated body.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -20,6 +24,8 @@ pub struct Payload {
     block: Bytes,
     repeat: u64,
     hash: Arc<str>,
+    /// Between two blocks.
+    pause: Duration,
 }
 
 impl Payload {
@@ -28,7 +34,7 @@ impl Payload {
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         let block = bytes.into();
         let hash = hex::encode(Sha256::digest(&block)).into();
-        Self { block, repeat: 1, hash }
+        Self { block, repeat: 1, hash, pause: Duration::ZERO }
     }
 
     /// `len` bytes (a multiple of 1 MiB) made by sending one random MiB again and again: large bodies without large memory.
@@ -40,12 +46,21 @@ impl Payload {
         assert_eq!(len % PIECE_BYTES as u64, 0, "a repeated body is a multiple of 1 MiB");
         let mut block = vec![0; PIECE_BYTES];
         rng.fill_bytes(&mut block);
-        let repeat = len / PIECE_BYTES as u64;
+        Self::blocks(block.into(), len / PIECE_BYTES as u64, Duration::ZERO)
+    }
+
+    /// `block` again and again with a pause after each: a client on a bad line.
+    #[must_use]
+    pub fn slow(block: impl Into<Bytes>, repeat: u64, pause: Duration) -> Self {
+        Self::blocks(block.into(), repeat, pause)
+    }
+
+    fn blocks(block: Bytes, repeat: u64, pause: Duration) -> Self {
         let mut hash = Sha256::new();
         for _ in 0..repeat {
             hash.update(&block);
         }
-        Self { block: block.into(), repeat, hash: hex::encode(hash.finalize()).into() }
+        Self { block, repeat, hash: hex::encode(hash.finalize()).into(), pause }
     }
 
     /// `len` random bytes.
@@ -72,9 +87,23 @@ impl Payload {
         if self.repeat == 1 {
             return self.block.clone().into();
         }
-        let block = self.block.clone();
-        let pieces = (0..self.repeat).map(move |_| Ok::<_, std::io::Error>(block.clone()));
-        Body::wrap_stream(futures::stream::iter(pieces))
+        let (block, pause) = (self.block.clone(), self.pause);
+        let pieces = futures::stream::iter(0..self.repeat).then(move |_| {
+            let block = block.clone();
+            async move {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                Ok::<_, std::io::Error>(block)
+            }
+        });
+        Body::wrap_stream(pieces)
+    }
+
+    /// How long a server may take to answer it.
+    fn patience(&self) -> Duration {
+        let pauses = self.pause.saturating_mul(u32::try_from(self.repeat).unwrap_or(u32::MAX));
+        SILENCE_MAX + pauses + Duration::from_secs(self.len() / BODY_BYTES_PER_SECOND_MIN)
     }
 }
 
@@ -111,7 +140,6 @@ impl S3Client {
             .http1_only()
             .tcp_nodelay(true)
             .retry(reqwest::retry::never())
-            .read_timeout(SILENCE_MAX)
             .build()?;
         let endpoint = endpoint.trim_end_matches('/');
         let host = endpoint.split("://").last().unwrap_or(endpoint);
@@ -145,7 +173,7 @@ impl S3Client {
     /// # Errors
     /// [`S3Error`]; a body shorter than announced is [`S3Error::Transport`].
     pub async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, S3Error> {
-        Ok(self.send(Method::GET, &format!("/{bucket}/{key}"), &[], &[], None).await?.bytes().await?)
+        whole(self.send(Method::GET, &format!("/{bucket}/{key}"), &[], &[], None).await?).await
     }
 
     /// Reads `len` bytes from `start`.
@@ -158,7 +186,7 @@ impl S3Client {
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Err(S3Error::Malformed("a range was answered with the whole"));
         }
-        Ok(response.bytes().await?)
+        whole(response).await
     }
 
     /// Reads a whole object and forgets it; returns the number of bytes.
@@ -168,7 +196,7 @@ impl S3Client {
     pub async fn drain(&self, bucket: &str, key: &str) -> Result<u64, S3Error> {
         let mut response = self.send(Method::GET, &format!("/{bucket}/{key}"), &[], &[], None).await?;
         let mut len = 0;
-        while let Some(piece) = response.chunk().await? {
+        while let Some(piece) = piece(&mut response).await? {
             len += piece.len() as u64;
         }
         Ok(len)
@@ -199,7 +227,8 @@ impl S3Client {
         let max = max.to_string();
         let mut query = vec![("list-type", "2"), ("prefix", prefix), ("max-keys", &max)];
         query.extend(next.map(|token| ("continuation-token", token)));
-        let text = self.send(Method::GET, &format!("/{bucket}"), &query, &[], None).await?.text().await?;
+        let response = self.send(Method::GET, &format!("/{bucket}"), &query, &[], None).await?;
+        let text = text(response).await?;
         let truncated = xml::first(&text, "IsTruncated").ok_or(S3Error::Malformed("no IsTruncated"))? == "true";
         let next = xml::first(&text, "NextContinuationToken");
         if truncated && next.is_none() {
@@ -229,7 +258,7 @@ impl S3Client {
     /// [`S3Error`].
     pub async fn create_upload(&self, bucket: &str, key: &str) -> Result<String, S3Error> {
         let response = self.send(Method::POST, &format!("/{bucket}/{key}"), &[("uploads", "")], &[], None).await?;
-        xml::first(&response.text().await?, "UploadId").ok_or(S3Error::Malformed("no UploadId"))
+        xml::first(&text(response).await?, "UploadId").ok_or(S3Error::Malformed("no UploadId"))
     }
 
     /// Stores one part and returns its ETag.
@@ -271,7 +300,7 @@ impl S3Client {
         let body = Payload::new(format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>"));
         let query = [("uploadId", upload)];
         let response = self.send(Method::POST, &format!("/{bucket}/{key}"), &query, &[], Some(&body)).await?;
-        let text = response.text().await?;
+        let text = text(response).await?;
         match xml::first(&text, "Code") {
             Some(code) => {
                 Err(S3Error::Refused { status: 200, code, message: xml::first(&text, "Message").unwrap_or_default() })
@@ -314,15 +343,36 @@ impl S3Client {
         if let Some(payload) = payload {
             builder = builder.header("content-length", payload.len()).body(payload.body());
         }
-        let response = builder.send().await?;
+        let patience = payload.map_or(SILENCE_MAX, Payload::patience);
+        let response = timeout(patience, builder.send()).await.map_err(|_| S3Error::Silent)??;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        let text = response.text().await.unwrap_or_default();
+        let text = text(response).await.unwrap_or_default();
         let field = |name| xml::first(&text, name).unwrap_or_default();
         Err(S3Error::Refused { status, code: field("Code"), message: field("Message") })
     }
+}
+
+/// The next piece of a body; none at its end.
+async fn piece(response: &mut Response) -> Result<Option<Bytes>, S3Error> {
+    Ok(timeout(SILENCE_MAX, response.chunk()).await.map_err(|_| S3Error::Silent)??)
+}
+
+async fn whole(mut response: Response) -> Result<Bytes, S3Error> {
+    // The length is a hint of the server's: what is held grows with what has really come.
+    const FIRST_BYTES_MAX: u64 = 64 << 20;
+    let hint = response.content_length().unwrap_or(0).min(FIRST_BYTES_MAX);
+    let mut body = BytesMut::with_capacity(hint as usize);
+    while let Some(piece) = piece(&mut response).await? {
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+async fn text(response: Response) -> Result<String, S3Error> {
+    String::from_utf8(whole(response).await?.into()).map_err(|_| S3Error::Malformed("not UTF-8"))
 }
 
 fn header(response: &Response, name: &str) -> String {

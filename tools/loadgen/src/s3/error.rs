@@ -18,6 +18,9 @@ pub enum S3Error {
     /// No whole answer came: time-out, cut connection, short body. The outcome of a write is unknown.
     #[error("no whole answer")]
     Transport(#[from] reqwest::Error),
+    /// The server said nothing for too long. The outcome of a write is unknown.
+    #[error("no answer in time")]
+    Silent,
     /// The answer was complete and is not what S3 says it should be.
     #[error("malformed answer: {0}")]
     Malformed(&'static str),
