@@ -29,8 +29,9 @@ pub(crate) fn http_date(at: Timestamp) -> Option<HeaderValue> {
 pub(crate) fn from_time(time: &dto::Timestamp) -> Option<Timestamp> {
     let mut text = Vec::new();
     time.format(dto::TimestampFormat::EpochSeconds, &mut text).ok()?;
-    let secs: f64 = std::str::from_utf8(&text).ok()?.parse().ok()?;
-    Some(Timestamp::from_secs(secs.floor() as i64, 0))
+    // Not by way of a float, which would round the last nanoseconds up. Times before 1970 are cut towards it.
+    let secs = std::str::from_utf8(&text).ok()?.split('.').next()?.parse().ok()?;
+    Some(Timestamp::from_secs(secs, 0))
 }
 
 /// An entity tag.
