@@ -47,12 +47,16 @@ const ROOM_FILES: u64 = 1 << 40;
 const BLOCK_BYTES: u32 = 4096;
 
 impl MountFs {
-    /// The attributes of an inode, from the server, with what is buffered here.
+    /// The attributes of an inode, from the server, with what is buffered here. Those of a directory that a command of this mount
+    /// has just changed are those it came back with, if the kernel itself might keep them as long.
     ///
     /// # Errors
     /// [`FsError::Stale`] when it does not exist any more.
     pub async fn getattr(&self, ino: Ino) -> Result<Attr, FsError> {
-        let attr = self.query_attr(ino).await?;
+        let attr = match self.dir_attrs.recent(ino, self.config.ttl()) {
+            Some(attr) => attr,
+            None => self.query_attr(ino).await?,
+        };
         Ok(self.present(attr))
     }
 
@@ -98,7 +102,9 @@ impl MountFs {
         let uid = uid.filter(|_| self.config.uid.is_none());
         let gid = gid.filter(|_| self.config.gid.is_none());
         let command = Command::SetAttr { ino, mode, uid, gid, size, atime, mtime };
-        let attr = self.command_attr(ino.group(), command).await?;
+        let changed = self.command_attr(ino.group(), command).await;
+        self.dir_attrs.forget(ino);
+        let attr = changed?;
         self.pages.own_change(ino, attr.change);
         Ok(attr)
     }

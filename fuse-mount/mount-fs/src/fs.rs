@@ -3,6 +3,7 @@
 use crate::block_cache::BlockCache;
 use crate::budget::Budget;
 use crate::chunk_buffers::ChunkBuffers;
+use crate::dir_attrs::DirAttrs;
 use crate::handle::{FileHandle, Handles};
 use crate::inode::{InodeTable, PageVersions};
 use crate::readdir::DirHandle;
@@ -37,6 +38,8 @@ pub struct MountFs {
     pub(crate) files: Handles<FileHandle>,
     pub(crate) dirs: Handles<DirHandle>,
     pub(crate) pages: PageVersions,
+    /// What commands brought back of directories.
+    pub(crate) dir_attrs: DirAttrs,
     pub(crate) cache: BlockCache,
     pub(crate) budget: Budget,
     pub(crate) pushes: Semaphore,
@@ -85,6 +88,7 @@ impl MountFs {
             files: Handles::default(),
             dirs: Handles::default(),
             pages: PageVersions::default(),
+            dir_attrs: DirAttrs::default(),
             cache: BlockCache::new(config.cache_bytes),
             budget: Budget::new(config.write_buffer_bytes),
             pushes: Semaphore::new(PUSHES_MAX),

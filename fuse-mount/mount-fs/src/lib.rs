@@ -29,6 +29,7 @@ mod call;
 mod chunk_buffers;
 mod config;
 mod content;
+mod dir_attrs;
 mod error;
 mod flush;
 mod fs;

@@ -1,12 +1,14 @@
 //! Names: finding, making, moving and removing them. Each is one query or command of the group that owns the directory.
 
+use crate::call::unexpected;
 use crate::fs::check_name;
 use crate::open::{OpenMode, Opened};
 use crate::{FsError, MountFs, SetAttr};
 use bytes::Bytes;
-use proto::meta::Command;
+use proto::meta::{Command, Outcome};
 use proto::object::{Attr, FileKind, NewContent};
 use std::sync::Arc;
+use tokio::time::Instant;
 use types::{INLINE_BYTES_MAX, Ino};
 
 /// Whoever makes something: its owner.
@@ -115,7 +117,9 @@ impl MountFs {
     pub async fn link(&self, ino: Ino, parent: Ino, name: &[u8]) -> Result<Attr, FsError> {
         check_name(name)?;
         let command = Command::Link { ino, parent, name: Bytes::copy_from_slice(name) };
-        match self.command_attr(parent.group(), command).await {
+        let linked = self.command_attr(parent.group(), command).await;
+        self.dir_attrs.forget(parent);
+        match linked {
             Ok(attr) => {
                 self.pages.own_change(ino, attr.change);
                 Ok(self.present(attr))
@@ -132,7 +136,7 @@ impl MountFs {
     pub async fn unlink(&self, parent: Ino, name: &[u8]) -> Result<(), FsError> {
         check_name(name)?;
         let command = Command::Unlink { parent, name: Bytes::copy_from_slice(name) };
-        self.command(parent.group(), command).await.map(drop)
+        self.remove(parent, command).await
     }
 
     /// Removes an empty directory.
@@ -142,7 +146,14 @@ impl MountFs {
     pub async fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<(), FsError> {
         check_name(name)?;
         let command = Command::Rmdir { parent, name: Bytes::copy_from_slice(name) };
-        self.command(parent.group(), command).await.map(drop)
+        self.remove(parent, command).await
+    }
+
+    async fn remove(&self, parent: Ino, command: Command) -> Result<(), FsError> {
+        let sent = Instant::now();
+        let dir = self.command_attr(parent.group(), command).await?;
+        self.dir_attrs.learn(dir, sent);
+        Ok(())
     }
 
     /// Renames atomically, replacing what stands at the target unless `no_replace`.
@@ -166,7 +177,10 @@ impl MountFs {
             new_name: Bytes::copy_from_slice(new_name),
             no_replace,
         };
-        self.command(parent.group(), command).await.map(drop)
+        let renamed = self.command(parent.group(), command).await;
+        self.dir_attrs.forget(parent);
+        self.dir_attrs.forget(new_parent);
+        renamed.map(drop)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -192,6 +206,13 @@ impl MountFs {
             content,
             exclusive,
         };
-        self.command_attr(parent.group(), command).await
+        let sent = Instant::now();
+        match self.command(parent.group(), command).await? {
+            Outcome::Created { attr, parent } => {
+                self.dir_attrs.learn(parent, sent);
+                Ok(attr)
+            }
+            other => Err(unexpected(&other)),
+        }
     }
 }

@@ -63,7 +63,9 @@ impl MountFs {
             return Err(FsError::XattrTooLarge);
         }
         let (name, value) = (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value));
-        match self.command(ino.group(), Command::SetXattr { ino, name, value, mode }).await {
+        let set = self.command(ino.group(), Command::SetXattr { ino, name, value, mode }).await;
+        self.dir_attrs.forget(ino);
+        match set {
             Ok(_) => Ok(()),
             Err(FsError::FileTooLarge) => Err(FsError::XattrTooLarge),
             Err(error) => Err(error),
@@ -78,7 +80,10 @@ impl MountFs {
         if let Some(error) = self.getxattr_now(name) {
             return Err(error);
         }
-        self.command(ino.group(), Command::RemoveXattr { ino, name: Bytes::copy_from_slice(name) }).await.map(drop)
+        let command = Command::RemoveXattr { ino, name: Bytes::copy_from_slice(name) };
+        let removed = self.command(ino.group(), command).await;
+        self.dir_attrs.forget(ino);
+        removed.map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ mod tests;
 use crate::group::{self, Counters};
 use crate::kv::{Kv, KvError};
 use crate::posix::{NewAttr, NewFile};
-use crate::session::{self, Admission};
+use crate::session;
 use crate::txn::{Step, Txn, settle};
 use proto::meta::{Command, Outcome, Refusal};
 use types::{GroupId, RequestId, Timestamp};
@@ -21,7 +21,7 @@ pub(crate) fn apply(
 ) -> Result<Result<Outcome, Refusal>, KvError> {
     if let Some(id) = id {
         let counters: Counters = group::load(kv)?;
-        if let Admission::Settled(answer) = session::admit(kv, &counters, id)? {
+        if let Some(answer) = session::admit(kv, &counters, id)? {
             return Ok(answer);
         }
     }
@@ -92,11 +92,14 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Step<Outcome> {
 
         Command::Create { parent, name, kind, mode, uid, gid, content, exclusive } => {
             let new = NewFile { kind: *kind, mode: *mode, uid: *uid, gid: *gid, content, exclusive: *exclusive };
-            txn.create(*parent, name, &new).map(Outcome::Attr)
+            let attr = txn.create(*parent, name, &new)?;
+            Ok(Outcome::Created { attr, parent: txn.attr(*parent)? })
         }
         Command::Link { ino, parent, name } => txn.link(*ino, *parent, name).map(Outcome::Attr),
-        Command::Unlink { parent, name } => txn.unlink(*parent, name).map(done),
-        Command::Rmdir { parent, name } => txn.rmdir(*parent, name).map(done),
+        Command::Unlink { parent, name } => {
+            txn.unlink(*parent, name).and_then(|()| txn.attr(*parent)).map(Outcome::Attr)
+        }
+        Command::Rmdir { parent, name } => txn.rmdir(*parent, name).and_then(|()| txn.attr(*parent)).map(Outcome::Attr),
         Command::Rename { parent, name, new_parent, new_name, no_replace } => {
             txn.rename((*parent, name), (*new_parent, new_name), *no_replace).map(done)
         }

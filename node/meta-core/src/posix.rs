@@ -188,6 +188,11 @@ impl Txn<'_> {
         Ok(())
     }
 
+    /// An inode as it is within this command.
+    pub(crate) fn attr(&self, ino: Ino) -> Step<Attr> {
+        Ok(self.require_inode(ino)?.attr(ino))
+    }
+
     pub(crate) fn set_attr(&mut self, ino: Ino, new: &NewAttr) -> Step<Attr> {
         let mut inode = self.inode(ino)?;
         self.bucket(inode.bucket)?;

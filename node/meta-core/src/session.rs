@@ -21,17 +21,14 @@ pub(crate) struct Window {
     pub(crate) low: u64,
 }
 
-/// What to do with a request.
-pub(crate) enum Admission {
-    /// Carry it out and [`record`] the result.
-    New,
-    /// This is its result.
-    Settled(Result<Outcome, Refusal>),
-}
-
-/// Judges a request by its number, and drops answers that nobody will ask for again.
-pub(crate) fn admit(kv: &mut dyn Kv, counters: &Counters, id: RequestId) -> Result<Admission, KvError> {
-    let refused = |refusal| Ok(Admission::Settled(Err(refusal)));
+/// Judges a request by its number, and drops answers that nobody will ask for again. `None` is a new one, to be carried out and
+/// [`record`]ed; otherwise its answer stands already.
+pub(crate) fn admit(
+    kv: &mut dyn Kv,
+    counters: &Counters,
+    id: RequestId,
+) -> Result<Option<Result<Outcome, Refusal>>, KvError> {
+    let refused = |refusal| Ok(Some(Err(refusal)));
     if id.session < counters.session_floor {
         return refused(Refusal::SessionClosed);
     }
@@ -46,12 +43,12 @@ pub(crate) fn admit(kv: &mut dyn Kv, counters: &Counters, id: RequestId) -> Resu
         row::write(kv, &SessionKey(id.session), &Window { low });
     }
     if let Some(answer) = row::read(kv, &AnswerKey { session: id.session, seq: id.seq })? {
-        return Ok(Admission::Settled(answer));
+        return Ok(Some(answer));
     }
     if id.seq - low >= SESSION_WINDOW {
         return refused(Refusal::WindowFull);
     }
-    Ok(Admission::New)
+    Ok(None)
 }
 
 /// Drops the answers from `before` to `low`; there are never more than a window of them.

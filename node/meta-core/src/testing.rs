@@ -73,7 +73,7 @@ impl Group {
 
     pub(crate) fn attr_of(&mut self, command: Command) -> Attr {
         match self.ok(command) {
-            Outcome::Attr(attr) | Outcome::Object(attr) => attr,
+            Outcome::Attr(attr) | Outcome::Object(attr) | Outcome::Created { attr, .. } => attr,
             other => panic!("{other:?}"),
         }
     }

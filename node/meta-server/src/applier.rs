@@ -73,7 +73,6 @@ impl Applier {
         for (reply, result) in answers {
             let _ = reply.send(Ok(result));
         }
-        let _ = self.events.send(Event::Applied { group: self.shared.id, applied });
     }
 
     fn apply_one(&self, batch: &mut state_store::StateBatch<'_>, entry: &Entry) -> Vec<Applied> {

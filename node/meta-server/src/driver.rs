@@ -54,6 +54,7 @@ impl Driver {
                 next_tick = Instant::now() + TICK;
             }
             for group in self.groups.values_mut() {
+                group.notice_applied();
                 group.feed(now, self.ticks);
                 group.perform(&mut self.outbox, &self.writer);
             }
@@ -93,11 +94,6 @@ impl Driver {
                     if let Some(driver) = self.groups.get_mut(&done.group) {
                         driver.persisted(done.number, done.last);
                     }
-                }
-            }
-            Event::Applied { group, applied } => {
-                if let Some(driver) = self.groups.get_mut(&group) {
-                    driver.applied(applied);
                 }
             }
             Event::Truncate { group, durable } => {

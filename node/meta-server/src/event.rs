@@ -32,7 +32,6 @@ pub(crate) enum Event {
     Propose { group: GroupId, proposal: Proposal },
     Read { group: GroupId, reply: ReadReply },
     Persisted(Vec<Persisted>),
-    Applied { group: GroupId, applied: LogStart },
     Truncate { group: GroupId, durable: LogIndex },
     SnapshotFetched { group: GroupId, message: Box<RaftMessage>, fetched: Option<(LogStart, PathBuf)> },
     Stop,

@@ -28,6 +28,8 @@ pub(crate) struct GroupDriver {
     pub(crate) reads: Reads,
     applier: Sender<ApplyTask>,
     hard_state: HardState,
+    flight: Flight,
+    applied: LogStart,
     proposed: LogIndex,
     durable: LogIndex,
     led: bool,
@@ -36,6 +38,16 @@ pub(crate) struct GroupDriver {
     /// A snapshot was fetched into this folder and stepped; its effects come next.
     pub(crate) fetched: Option<PathBuf>,
     pub(crate) fetching: bool,
+}
+
+/// Effects on their way to the log.
+#[derive(Default)]
+struct Flight {
+    writes: usize,
+    /// The newest effects that had nothing to write and came behind some that have.
+    skipped: u64,
+    /// The commit index has moved and was not written.
+    commit_unwritten: bool,
 }
 
 /// How much of the log is kept.
@@ -65,6 +77,8 @@ impl GroupDriver {
             reads: Reads::default(),
             applier,
             hard_state,
+            flight: Flight::default(),
+            applied: mark,
             proposed: view.last,
             durable: view.last,
             led: false,
@@ -120,18 +134,32 @@ impl GroupDriver {
             self.window.mark = point.at;
             Some(Install { point, hard_state: self.hard_state, dir, applier: self.applier.clone() })
         });
-        let task = WriteTask {
-            group: self.shared.id,
-            number: effects.number,
-            entries: effects.entries,
-            hard_state: effects.hard_state,
-            must_sync: effects.must_sync,
-            send_after: effects.send_after_persist,
-            mark: Mark { term: self.hard_state.term, vote: self.hard_state.vote, last },
-            install,
-        };
-        // The log thread ends after this one does.
-        let _ = writer.send(task);
+        let nothing_to_write = effects.entries.is_empty() && !effects.must_sync && install.is_none();
+        self.flight.commit_unwritten |= effects.hard_state.is_some();
+        if nothing_to_write && self.flight.writes == 0 {
+            for message in effects.send_after_persist {
+                outbox.push(self.shared.id, message);
+            }
+            self.raft.persisted(effects.number, None);
+        } else if nothing_to_write && effects.send_after_persist.is_empty() {
+            self.flight.skipped = effects.number;
+        } else {
+            self.flight.writes += 1;
+            // A commit index need not be durable, so it waits for a write that is made anyway.
+            let hard_state =
+                (!nothing_to_write && std::mem::take(&mut self.flight.commit_unwritten)).then_some(self.hard_state);
+            // The log thread ends after this one does.
+            let _ = writer.send(WriteTask {
+                group: self.shared.id,
+                number: effects.number,
+                entries: effects.entries,
+                hard_state,
+                must_sync: effects.must_sync,
+                send_after: effects.send_after_persist,
+                mark: Mark { term: self.hard_state.term, vote: self.hard_state.vote, last },
+                install,
+            });
+        }
         if !effects.committed.is_empty() {
             let waiting = |entry: &raft_core::Entry| {
                 let replies = self.proposals.committed(entry.index, entry.term);
@@ -172,13 +200,21 @@ impl GroupDriver {
     }
 
     pub(crate) fn persisted(&mut self, number: u64, last: Option<LogIndex>) {
-        self.raft.persisted(number, last);
+        self.flight.writes -= 1;
+        let skipped = if self.flight.writes == 0 { self.flight.skipped } else { 0 };
+        self.raft.persisted(number.max(skipped), last);
         if let Some(last) = last {
             self.durable = last;
         }
     }
 
-    pub(crate) fn applied(&mut self, applied: LogStart) {
+    /// Takes note of what the apply thread has done since the last turn. It does not wake this thread: there is no hurry.
+    pub(crate) fn notice_applied(&mut self) {
+        let applied = self.shared.applied();
+        if applied == self.applied {
+            return;
+        }
+        self.applied = applied;
         self.raft.applied(applied);
         let window = &mut self.window;
         let full = applied.index.0.saturating_sub(window.mark.index.0) >= window.entries_max

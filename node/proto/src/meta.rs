@@ -150,7 +150,7 @@ pub enum Command {
         upload: UploadId,
     },
 
-    /// Make a file, directory or symbolic link. -> [`Outcome::Attr`]
+    /// Make a file, directory or symbolic link. -> [`Outcome::Created`]
     Create {
         /// The directory.
         parent: Ino,
@@ -179,14 +179,14 @@ pub enum Command {
         name: Bytes,
     },
     /// Remove a file's name; the last one moves the file to the trash. Open handles go on. Where an object and a directory share
-    /// the name, the object is meant. -> [`Outcome::Done`]
+    /// the name, the object is meant. -> [`Outcome::Attr`] of the directory
     Unlink {
         /// The directory.
         parent: Ino,
         /// The name.
         name: Bytes,
     },
-    /// Remove an empty directory. -> [`Outcome::Done`]
+    /// Remove an empty directory. -> [`Outcome::Attr`] of the one it was in
     Rmdir {
         /// The directory it stands in.
         parent: Ino,
@@ -303,6 +303,13 @@ pub enum Outcome {
     Attr(Attr),
     /// For each key whether something was deleted; `Err` if its precondition did not hold.
     Deleted(Vec<Result<bool, Refusal>>),
+    /// What was made or found, and the directory it is in, both as they are now.
+    Created {
+        /// What was made or found.
+        attr: Attr,
+        /// Its directory.
+        parent: Attr,
+    },
 }
 
 /// A read of a metadata group.

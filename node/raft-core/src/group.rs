@@ -145,6 +145,9 @@ impl Group {
             pre_vote: true,
             read_only_option: ReadOnlyOption::Safe,
             batch_append: true,
+            // Followers learn what is committed from the next append or heartbeat: a message each less, a turn of every
+            // follower less. Nobody reads at a follower.
+            skip_bcast_commit: true,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
             ..Config::default()

@@ -141,23 +141,25 @@ impl RaftMessage {
     }
 
     pub(crate) fn into_raft(self) -> pb::Message {
-        let mut message = pb::Message::default();
-        message.msg_type = type_of(self.kind);
-        message.to = self.to.0;
-        message.from = self.from.0;
-        message.term = self.term.0;
-        message.log_term = self.log_term.0;
-        message.index = self.index.0;
+        let mut message = pb::Message {
+            msg_type: type_of(self.kind),
+            to: self.to.0,
+            from: self.from.0,
+            term: self.term.0,
+            log_term: self.log_term.0,
+            index: self.index.0,
+            commit: self.commit.0,
+            commit_term: self.commit_term.0,
+            request_snapshot: self.request_snapshot.0,
+            reject: self.reject,
+            reject_hint: self.reject_hint.0,
+            context: self.context,
+            ..pb::Message::default()
+        };
         message.set_entries(self.entries.into_iter().map(entry_to_raft).collect());
-        message.commit = self.commit.0;
-        message.commit_term = self.commit_term.0;
         if let Some(point) = &self.snapshot {
             message.set_snapshot(snapshot_to_raft(point));
         }
-        message.request_snapshot = self.request_snapshot.0;
-        message.reject = self.reject;
-        message.reject_hint = self.reject_hint.0;
-        message.context = self.context;
         message
     }
 }
@@ -172,15 +174,12 @@ pub(crate) fn snapshot_to_raft(point: &SnapshotPoint) -> pb::Snapshot {
 }
 
 pub(crate) fn entry_to_raft(entry: Entry) -> pb::Entry {
-    let mut out = pb::Entry::default();
-    out.entry_type = match entry.kind {
+    let entry_type = match entry.kind {
         EntryKind::Normal => pb::EntryType::EntryNormal,
         EntryKind::ConfChange => pb::EntryType::EntryConfChangeV2,
     };
-    out.term = entry.term.0;
-    out.index = entry.index.0;
-    out.data = entry.data;
-    out
+    let (term, index) = (entry.term.0, entry.index.0);
+    pb::Entry { entry_type, term, index, data: entry.data, ..pb::Entry::default() }
 }
 
 pub(crate) fn entry_from_raft(entry: pb::Entry) -> Entry {
@@ -267,9 +266,9 @@ mod tests {
             reject_hint: LogIndex(4),
             context: Bytes::from_static(b"ctx"),
         };
-        let wire = RaftMessage::decode(&message.encode()).unwrap();
+        let wire = RaftMessage::decode(&message.encode()).expect("own bytes");
         assert_eq!(wire, message);
-        assert_eq!(RaftMessage::from_raft(wire.into_raft()).unwrap(), message);
+        assert_eq!(RaftMessage::from_raft(wire.into_raft()).expect("own bytes"), message);
     }
 
     #[test]

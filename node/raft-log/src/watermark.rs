@@ -2,7 +2,7 @@
 //!
 //! The log alone cannot tell that it lost its tail: cut at a record's border it looks whole. The watermark is the
 //! second witness. It is written *after* the acknowledging messages were sent, by a thread of its own, so that no
-//! message waits for a second flush; what it holds is at most one round behind.
+//! message waits for a second flush; a new term or vote is in it one round later, the growth of a log within 20 ms.
 //!
 //! A promise names a term, a vote and how far the log reached. Raft itself may shorten a log (entries of a deposed
 //! leader are replaced), so every promise carries the count of such rewrites too: a promise about an older log than the one

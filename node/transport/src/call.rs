@@ -27,8 +27,8 @@ pub(crate) async fn exchange(
     sent: &Sent,
 ) -> Result<(Reply, Bytes), TransportError> {
     let (send, mut recv) = connection.open_bi().await.map_err(|_| TransportError::NotSent)?;
-    let mut send = Abort(send);
-    match write_request(&mut send.0, head, body, sent).await {
+    let mut send = Abort { stream: send, answered: false };
+    match write_request(&mut send.stream, head, body, sent).await {
         // A peer that will not read on has an answer for us.
         Ok(()) | Err(WriteError::Stopped(_)) => {}
         Err(_) => return Err(sent.failure(TransportError::Lost)),
@@ -37,6 +37,8 @@ pub(crate) async fn exchange(
         ReadFailure::Gone => sent.failure(TransportError::Lost),
         ReadFailure::Frame(_) => TransportError::Malformed,
     })?;
+    message::take_end(&mut recv);
+    send.answered = true;
     match reply {
         (Reply::Rejected(rejection), _) => Err(TransportError::Rejected(rejection)),
         reply => Ok(reply),
@@ -66,10 +68,15 @@ async fn read_reply(recv: &mut RecvStream) -> Result<(Reply, Bytes), ReadFailure
 }
 
 /// Resets the stream when the call ends early: what is still queued for it must not be sent.
-struct Abort(SendStream);
+struct Abort {
+    stream: SendStream,
+    answered: bool,
+}
 
 impl Drop for Abort {
     fn drop(&mut self) {
-        let _ = self.0.reset(0u32.into());
+        if !self.answered {
+            let _ = self.stream.reset(0u32.into());
+        }
     }
 }

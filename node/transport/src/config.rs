@@ -17,6 +17,9 @@ pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
 pub(crate) const INITIAL_WINDOW_BYTES: u64 = 1 << 20;
 /// First guess of the round trip. A lost first packet is sent again after three of them.
 pub(crate) const INITIAL_RTT: Duration = Duration::from_millis(50);
+/// Packets a peer may take before it acknowledges them. The usual two cost more packets than they save here: most are answered
+/// by a reply, which acknowledges too.
+pub(crate) const PACKETS_PER_ACK: u32 = 10;
 /// How often a connection is looked at for signs of life.
 pub(crate) const PULSE: Duration = Duration::from_millis(100);
 /// Pieces a body is handed to QUIC in. Until the last one is taken over the peer cannot have executed the call.

@@ -1,6 +1,7 @@
 //! Frames on a QUIC stream: written with as few copies as possible, read with every length checked before it is believed.
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use proto::frame::{DecodeError, ENVELOPE_BYTES_MAX, HEADER_BYTES, Header};
 use quinn::{ReadError, ReadExactError, RecvStream};
 use serde::Serialize;
@@ -80,4 +81,11 @@ pub(crate) async fn read_body(recv: &mut RecvStream, header: Header) -> Result<B
         }
     }
     Ok(out.freeze())
+}
+
+/// Takes the end of a stream whose frame was read whole, if it has arrived already. A stream dropped before its end was taken asks
+/// the peer to stop sending: a packet, its acknowledgement, and nothing gained.
+pub(crate) fn take_end(recv: &mut RecvStream) {
+    // An end that comes later is dealt with by that packet.
+    let _ = recv.read_chunk(1, true).now_or_never();
 }

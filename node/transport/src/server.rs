@@ -201,6 +201,7 @@ impl Server {
         }
         let body_room = self.room(&self.bodies, header.body).await?;
         let body = message::read_body(recv, header).await?;
+        message::take_end(recv);
         Ok(Admitted { request, body, _room: (envelope_room, body_room) })
     }
 

@@ -5,7 +5,7 @@ use crate::credentials::Decoded;
 use crate::error::BindError;
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{IdleTimeout, MtuDiscoveryConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, VarInt};
 use rustls::RootCertStore;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
@@ -71,6 +71,8 @@ fn transport(config: &TransportConfig, calls: u32, raft: u32) -> Result<quinn::T
     mtu.upper_bound(config::MTU_UPPER_BOUND);
     let mut congestion = CubicConfig::default();
     congestion.initial_window(config::INITIAL_WINDOW_BYTES);
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(config::PACKETS_PER_ACK));
     let idle = IdleTimeout::try_from(config.idle_timeout).map_err(|_| BindError::Config("idle_timeout"))?;
     let mut transport = quinn::TransportConfig::default();
     transport
@@ -83,6 +85,7 @@ fn transport(config: &TransportConfig, calls: u32, raft: u32) -> Result<quinn::T
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(config.keep_alive))
         .mtu_discovery_config(Some(mtu))
+        .ack_frequency_config(Some(acks))
         .congestion_controller_factory(Arc::new(congestion))
         .datagram_receive_buffer_size(None);
     Ok(transport)

@@ -134,6 +134,16 @@ impl State {
         self.nodes.get_mut(&ino).ok_or(Refusal::StaleInode)
     }
 
+    fn change_root(&mut self) {
+        let now = Timestamp(self.clock);
+        let root = &mut self.nodes.get_mut(&ROOT).expect("it is there").attr;
+        (root.mtime, root.change) = (now, root.change + 1);
+    }
+
+    fn created(&self, attr: Attr) -> Outcome {
+        Outcome::Created { attr, parent: self.nodes[&ROOT].attr.clone() }
+    }
+
     fn apply(&mut self, command: Command) -> Result<Outcome, Refusal> {
         self.clock += 1;
         let now = Timestamp(self.clock);
@@ -141,7 +151,7 @@ impl State {
             Command::Create { name, kind, mode, uid, gid, exclusive, .. } => {
                 if let Some(ino) = self.names.get(&name).copied() {
                     let there = self.node(ino)?.attr.clone();
-                    return if exclusive { Err(Refusal::Exists) } else { Ok(Outcome::Attr(there)) };
+                    return if exclusive { Err(Refusal::Exists) } else { Ok(self.created(there)) };
                 }
                 let ino = Ino(ROOT.0 + self.next);
                 self.next += 1;
@@ -149,14 +159,16 @@ impl State {
                 (node.attr.mode, node.attr.uid, node.attr.gid) = (mode, uid, gid);
                 self.names.insert(name, ino);
                 self.nodes.insert(ino, node.clone());
-                Ok(Outcome::Attr(node.attr))
+                self.change_root();
+                Ok(self.created(node.attr))
             }
             Command::Unlink { name, .. } => {
                 let ino = self.names.remove(&name).ok_or(Refusal::NotFound)?;
                 let node = self.node(ino)?;
                 node.attr.nlink = 0;
                 node.attr.change += 1;
-                Ok(Outcome::Done)
+                self.change_root();
+                Ok(Outcome::Attr(self.node(ROOT)?.attr.clone()))
             }
             Command::SetAttr { ino, mode, size, .. } => {
                 let node = self.node(ino)?;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use meta_core::{Applied, apply, invariants, memory::MemoryKv};
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
+use proto::object::Attr;
 use random::Random;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,6 +103,12 @@ impl Run {
                 world.learn(id, attr.ino);
                 assert_eq!(*attr, world.attr(id, attr), "{command:?}");
             }
+            (Ok(Outcome::Created { attr, parent }), Ok(Expected::Attr(id))) => {
+                world.learn(id, attr.ino);
+                assert_eq!(*attr, world.attr(id, attr), "{command:?}");
+                judge_parent(world, command, parent);
+            }
+            (Ok(Outcome::Attr(parent)), Ok(Expected::Done)) => judge_parent(world, command, parent),
             (answer, Ok(_)) => panic!("{command:?} came to {answer:?}, the model took it"),
             (answer, Err(expected)) => panic!("{command:?} came to {answer:?}, not to {expected:?}"),
         }
@@ -177,6 +184,16 @@ impl Run {
         let broken = invariants::check(&self.kv, GROUP).expect("memory does not fail");
         assert_eq!(broken, Vec::<String>::new());
     }
+}
+
+/// A command that makes or removes a name answers with the directory as well.
+fn judge_parent(world: &World, command: &Command, attr: &Attr) {
+    let (Command::Create { parent, .. } | Command::Unlink { parent, .. } | Command::Rmdir { parent, .. }) = command
+    else {
+        panic!("{command:?} came to a directory")
+    };
+    assert_eq!(attr.ino, *parent);
+    assert_eq!(*attr, world.attr(world.ids[parent], attr), "{command:?}");
 }
 
 fn keys_of(command: &Command) -> Vec<(BucketId, Bytes)> {

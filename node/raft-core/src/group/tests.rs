@@ -10,7 +10,7 @@ struct MemoryLog(Mutex<BTreeMap<u64, Entry>>);
 
 impl LogReader for MemoryLog {
     fn entries(&self, from: LogIndex, to: LogIndex, _bytes_max: u64) -> Result<Vec<Entry>, LogReadError> {
-        Ok(self.0.lock().unwrap().range(from.0..to.0).map(|(_, entry)| entry.clone()).collect())
+        Ok(self.0.lock().expect("not poisoned").range(from.0..to.0).map(|(_, entry)| entry.clone()).collect())
     }
 }
 
@@ -34,7 +34,7 @@ fn config(node: NodeId, log: &Arc<MemoryLog>, hard_state: HardState, seed: u64) 
     let last = log
         .0
         .lock()
-        .unwrap()
+        .expect("not poisoned")
         .values()
         .last()
         .map_or(LogStart::default(), |e| LogStart { index: e.index, term: e.term });
@@ -56,7 +56,7 @@ impl Net {
     fn new(seed: u64) -> Self {
         let replicas = (1..=3).map(NodeId).map(|node| {
             let log = Arc::new(MemoryLog::default());
-            let group = Group::new(config(node, &log, HardState::default(), seed)).unwrap();
+            let group = Group::new(config(node, &log, HardState::default(), seed)).expect("it starts");
             let replica =
                 Replica { group, log, hard_state: HardState::default(), applied: vec![], reads: vec![], up: true };
             (node, replica)
@@ -72,7 +72,7 @@ impl Net {
                     quiet = false;
                     let effects = replica.group.ready();
                     self.queue.extend(effects.send_now);
-                    let mut log = replica.log.0.lock().unwrap();
+                    let mut log = replica.log.0.lock().expect("not poisoned");
                     if let Some(first) = effects.entries.first() {
                         log.split_off(&first.index.0);
                     }
@@ -91,7 +91,7 @@ impl Net {
             while let Some(message) = self.queue.pop_front() {
                 quiet = false;
                 self.trace.push(format!("{message:?}"));
-                let message = RaftMessage::decode(&message.encode()).unwrap();
+                let message = RaftMessage::decode(&message.encode()).expect("own bytes");
                 if let Some(replica) = self.replicas.get_mut(&message.to).filter(|replica| replica.up) {
                     replica.group.step(message);
                 }
@@ -117,13 +117,13 @@ impl Net {
     }
 
     fn propose(&mut self, leader: NodeId, data: &[u8]) {
-        self.replicas.get_mut(&leader).unwrap().group.propose(data.to_vec()).unwrap();
+        self.replicas.get_mut(&leader).expect("a replica").group.propose(data.to_vec()).expect("it leads");
         self.settle();
     }
 
     fn restart(&mut self, node: NodeId) {
-        let replica = self.replicas.get_mut(&node).unwrap();
-        replica.group = Group::new(config(node, &replica.log, replica.hard_state, self.seed)).unwrap();
+        let replica = self.replicas.get_mut(&node).expect("a replica");
+        replica.group = Group::new(config(node, &replica.log, replica.hard_state, self.seed)).expect("it starts");
         replica.applied.clear();
         replica.up = true;
     }
@@ -134,7 +134,7 @@ fn run(seed: u64) -> Net {
     for round in 0..5u8 {
         let leader = net.tick_until_leader();
         net.propose(leader, &[round; 9]);
-        net.replicas.get_mut(&leader).unwrap().up = false;
+        net.replicas.get_mut(&leader).expect("a replica").up = false;
         let next = net.tick_until_leader();
         assert_ne!(next, leader);
         net.propose(next, &[round; 5]);
@@ -171,13 +171,13 @@ fn a_read_needs_a_quorum() {
     let mut net = Net::new(3);
     let leader = net.tick_until_leader();
     net.propose(leader, b"x");
-    net.replicas.get_mut(&leader).unwrap().group.read(1).unwrap();
+    net.replicas.get_mut(&leader).expect("a replica").group.read(1).expect("it leads");
     net.settle();
     assert_eq!(net.replicas[&leader].reads.len(), 1);
     for (node, replica) in &mut net.replicas {
         replica.up = *node == leader;
     }
-    net.replicas.get_mut(&leader).unwrap().group.read(2).unwrap();
+    net.replicas.get_mut(&leader).expect("a replica").group.read(2).expect("it leads");
     net.settle();
     assert_eq!(net.replicas[&leader].reads.len(), 1, "a leader without a quorum answered a read");
 }
@@ -186,7 +186,7 @@ fn a_read_needs_a_quorum() {
 fn followers_take_neither_proposals_nor_reads() {
     let mut net = Net::new(4);
     let leader = net.tick_until_leader();
-    let (_, follower) = net.replicas.iter_mut().find(|(node, _)| **node != leader).unwrap();
+    let (_, follower) = net.replicas.iter_mut().find(|(node, _)| **node != leader).expect("a follower");
     assert_eq!(follower.group.propose(b"x".to_vec()), Err(ProposeError::NotLeader));
     assert_eq!(follower.group.read(1), Err(ProposeError::NotLeader));
 }
@@ -198,20 +198,20 @@ fn a_replica_that_lost_its_log_does_not_panic_and_does_not_vote() {
     for i in 0..10 {
         net.propose(leader, &[i]);
     }
-    let victim = *net.replicas.keys().find(|node| **node != leader).unwrap();
-    let replica = net.replicas.get_mut(&victim).unwrap();
+    let victim = *net.replicas.keys().find(|node| **node != leader).expect("a follower");
+    let replica = net.replicas.get_mut(&victim).expect("a replica");
     replica.log = Arc::new(MemoryLog::default());
     let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|node| *node != victim);
     let mut config = config(victim, &replica.log, HardState::default(), 5);
     config.quarantine = Some(Quarantine::new(others, LogIndex(8), LogIndex(0)));
-    replica.group = Group::new(config).unwrap();
+    replica.group = Group::new(config).expect("it starts");
     for _ in 0..30 {
         net.replicas.values_mut().for_each(|replica| replica.group.tick());
         net.settle();
     }
     assert!(net.replicas[&victim].group.is_quarantined());
-    let other = *net.replicas.keys().find(|node| **node != leader && **node != victim).unwrap();
-    net.replicas.get_mut(&leader).unwrap().up = false;
+    let other = *net.replicas.keys().find(|node| **node != leader && **node != victim).expect("a follower");
+    net.replicas.get_mut(&leader).expect("a replica").up = false;
     for _ in 0..100 {
         net.replicas.values_mut().filter(|replica| replica.up).for_each(|replica| replica.group.tick());
         net.settle();
@@ -225,12 +225,12 @@ fn replicas_that_all_came_back_from_a_power_cut_find_each_other_and_elect_a_lead
     let leader = net.tick_until_leader();
     net.propose(leader, b"kept");
     for node in [NodeId(1), NodeId(2), NodeId(3)] {
-        let replica = net.replicas.get_mut(&node).unwrap();
+        let replica = net.replicas.get_mut(&node).expect("a replica");
         let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|other| *other != node);
         let hard_state = HardState { commit: LogIndex(0), ..replica.hard_state };
         let mut config = config(node, &replica.log, hard_state, 6);
         config.quarantine = Some(Quarantine::new(others, LogIndex(0), config.last.index));
-        replica.group = Group::new(config).unwrap();
+        replica.group = Group::new(config).expect("it starts");
     }
     let leader = net.tick_until_leader();
     assert!(net.replicas[&leader].applied.iter().any(|entry| entry.data == b"kept".as_slice()));
@@ -242,15 +242,15 @@ fn one_replica_that_came_back_from_a_power_cut_alone_waits_for_the_others() {
     let mut net = Net::new(7);
     let leader = net.tick_until_leader();
     for node in [NodeId(1), NodeId(2), NodeId(3)] {
-        net.replicas.get_mut(&node).unwrap().up = node == leader;
+        net.replicas.get_mut(&node).expect("a replica").up = node == leader;
     }
-    let replica = net.replicas.get_mut(&leader).unwrap();
+    let replica = net.replicas.get_mut(&leader).expect("a replica");
     let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|other| *other != leader);
     let mut config = config(leader, &replica.log, replica.hard_state, 7);
     config.quarantine = Some(Quarantine::new(others, LogIndex(0), config.last.index));
-    replica.group = Group::new(config).unwrap();
+    replica.group = Group::new(config).expect("it starts");
     for _ in 0..1000 {
-        net.replicas.get_mut(&leader).unwrap().group.tick();
+        net.replicas.get_mut(&leader).expect("a replica").group.tick();
         net.settle();
     }
     assert!(net.replicas[&leader].group.is_quarantined());

@@ -8,7 +8,12 @@ use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use types::GroupId;
+
+/// Least time between two writes that only say that logs have grown. What a disk that lies about a flush loses is older than
+/// that, and each write is a flush that competes with those of the log.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Takes promises without blocking and writes the newest sum of them, one flush after the other.
 pub(crate) struct Keeper {
@@ -28,13 +33,15 @@ struct State {
     version: u64,
     /// The version that is on the disk.
     durable: u64,
+    /// A term or a vote was promised, or somebody waits: write at once.
+    urgent: bool,
     stopping: bool,
 }
 
 impl Keeper {
     /// Starts the thread. A failure of its closes `fence`.
     pub(crate) fn start(slots: Slots, promises: Promises, fence: Arc<Fence>) -> io::Result<Keeper> {
-        let state = State { promises, version: 0, durable: 0, stopping: false };
+        let state = State { promises, version: 0, durable: 0, urgent: false, stopping: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), fence });
         let run = {
             let shared = Arc::clone(&shared);
@@ -47,16 +54,22 @@ impl Keeper {
     /// Adds promises; `bool` says whether the group still owes something. Never waits for the disk.
     pub(crate) fn add(&self, promises: impl Iterator<Item = (GroupId, Promise, bool)>) {
         let mut state = self.shared.state.lock();
+        let state = &mut *state;
         let mut changed = false;
         for (group, promise, in_debt) in promises {
             let kept = state.promises.entry(group).or_default();
             let before = *kept;
             kept.add(promise, in_debt);
             changed |= *kept != before;
+            state.urgent |= (kept.term, kept.vote) != (before.term, before.vote);
         }
         if changed {
+            // One that has to wait for its time is not woken again.
+            let asleep = state.version == state.durable;
             state.version += 1;
-            self.shared.changed.notify_all();
+            if asleep || state.urgent {
+                self.shared.changed.notify_all();
+            }
         }
     }
 
@@ -69,6 +82,8 @@ impl Keeper {
     pub(crate) fn settle(&self) -> Result<(), Cause> {
         let mut state = self.shared.state.lock();
         let wanted = state.version;
+        state.urgent = true;
+        self.shared.changed.notify_all();
         while state.durable < wanted {
             self.shared.fence.check()?;
             self.shared.changed.wait(&mut state);
@@ -90,7 +105,9 @@ impl Keeper {
 
 impl Shared {
     fn run(&self, mut slots: Slots) {
-        while let Some((version, promises)) = self.next() {
+        let mut due = Instant::now();
+        while let Some((version, promises)) = self.next(due) {
+            due = Instant::now() + PACE;
             let written = slots.write(&promises);
             let mut state = self.state.lock();
             match written {
@@ -107,15 +124,19 @@ impl Shared {
         }
     }
 
-    /// The next version to write; `None` once all is written and the log is closing.
-    fn next(&self) -> Option<(u64, Promises)> {
+    /// The next version to write, not before `due` unless it is urgent; `None` once all is written and the log is closing.
+    fn next(&self, due: Instant) -> Option<(u64, Promises)> {
         let mut state = self.state.lock();
-        while state.version == state.durable {
-            if state.stopping {
-                return None;
+        loop {
+            if state.version == state.durable {
+                if state.stopping {
+                    return None;
+                }
+                self.changed.wait(&mut state);
+            } else if state.urgent || state.stopping || self.changed.wait_until(&mut state, due).timed_out() {
+                state.urgent = false;
+                return Some((state.version, state.promises.clone()));
             }
-            self.changed.wait(&mut state);
         }
-        Some((state.version, state.promises.clone()))
     }
 }
