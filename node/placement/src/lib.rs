@@ -5,7 +5,7 @@
 //!
 //! * [`initial`] makes the first map of a cluster: placement groups of three disks in three failure domains, evenly spread over
 //!   disks and pairs of nodes, and the voters of every Raft group.
-//! * [`check`] says what is wrong with a map, whoever made it.
+//! * [`check()`] says what is wrong with a map, whoever made it.
 
 #![forbid(unsafe_code)]
 

@@ -30,7 +30,7 @@ pub struct InitArgs {
     /// Folder to make; it must be empty or missing.
     #[arg(long)]
     pub dir: PathBuf,
-    /// A node: ID=HOST:PORT[,zone=ZONE][,admin=ADDR:PORT]. Copies lie in different zones; without one a node is its own.
+    /// A node: ID=HOST:PORT, then optionally ,zone=ZONE and ,admin=ADDR:PORT. Copies lie in different zones; without one a node is its own.
     #[arg(long = "node", required = true, value_name = "NODE")]
     pub nodes: Vec<NodeSpec>,
     /// Disks of each node: data directories data/disk-0, data/disk-1, ... in the node's folder. Change the paths in node.toml.
