@@ -1,6 +1,6 @@
 //! The raft thread: owns all groups of this node, waits for events, performs what the groups ask for. It never does I/O.
 
-use crate::event::Event;
+use crate::event::{Event, PersistedQueue};
 use crate::group::GroupDriver;
 use crate::outbox::Outbox;
 use crate::snapshots::Fetcher;
@@ -24,6 +24,7 @@ pub(crate) struct Driver {
     pub(crate) groups: BTreeMap<GroupId, GroupDriver>,
     pub(crate) events: Receiver<Event>,
     pub(crate) writer: Sender<WriteTask>,
+    pub(crate) persisted: PersistedQueue,
     pub(crate) outbox: Outbox,
     pub(crate) log: Arc<RaftLog>,
     pub(crate) fetcher: Fetcher,
@@ -53,6 +54,7 @@ impl Driver {
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
+            self.note_persisted();
             for group in self.groups.values_mut() {
                 group.notice_applied();
                 group.feed(now, self.ticks);
@@ -89,13 +91,6 @@ impl Driver {
                 }
                 None => drop(reply.send(Err(GroupError::NotHere))),
             },
-            Event::Persisted(persisted) => {
-                for done in persisted {
-                    if let Some(driver) = self.groups.get_mut(&done.group) {
-                        driver.persisted(done.number, done.last);
-                    }
-                }
-            }
             Event::Truncate { group, durable } => {
                 if let Some(driver) = self.groups.get_mut(&group)
                     && let Err(error) = driver.cut_log(durable, &self.log)
@@ -108,7 +103,15 @@ impl Driver {
                     driver.step_snapshot(*message, fetched);
                 }
             }
-            Event::Stop => {}
+            Event::Persisted | Event::Stop => {}
+        }
+    }
+
+    fn note_persisted(&mut self) {
+        for done in std::mem::take(&mut *self.persisted.lock()) {
+            if let Some(driver) = self.groups.get_mut(&done.group) {
+                driver.persisted(done.number, done.last);
+            }
         }
     }
 

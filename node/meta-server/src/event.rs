@@ -1,10 +1,12 @@
 //! What the raft thread is told, and how answers come back.
 
 use meta_core::Applied;
+use parking_lot::Mutex;
 use proto::raft_wire::RaftBatch;
 use proto::rpc::GroupError;
 use raft_core::{LogStart, RaftMessage};
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use types::{GroupId, LogIndex, NodeId};
 
@@ -27,12 +29,34 @@ pub(crate) struct Persisted {
     pub(crate) last: Option<LogIndex>,
 }
 
+/// What the log thread has made durable and the raft thread has not taken note of yet, in order.
+///
+/// A follower has promised by the message that left after the write; its raft thread need not be woken to hear of it.
+pub(crate) type PersistedQueue = Arc<Mutex<Vec<Persisted>>>;
+
 pub(crate) enum Event {
-    Raft { from: NodeId, batch: RaftBatch },
-    Propose { group: GroupId, proposal: Proposal },
-    Read { group: GroupId, reply: ReadReply },
-    Persisted(Vec<Persisted>),
-    Truncate { group: GroupId, durable: LogIndex },
-    SnapshotFetched { group: GroupId, message: Box<RaftMessage>, fetched: Option<(LogStart, PathBuf)> },
+    Raft {
+        from: NodeId,
+        batch: RaftBatch,
+    },
+    Propose {
+        group: GroupId,
+        proposal: Proposal,
+    },
+    Read {
+        group: GroupId,
+        reply: ReadReply,
+    },
+    /// Something that is waited for was made durable: see [`PersistedQueue`].
+    Persisted,
+    Truncate {
+        group: GroupId,
+        durable: LogIndex,
+    },
+    SnapshotFetched {
+        group: GroupId,
+        message: Box<RaftMessage>,
+        fetched: Option<(LogStart, PathBuf)>,
+    },
     Stop,
 }

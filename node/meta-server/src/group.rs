@@ -156,6 +156,7 @@ impl GroupDriver {
                 hard_state,
                 must_sync: effects.must_sync,
                 send_after: effects.send_after_persist,
+                awaited: self.raft.view().role != Role::Follower,
                 mark: Mark { term: self.hard_state.term, vote: self.hard_state.vote, last },
                 install,
             });

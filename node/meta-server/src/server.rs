@@ -3,7 +3,7 @@
 use crate::applier::Applier;
 use crate::config::MetaConfig;
 use crate::driver::Driver;
-use crate::event::{Event, Proposal};
+use crate::event::{Event, PersistedQueue, Proposal};
 use crate::group::GroupDriver;
 use crate::logger::logger;
 use crate::network::Network;
@@ -67,8 +67,14 @@ impl MetaServer {
         }
         let snapshots = Arc::new(SnapshotServer::new(config.dir.join("snapshots"), groups.clone())?);
         let (writer, tasks) = channel();
-        let log_writer =
-            Writer { log: log.clone(), tasks, events: events.clone(), outbox: Outbox::new(network.clone()) };
+        let persisted = PersistedQueue::default();
+        let log_writer = Writer {
+            log: log.clone(),
+            tasks,
+            events: events.clone(),
+            persisted: persisted.clone(),
+            outbox: Outbox::new(network.clone()),
+        };
         spawn("raft-log".to_owned(), Box::new(move || log_writer.run()))?;
         let fetcher = Fetcher {
             dir: config.dir.join("snapshots"),
@@ -77,7 +83,7 @@ impl MetaServer {
             runtime: tokio::runtime::Handle::current(),
         };
         let outbox = Outbox::new(network);
-        let driver = Driver { groups: drivers, events: inbox, writer, outbox, log, fetcher, ticks: 0 };
+        let driver = Driver { groups: drivers, events: inbox, writer, persisted, outbox, log, fetcher, ticks: 0 };
         spawn("raft".to_owned(), Box::new(move || driver.run()))?;
         let server = MetaServer { node: config.node, groups, events, snapshots, threads: Mutex::new(threads) };
         Ok(Arc::new(server))

@@ -3,7 +3,7 @@
 //! While a flush is under way the next effects queue up; they share the next flush. This is all the group commit there is.
 
 use crate::applier::ApplyTask;
-use crate::event::{Event, Persisted};
+use crate::event::{Event, Persisted, PersistedQueue};
 use crate::outbox::Outbox;
 use raft_core::{Entry, HardState, RaftMessage, SnapshotPoint};
 use raft_log::{GroupWrite, Mark, RaftLog};
@@ -27,6 +27,8 @@ pub(crate) struct WriteTask {
     pub(crate) send_after: Vec<RaftMessage>,
     /// What the messages promise.
     pub(crate) mark: Mark,
+    /// Whether the raft thread waits for it: not that of a follower.
+    pub(crate) awaited: bool,
     pub(crate) install: Option<Install>,
 }
 
@@ -42,6 +44,7 @@ pub(crate) struct Writer {
     pub(crate) log: Arc<RaftLog>,
     pub(crate) tasks: Receiver<WriteTask>,
     pub(crate) events: SyncSender<Event>,
+    pub(crate) persisted: PersistedQueue,
     pub(crate) outbox: Outbox,
 }
 
@@ -74,6 +77,7 @@ impl Writer {
         let mut persisted = Vec::with_capacity(tasks.len());
         let mut marks = Vec::with_capacity(tasks.len());
         let mut messages = Vec::new();
+        let awaited = tasks.iter().any(|task| task.awaited);
         for task in tasks {
             let last = task.entries.last().map(|entry| entry.index);
             persisted.push(Persisted { group: task.group, number: task.number, last });
@@ -97,7 +101,7 @@ impl Writer {
         if synced {
             self.log.acknowledged(&marks);
         }
-        let _ = self.events.send(Event::Persisted(persisted));
+        self.note(persisted, awaited);
     }
 
     /// State first, then the log: a crash in between leaves a state newer than the log, which the next start mends.
@@ -115,7 +119,14 @@ impl Writer {
         }
         self.outbox.flush();
         let last: Option<LogIndex> = Some(install.point.at.index);
-        let _ = self.events.send(Event::Persisted(vec![Persisted { group, number, last }]));
+        self.note(vec![Persisted { group, number, last }], true);
+    }
+
+    fn note(&self, persisted: Vec<Persisted>, awaited: bool) {
+        self.persisted.lock().extend(persisted);
+        if awaited {
+            let _ = self.events.send(Event::Persisted);
+        }
     }
 }
 

@@ -48,11 +48,21 @@ fn run(cli: Cli, output: Output) -> Done {
     start_log(cli.global.log.as_deref().unwrap_or(if service { SERVICE_LOG } else { TOOL_LOG }))?;
     // For reqwest; the transport names its provider itself. Only the first call in a process has an effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(&cli.command, Command::Node(_)) {
+        runtime.worker_threads(node_threads());
+    }
+    let runtime = runtime.enable_all().build()?;
     let done = runtime.block_on(dispatch(cli.command, output));
     // What is still under way, such as a read of standard input, holds up nobody.
     runtime.shutdown_background();
     done
+}
+
+/// Threads for a node's network: half the cores. Its disks, logs and state machines have threads of their own, and each more that
+/// sleeps here is woken in vain for every packet.
+fn node_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 async fn dispatch(command: Command, output: Output) -> Done {
