@@ -15,8 +15,9 @@
 //! Rules (DESIGN section 5):
 //! * Three durable copies: done.
 //! * A failed member, or one that lags behind its peers: the chunk goes to another placement group, as long as the driver
-//!   says that there is one with three responsive members (`alternative`). Where there is none, two durable copies
-//!   are enough, and which member is missing is part of the result.
+//!   says that there is one with three responsive members ([`Alternative`]). Where there is none, two durable copies
+//!   are enough, and which member is missing is part of the result. Where there is one and too much was written again
+//!   already, the write waits: for the third member, or for the budget to fill.
 //! * Busy is no failure: that member is asked again after a pause, and the chunk is never rewritten because of it.
 //! * Never fewer than two.
 //!
@@ -25,6 +26,17 @@
 use crate::Moment;
 use proto::chunk::ChunkError;
 use types::REPLICAS;
+
+/// Whether the chunk could be written into another placement group instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alternative {
+    /// No other group has three responsive members.
+    None,
+    /// One has, and the budget for writing again is spent.
+    TooCostly,
+    /// One has.
+    Ready,
+}
 
 /// Times of a write, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,8 +196,8 @@ impl Write {
         (write, step)
     }
 
-    /// Takes note of an event. `alternative` says whether the chunk could be written elsewhere instead; it is judged anew each time.
-    pub fn step(&mut self, now: Moment, alternative: bool, event: WriteEvent) -> WriteStep {
+    /// Takes note of an event. `alternative` is judged anew each time.
+    pub fn step(&mut self, now: Moment, alternative: Alternative, event: WriteEvent) -> WriteStep {
         match event {
             WriteEvent::Tick => {}
             WriteEvent::Answer(member, answer) => self.answered(now, member, answer),
@@ -199,17 +211,18 @@ impl Write {
                 return WriteStep { ask, verdict: WriteVerdict::Failed(self.failure()) };
             }
             self.ask_due(now, &mut ask);
-            verdict = WriteVerdict::Pending(self.wake(now));
+            let budget_again = (alternative == Alternative::TooCostly).then(|| now + self.times.pause_max);
+            verdict = WriteVerdict::Pending(self.wake(now).into_iter().chain(budget_again).min());
         }
         WriteStep { ask, verdict }
     }
 
     /// What to make of it when the caller's time is up.
     #[must_use]
-    pub fn expire(&self) -> WriteVerdict {
+    pub fn expire(&self, alternative: Alternative) -> WriteVerdict {
         let busy = self.members.iter().any(|state| matches!(state, State::Pausing { why: Why::Busy, .. }));
         match self.stored() {
-            2.. if !busy => WriteVerdict::Done { missing: self.missing() },
+            2.. if !busy && alternative == Alternative::None => WriteVerdict::Done { missing: self.missing() },
             _ => WriteVerdict::Failed(self.failure()),
         }
     }
@@ -258,7 +271,7 @@ impl Write {
         }
     }
 
-    fn judge(&self, now: Moment, alternative: bool) -> WriteVerdict {
+    fn judge(&self, now: Moment, alternative: Alternative) -> WriteVerdict {
         let has = |failure| self.members.contains(&State::Failed(failure));
         let stored = self.stored();
         if stored == REPLICAS {
@@ -272,9 +285,9 @@ impl Write {
         }
         let out = self.members.iter().any(|state| matches!(state, State::Failed(_) | State::Skipped));
         let late = self.lag_ends().is_some_and(|end| now >= end);
-        match stored {
-            _ if alternative && (out || late) => WriteVerdict::Elsewhere { refresh: false },
-            2.. if out || late => WriteVerdict::Done { missing: self.missing() },
+        match alternative {
+            Alternative::Ready if out || late => WriteVerdict::Elsewhere { refresh: false },
+            Alternative::None if stored >= 2 && (out || late) => WriteVerdict::Done { missing: self.missing() },
             _ => WriteVerdict::Pending(None),
         }
     }

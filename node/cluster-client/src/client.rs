@@ -27,6 +27,8 @@ use types::{ChunkId, ChunkRef, GroupId, NodeId, PlacementMap, SessionId};
 
 /// How long a dead node is probed for; less than the map's refresh, so that probes do not pile up.
 const PROBE_DEADLINE: Duration = Duration::from_millis(900);
+/// How long the end of a process waits for the end of its session.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// A client of a cluster. See [`Cluster`] for what it does.
 ///
@@ -102,9 +104,9 @@ impl Client {
         }
     }
 
-    /// Ends the session. Calls made afterwards open another one.
+    /// Ends the session, if the cluster answers within two seconds; otherwise its lease runs out. Calls made afterwards open another.
     pub async fn close(&self) {
-        self.sessions.end(self.until()).await;
+        self.sessions.end(self.until().min(Instant::now() + CLOSE_MAX)).await;
     }
 
     fn until(&self) -> Instant {

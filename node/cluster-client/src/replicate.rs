@@ -7,7 +7,8 @@ use crate::{CallError, ClientConfig, WriteError, WrittenChunk};
 use bytes::Bytes;
 use chunk_core::session::{AllocateError, Allocation};
 use chunk_core::write::{
-    Failure, PutAnswer, RewriteBudget, Write, WriteEvent, WriteFailure, WriteStep, WriteTimes, WriteVerdict,
+    Alternative, Failure, PutAnswer, RewriteBudget, Write, WriteEvent, WriteFailure, WriteStep, WriteTimes,
+    WriteVerdict,
 };
 use chunk_core::{Moment, View};
 use parking_lot::Mutex;
@@ -197,7 +198,7 @@ impl Attempt<'_> {
                 }
                 () = sleep_until(wake) => {
                     if Instant::now() >= self.job.until {
-                        let verdict = write.expire();
+                        let verdict = write.expire(self.alternative());
                         return self.finish(&write, verdict);
                     }
                     self.step(&mut write, WriteEvent::Tick)
@@ -233,10 +234,14 @@ impl Attempt<'_> {
     }
 
     /// Whether the chunk could as well be written elsewhere.
-    fn alternative(&self) -> bool {
-        self.tried.len() <= REWRITES_MAX
-            && self.writer.rewrites.lock().affords(self.job.data.len() as u64)
-            && self.view.has_full_group(self.map, self.tried)
+    fn alternative(&self) -> Alternative {
+        if self.tried.len() > REWRITES_MAX || !self.view.has_full_group(self.map, self.tried) {
+            Alternative::None
+        } else if self.writer.rewrites.lock().affords(self.job.data.len() as u64) {
+            Alternative::Ready
+        } else {
+            Alternative::TooCostly
+        }
     }
 
     /// Lets puts that nobody waits for go on for a while if the chunk stays where it is; otherwise they are cut off.

@@ -103,6 +103,7 @@ impl Driver {
                     driver.step_snapshot(*message, fetched);
                 }
             }
+            Event::HandOver => self.groups.values_mut().for_each(GroupDriver::hand_over),
             Event::Persisted | Event::Stop => {}
         }
     }

@@ -58,5 +58,7 @@ pub(crate) enum Event {
         message: Box<RaftMessage>,
         fetched: Option<(LogStart, PathBuf)>,
     },
+    /// Have somebody else lead what this node leads.
+    HandOver,
     Stop,
 }

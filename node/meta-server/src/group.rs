@@ -196,6 +196,16 @@ impl GroupDriver {
         self.waiting_for_snapshot.clear();
     }
 
+    /// Begins to hand leadership to the voter that has most of the log.
+    pub(crate) fn hand_over(&mut self) {
+        let own = self.raft.node();
+        let others = self.raft.matched().into_iter().filter(|(node, _)| *node != own);
+        if let Some((heir, _)) = others.max_by_key(|(_, matched)| *matched) {
+            tracing::info!(group = %self.shared.id, %heir, "hands leadership over");
+            self.raft.transfer_leader(heir);
+        }
+    }
+
     pub(crate) fn leads(&self) -> bool {
         self.led
     }

@@ -26,11 +26,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use types::{COMMAND_BYTES_MAX, GroupId, LogIndex, NodeId, PlacementMap};
 
 /// Events that wait for the raft thread. When they pile up, messages of other nodes are dropped and requests are refused.
 const EVENTS_MAX: usize = 8192;
+/// How long a node that stops waits for others to lead in its place, and how often it looks.
+const HAND_OVER_MAX: Duration = Duration::from_millis(500);
+const HAND_OVER_CHECK: Duration = Duration::from_millis(5);
 
 /// The metadata service of one node: its replicas of all Raft groups it votes in.
 pub struct MetaServer {
@@ -242,6 +246,19 @@ impl MetaServer {
     /// Groups this node has a replica of.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
         self.groups.keys().copied()
+    }
+
+    /// Has others lead what this node leads, so that nobody waits out an election when it stops. Gives up after half a second.
+    pub async fn hand_over(&self) {
+        let leads_any = || self.groups.values().any(|shared| shared.leads());
+        let over = async {
+            while leads_any() {
+                tokio::time::sleep(HAND_OVER_CHECK).await;
+            }
+        };
+        if leads_any() && self.tell(Event::HandOver).is_ok() {
+            let _ = tokio::time::timeout(HAND_OVER_MAX, over).await;
+        }
     }
 
     /// Stops the threads after what they hold is written and flushed.

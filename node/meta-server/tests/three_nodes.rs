@@ -278,6 +278,20 @@ async fn a_leader_cut_off_answers_no_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_has_another_lead_first() {
+    let cluster = Cluster::new(10_000);
+    cluster.command(Command::EnsureBucket { bucket: BUCKET }).await.unwrap();
+    cluster.put("key", "old").await;
+    let old = cluster.leader().unwrap();
+    let server = cluster.wires.servers.read()[&old].clone();
+    // It lives and is heard: nobody else would lead if it were not for this.
+    server.hand_over().await;
+    cluster.until("another leader", || cluster.leader().is_some_and(|leader| leader != old)).await;
+    cluster.put("key", "new").await;
+    assert_eq!(cluster.get("key").await.as_deref(), Some(&b"new"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeated_request_is_applied_once() {
     let cluster = Cluster::new(10_000);
     cluster.command(Command::EnsureBucket { bucket: BUCKET }).await.unwrap();

@@ -133,6 +133,7 @@ impl NodeServer {
     pub async fn stop(self) {
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.shutdown().await;
+        self.meta.hand_over().await;
         self.endpoint.close().await;
         self.meta.stop().await;
         self.chunks.close().await;

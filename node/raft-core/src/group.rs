@@ -378,6 +378,12 @@ impl Group {
         self.raw.raft.prs().iter().map(|(id, progress)| (NodeId(*id), LogIndex(progress.matched))).collect()
     }
 
+    /// This replica's node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        NodeId(self.raw.raft.id)
+    }
+
     /// Hands leadership to `node`, if it is caught up.
     pub fn transfer_leader(&mut self, node: NodeId) {
         self.raw.transfer_leader(node.0);

@@ -10,7 +10,7 @@ fn start(down: u8) -> (Write, WriteStep) {
 }
 
 /// Feeds answers that come at once, without any alternative; the last verdict.
-fn feed(write: &mut Write, alternative: bool, answers: &[(usize, PutAnswer)]) -> WriteStep {
+fn feed(write: &mut Write, alternative: Alternative, answers: &[(usize, PutAnswer)]) -> WriteStep {
     let mut last = None;
     for (member, answer) in answers {
         last = Some(write.step(T0, alternative, WriteEvent::Answer(*member, answer.clone())));
@@ -27,10 +27,10 @@ fn three_durable_copies_are_done() {
     let (mut write, step) = start(0);
     assert_eq!(step.ask, [0, 1, 2]);
     assert_eq!(
-        feed(&mut write, true, &[(0, PutAnswer::Stored), (2, PutAnswer::Stored)]).verdict,
+        feed(&mut write, Alternative::Ready, &[(0, PutAnswer::Stored), (2, PutAnswer::Stored)]).verdict,
         Pending(Some(Moment(1000)))
     );
-    assert_eq!(feed(&mut write, true, &[(1, PutAnswer::Stored)]).verdict, Done { missing: 0 });
+    assert_eq!(feed(&mut write, Alternative::Ready, &[(1, PutAnswer::Stored)]).verdict, Done { missing: 0 });
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_failed_member_sends_the_chunk_elsewhere_at_once() {
         PutAnswer::Rejected,
     ] {
         let (mut write, _) = start(0);
-        assert_eq!(feed(&mut write, true, &[(1, answer)]).verdict, Elsewhere { refresh: false });
+        assert_eq!(feed(&mut write, Alternative::Ready, &[(1, answer)]).verdict, Elsewhere { refresh: false });
     }
 }
 
@@ -51,8 +51,8 @@ fn a_failed_member_sends_the_chunk_elsewhere_at_once() {
 fn without_an_alternative_two_suffice_once_the_third_failed() {
     let (mut write, _) = start(0);
     let answers = [(0, PutAnswer::Stored), (1, PutAnswer::Unreachable)];
-    assert!(matches!(feed(&mut write, false, &answers).verdict, Pending(_)));
-    assert_eq!(feed(&mut write, false, &[(2, PutAnswer::Stored)]).verdict, Done { missing: 0b010 });
+    assert!(matches!(feed(&mut write, Alternative::None, &answers).verdict, Pending(_)));
+    assert_eq!(feed(&mut write, Alternative::None, &[(2, PutAnswer::Stored)]).verdict, Done { missing: 0b010 });
     assert_eq!(write.failures().collect::<Vec<_>>(), [(1, Failure::Unreachable)]);
 }
 
@@ -60,18 +60,20 @@ fn without_an_alternative_two_suffice_once_the_third_failed() {
 fn a_member_known_to_be_down_is_not_asked_and_not_waited_for() {
     let (mut write, step) = start(0b100);
     assert_eq!(step.ask, [0, 1]);
-    feed(&mut write, false, &[(0, PutAnswer::Stored)]);
-    assert_eq!(feed(&mut write, false, &[(1, PutAnswer::Stored)]).verdict, Done { missing: 0b100 });
+    feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored)]);
+    assert_eq!(feed(&mut write, Alternative::None, &[(1, PutAnswer::Stored)]).verdict, Done { missing: 0b100 });
     // Found down while it is waited for.
     let (mut write, _) = start(0);
-    feed(&mut write, false, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
-    let step = write.step(T0, false, WriteEvent::Down(2));
+    feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
+    let step = write.step(T0, Alternative::None, WriteEvent::Down(2));
     assert_eq!(step.verdict, Done { missing: 0b100 });
 }
 
 #[test]
 fn a_member_that_lags_is_given_up_after_its_time() {
-    for (alternative, verdict) in [(true, Elsewhere { refresh: false }), (false, Done { missing: 0b100 })] {
+    for (alternative, verdict) in
+        [(Alternative::Ready, Elsewhere { refresh: false }), (Alternative::None, Done { missing: 0b100 })]
+    {
         let (mut write, _) = start(0);
         feed(&mut write, alternative, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
         assert!(matches!(write.step(Moment(999), alternative, WriteEvent::Tick).verdict, Pending(Some(Moment(1000)))));
@@ -83,48 +85,61 @@ fn a_member_that_lags_is_given_up_after_its_time() {
 #[test]
 fn one_copy_alone_is_never_enough() {
     let (mut write, _) = start(0);
-    feed(&mut write, false, &[(0, PutAnswer::Stored)]);
-    let step = write.step(Moment(60_000), false, WriteEvent::Tick);
+    feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored)]);
+    let step = write.step(Moment(60_000), Alternative::None, WriteEvent::Tick);
     assert!(matches!(step.verdict, Pending(_)));
-    assert_eq!(write.expire(), Failed(WriteFailure::Unavailable));
+    assert_eq!(write.expire(Alternative::None), Failed(WriteFailure::Unavailable));
+}
+
+#[test]
+fn a_spent_budget_makes_a_write_wait_and_never_content_with_two() {
+    let (mut write, _) = start(0);
+    let answers = [(0, PutAnswer::Stored), (1, PutAnswer::Stored), (2, refused(ChunkError::NoSpace))];
+    assert!(matches!(feed(&mut write, Alternative::TooCostly, &answers).verdict, Pending(Some(_))));
+    assert!(matches!(write.step(Moment(5000), Alternative::TooCostly, WriteEvent::Tick).verdict, Pending(Some(_))));
+    assert_eq!(write.expire(Alternative::TooCostly), Failed(WriteFailure::Unavailable));
+    assert_eq!(write.step(Moment(5001), Alternative::Ready, WriteEvent::Tick).verdict, Elsewhere { refresh: false });
 }
 
 #[test]
 fn members_that_lag_behind_the_only_copy_send_it_elsewhere() {
     let (mut write, _) = start(0);
-    feed(&mut write, true, &[(0, PutAnswer::Stored)]);
-    assert_eq!(write.step(Moment(1999), true, WriteEvent::Tick).verdict, Pending(Some(Moment(2000))));
-    assert_eq!(write.step(Moment(2000), true, WriteEvent::Tick).verdict, Elsewhere { refresh: false });
+    feed(&mut write, Alternative::Ready, &[(0, PutAnswer::Stored)]);
+    assert_eq!(write.step(Moment(1999), Alternative::Ready, WriteEvent::Tick).verdict, Pending(Some(Moment(2000))));
+    assert_eq!(write.step(Moment(2000), Alternative::Ready, WriteEvent::Tick).verdict, Elsewhere { refresh: false });
 }
 
 #[test]
 fn busy_is_backed_off_and_sent_to_the_same_member_again() {
     let (mut write, _) = start(0);
-    feed(&mut write, true, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
+    feed(&mut write, Alternative::Ready, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
     let mut now = T0;
     for pause in [20, 40, 80, 160, 320, 320, 320, 320] {
-        let step = write.step(now, true, WriteEvent::Answer(2, refused(ChunkError::Busy)));
+        let step = write.step(now, Alternative::Ready, WriteEvent::Answer(2, refused(ChunkError::Busy)));
         assert_eq!(step, WriteStep { ask: vec![], verdict: Pending(Some(now + pause)) });
         now = now + pause;
-        assert_eq!(write.step(now, true, WriteEvent::Tick).ask, [2]);
+        assert_eq!(write.step(now, Alternative::Ready, WriteEvent::Tick).ask, [2]);
     }
     assert!(now > Moment(1000), "beyond the lag that is given to a silent member");
-    assert_eq!(write.step(now, true, WriteEvent::Answer(2, PutAnswer::Stored)).verdict, Done { missing: 0 });
+    assert_eq!(
+        write.step(now, Alternative::Ready, WriteEvent::Answer(2, PutAnswer::Stored)).verdict,
+        Done { missing: 0 }
+    );
 }
 
 #[test]
 fn a_busy_member_at_the_end_of_time_is_overload() {
     let (mut write, _) = start(0);
     let busy = refused(ChunkError::Busy);
-    feed(&mut write, true, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored), (2, busy)]);
-    assert_eq!(write.expire(), Failed(WriteFailure::Busy));
+    feed(&mut write, Alternative::Ready, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored), (2, busy)]);
+    assert_eq!(write.expire(Alternative::None), Failed(WriteFailure::Busy));
 }
 
 #[test]
 fn a_broken_connection_is_tried_once_more() {
     let (mut write, _) = start(0);
-    assert_eq!(feed(&mut write, false, &[(1, PutAnswer::Lost)]).ask, [1]);
-    let step = feed(&mut write, true, &[(1, PutAnswer::Lost)]);
+    assert_eq!(feed(&mut write, Alternative::None, &[(1, PutAnswer::Lost)]).ask, [1]);
+    let step = feed(&mut write, Alternative::Ready, &[(1, PutAnswer::Lost)]);
     assert_eq!(step.verdict, Elsewhere { refresh: false });
 }
 
@@ -132,14 +147,14 @@ fn a_broken_connection_is_tried_once_more() {
 fn with_two_members_down_they_are_asked_all_the_same() {
     let (mut write, step) = start(0b110);
     assert_eq!(step.ask, [0, 1, 2]);
-    feed(&mut write, false, &[(0, PutAnswer::Stored), (1, PutAnswer::Unreachable)]);
-    let step = feed(&mut write, false, &[(2, PutAnswer::Unreachable)]);
+    feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored), (1, PutAnswer::Unreachable)]);
+    let step = feed(&mut write, Alternative::None, &[(2, PutAnswer::Unreachable)]);
     // Both again after a pause, as long as the caller has patience.
     assert_eq!(step.verdict, Pending(Some(Moment(20))));
-    assert_eq!(write.step(Moment(20), false, WriteEvent::Tick).ask, [1, 2]);
-    let step = write.step(Moment(25), false, WriteEvent::Answer(2, PutAnswer::Stored));
+    assert_eq!(write.step(Moment(20), Alternative::None, WriteEvent::Tick).ask, [1, 2]);
+    let step = write.step(Moment(25), Alternative::None, WriteEvent::Answer(2, PutAnswer::Stored));
     assert!(matches!(step.verdict, Pending(_)));
-    let step = write.step(Moment(26), false, WriteEvent::Answer(1, PutAnswer::Unreachable));
+    let step = write.step(Moment(26), Alternative::None, WriteEvent::Answer(1, PutAnswer::Unreachable));
     assert_eq!(step.verdict, Done { missing: 0b010 });
 }
 
@@ -147,30 +162,30 @@ fn with_two_members_down_they_are_asked_all_the_same() {
 fn two_full_disks_fail_the_write() {
     let (mut write, _) = start(0);
     let full = || refused(ChunkError::NoSpace);
-    assert!(matches!(feed(&mut write, false, &[(0, full())]).verdict, Pending(_)));
-    assert_eq!(feed(&mut write, false, &[(1, full())]).verdict, Failed(WriteFailure::NoSpace));
+    assert!(matches!(feed(&mut write, Alternative::None, &[(0, full())]).verdict, Pending(_)));
+    assert_eq!(feed(&mut write, Alternative::None, &[(1, full())]).verdict, Failed(WriteFailure::NoSpace));
 }
 
 #[test]
 fn a_stale_map_is_refreshed_and_an_invalid_chunk_is_given_up() {
     let (mut write, _) = start(0);
     let stale = refused(ChunkError::StaleEpoch { current: PgEpoch(2) });
-    assert_eq!(feed(&mut write, false, &[(0, stale)]).verdict, Elsewhere { refresh: true });
+    assert_eq!(feed(&mut write, Alternative::None, &[(0, stale)]).verdict, Elsewhere { refresh: true });
     let (mut write, _) = start(0);
     let taken = refused(ChunkError::Conflict);
-    assert_eq!(feed(&mut write, false, &[(0, taken)]).verdict, Elsewhere { refresh: false });
+    assert_eq!(feed(&mut write, Alternative::None, &[(0, taken)]).verdict, Elsewhere { refresh: false });
     let (mut write, _) = start(0);
     let invalid = refused(ChunkError::Invalid);
-    assert_eq!(feed(&mut write, true, &[(0, invalid)]).verdict, Failed(WriteFailure::Invalid));
+    assert_eq!(feed(&mut write, Alternative::Ready, &[(0, invalid)]).verdict, Failed(WriteFailure::Invalid));
 }
 
 #[test]
 fn a_late_answer_counts() {
     let (mut write, _) = start(0);
-    feed(&mut write, false, &[(0, PutAnswer::Stored)]);
-    write.step(T0, false, WriteEvent::Down(2));
-    assert!(matches!(write.step(T0, false, WriteEvent::Answer(2, PutAnswer::Stored)).verdict, Pending(_)));
-    assert_eq!(write.step(T0, false, WriteEvent::Down(1)).verdict, Done { missing: 0b010 });
+    feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored)]);
+    write.step(T0, Alternative::None, WriteEvent::Down(2));
+    assert!(matches!(write.step(T0, Alternative::None, WriteEvent::Answer(2, PutAnswer::Stored)).verdict, Pending(_)));
+    assert_eq!(write.step(T0, Alternative::None, WriteEvent::Down(1)).verdict, Done { missing: 0b010 });
 }
 
 #[test]
@@ -197,13 +212,15 @@ fn any_answer() -> impl Strategy<Value = PutAnswer> {
     ]
 }
 
-fn any_event() -> impl Strategy<Value = (u64, bool, WriteEvent)> {
+fn any_event() -> impl Strategy<Value = (u64, Alternative, WriteEvent)> {
     let event = prop_oneof![
         1 => Just(WriteEvent::Tick),
         4 => (0..3usize, any_answer()).prop_map(|(member, answer)| WriteEvent::Answer(member, answer)),
         1 => (0..3usize).prop_map(WriteEvent::Down),
     ];
-    (0..700u64, proptest::bool::weighted(0.3), event)
+    let alternative =
+        prop_oneof![3 => Just(Alternative::None), 1 => Just(Alternative::TooCostly), 1 => Just(Alternative::Ready)];
+    (0..700u64, alternative, event)
 }
 
 proptest! {
@@ -235,11 +252,11 @@ proptest! {
                 Done { missing } => {
                     prop_assert_eq!(missing, !stored & 0b111);
                     prop_assert!(missing.count_ones() <= 1);
-                    prop_assert!(missing == 0 || !alternative);
+                    prop_assert!(missing == 0 || alternative == Alternative::None);
                     return Ok(());
                 }
                 Elsewhere { refresh } => {
-                    prop_assert!(alternative || refresh);
+                    prop_assert!(alternative == Alternative::Ready || refresh);
                     prop_assert!(!busy_only || write.failures().next().is_some() || write.unanswered().next().is_some() || down != 0);
                     return Ok(());
                 }
@@ -279,7 +296,7 @@ proptest! {
                 (None, Some(Moment(wake))) => (wake, WriteEvent::Tick),
                 (None, None) => panic!("stuck: {write:?}"),
             };
-            let step = write.step(Moment(now), false, event);
+            let step = write.step(Moment(now), Alternative::None, event);
             queue.extend(step.ask.into_iter().map(|member| (now + 7, member)));
             match step.verdict {
                 Pending(at) => wake = at,
