@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use types::GroupId;
 
-/// Least time between two writes that only say that logs have grown. What a disk that lies about a flush loses is older than
-/// that, and each write is a flush that competes with those of the log.
+/// Least time between two writes that only say that logs have grown. Each is a flush that competes with those of the log, and a
+/// disk that lies about flushes forgets more than so little.
 const PACE: Duration = Duration::from_millis(20);
 
 /// Takes promises without blocking and writes the newest sum of them, one flush after the other.
