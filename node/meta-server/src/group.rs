@@ -222,11 +222,10 @@ impl GroupDriver {
     /// Takes note of what the apply thread has done since the last turn. It does not wake this thread: there is no hurry.
     pub(crate) fn notice_applied(&mut self) {
         let applied = self.shared.applied();
-        if applied == self.applied {
+        if applied == self.applied || !self.raft.applied(applied) {
             return;
         }
         self.applied = applied;
-        self.raft.applied(applied);
         let window = &mut self.window;
         let full = applied.index.0.saturating_sub(window.mark.index.0) >= window.entries_max
             || window.bytes >= window.bytes_max;

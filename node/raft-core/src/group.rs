@@ -337,12 +337,18 @@ impl Group {
         }
     }
 
-    /// Entries up to here were applied to the state machine.
-    pub fn applied(&mut self, applied: LogStart) {
-        if applied.index.0 > self.raw.raft.raft_log.applied {
+    /// Entries up to here were applied to the state machine. `false`: not taken note of yet, tell it again. A snapshot is in the
+    /// state before the log is known to be durable, and raft-rs stops at what is ahead of that.
+    pub fn applied(&mut self, applied: LogStart) -> bool {
+        let log = &self.raw.raft.raft_log;
+        if applied.index.0 > log.committed.min(log.persisted) {
+            return false;
+        }
+        if applied.index.0 > log.applied {
             self.raw.advance_apply_to(applied.index.0);
         }
         self.raw.mut_store().set_applied(applied);
+        true
     }
 
     /// The durable log was cut off up to `to`.

@@ -257,6 +257,21 @@ fn one_replica_that_came_back_from_a_power_cut_alone_waits_for_the_others() {
 }
 
 #[test]
+fn a_snapshot_that_is_applied_before_the_log_is_durable_is_noted_later() {
+    let log = Arc::new(MemoryLog::default());
+    let mut group = Group::new(config(NodeId(1), &log, HardState::default(), 1)).expect("it starts");
+    let at = LogStart { index: LogIndex(10), term: Term(2) };
+    let mut message = RaftMessage::bare(MessageKind::Snapshot, NodeId(2), NodeId(1), Term(2));
+    message.snapshot = Some(SnapshotPoint { at, voters: vec![NodeId(1), NodeId(2), NodeId(3)] });
+    group.step_snapshot(message, at);
+    let effects = group.ready();
+    assert!(effects.snapshot.is_some());
+    assert!(!group.applied(at), "the log is not durable yet");
+    group.persisted(effects.number, Some(at.index));
+    assert!(group.applied(at));
+}
+
+#[test]
 fn contradictory_recovered_state_is_refused() {
     let log = Arc::new(MemoryLog::default());
     let mut bad = config(NodeId(1), &log, HardState { commit: LogIndex(5), ..HardState::default() }, 1);
