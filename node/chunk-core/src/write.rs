@@ -196,14 +196,16 @@ impl Write {
         (write, step)
     }
 
-    /// Takes note of an event. `alternative` is judged anew each time.
-    pub fn step(&mut self, now: Moment, alternative: Alternative, event: WriteEvent) -> WriteStep {
+    /// Takes note of an event. `alternative` is asked anew each time it matters: what was believed when the write began may be
+    /// wrong by now.
+    pub fn step(&mut self, now: Moment, alternative: impl FnOnce() -> Alternative, event: WriteEvent) -> WriteStep {
         match event {
             WriteEvent::Tick => {}
             WriteEvent::Answer(member, answer) => self.answered(now, member, answer),
             WriteEvent::Down(member) => self.down(member),
         }
         let mut ask = Vec::new();
+        let alternative = if self.lacks_a_member(now) { alternative() } else { Alternative::None };
         let mut verdict = self.judge(now, alternative);
         if let WriteVerdict::Pending(_) = verdict {
             let late = self.lag_ends().is_some_and(|end| now >= end);
@@ -283,13 +285,18 @@ impl Write {
         if has(Failure::Stale) || has(Failure::Conflict) {
             return WriteVerdict::Elsewhere { refresh: has(Failure::Stale) };
         }
-        let out = self.members.iter().any(|state| matches!(state, State::Failed(_) | State::Skipped));
-        let late = self.lag_ends().is_some_and(|end| now >= end);
+        let lacks = self.lacks_a_member(now);
         match alternative {
-            Alternative::Ready if out || late => WriteVerdict::Elsewhere { refresh: false },
-            Alternative::None if stored >= 2 && (out || late) => WriteVerdict::Done { missing: self.missing() },
+            Alternative::Ready if lacks => WriteVerdict::Elsewhere { refresh: false },
+            Alternative::None if stored >= 2 && lacks => WriteVerdict::Done { missing: self.missing() },
             _ => WriteVerdict::Pending(None),
         }
+    }
+
+    /// Whether a member has failed, was not asked, or lags.
+    fn lacks_a_member(&self, now: Moment) -> bool {
+        self.members.iter().any(|state| matches!(state, State::Failed(_) | State::Skipped))
+            || self.lag_ends().is_some_and(|end| now >= end)
     }
 
     /// When a member that was asked and has said nothing is taken to lag: it is not busy, it hangs.

@@ -209,7 +209,7 @@ impl Attempt<'_> {
     }
 
     fn step(&self, write: &mut Write, event: WriteEvent) -> WriteStep {
-        write.step(self.now(), self.alternative(), event)
+        write.step(self.now(), || self.alternative(), event)
     }
 
     /// Tells the write which of the members it waits for have stopped to answer.
@@ -235,7 +235,8 @@ impl Attempt<'_> {
 
     /// Whether the chunk could as well be written elsewhere.
     fn alternative(&self) -> Alternative {
-        if self.tried.len() > REWRITES_MAX || !self.view.has_full_group(self.map, self.tried) {
+        let view = self.writer.nodes.view(self.map);
+        if self.tried.len() > REWRITES_MAX || !view.has_full_group(self.map, self.tried) {
             Alternative::None
         } else if self.writer.rewrites.lock().affords(self.job.data.len() as u64) {
             Alternative::Ready
