@@ -85,7 +85,7 @@ fn start_group(
     let quarantine = (distrust || recovery.amnesia.contains(&id)).then(|| {
         tracing::warn!(group = %id, "this replica may have forgotten promises: it does not vote before it has caught up");
         let others = voters.iter().copied().filter(|voter| *voter != config.node);
-        Quarantine::new(others, recovered.owed.unwrap_or(LogIndex(0)), last.index)
+        Quarantine::new(others, recovered.owed.unwrap_or(LogIndex(0)))
     });
     let mut raft = Group::new(GroupConfig {
         node: config.node,

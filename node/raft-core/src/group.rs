@@ -124,6 +124,9 @@ pub struct Group {
     quarantine: Option<Quarantine>,
     /// Not yet handed out by [`Group::ready`].
     greetings: Vec<RaftMessage>,
+    /// A snapshot is being installed that reaches here. Until it is known to be applied, raft-rs would look for entries that
+    /// were never there as soon as it campaigned, and stop.
+    installing: Option<LogIndex>,
 }
 
 impl Group {
@@ -164,22 +167,31 @@ impl Group {
         hard_state.commit = hard_state.commit.max(applied.index);
         let view = LogView::new(hard_state, config.voters, start, last, applied, config.reader);
         let raw = RawNode::new(&raft_config, view, &config.logger).map_err(|e| StartError::Raft(e.to_string()))?;
-        let mut group =
-            Group { raw, timeouts: Timeouts::new(config.seed), quarantine: config.quarantine, greetings: Vec::new() };
+        let mut group = Group {
+            raw,
+            timeouts: Timeouts::new(config.seed),
+            quarantine: config.quarantine,
+            greetings: Vec::new(),
+            installing: None,
+        };
         group.timeouts.enforce(&mut group.raw);
         Ok(group)
     }
 
     /// A tenth of a second has passed.
     pub fn tick(&mut self) {
+        let last = self.raw.store().last().index;
         if let Some(quarantine) = &mut self.quarantine {
-            if quarantine.tick() == Release::Now {
+            if quarantine.tick(last) == Release::Now {
                 self.quarantine = None;
             } else if self.role() != Role::Leader {
                 // No tick, no campaign.
                 self.greet();
                 return;
             }
+        }
+        if self.installing.is_some() {
+            return;
         }
         self.raw.tick();
         self.timeouts.enforce(&mut self.raw);
@@ -205,7 +217,8 @@ impl Group {
                 return;
             }
         }
-        if message.kind == MessageKind::Snapshot {
+        if message.kind == MessageKind::Snapshot || message.kind == MessageKind::TimeoutNow && self.installing.is_some()
+        {
             return;
         }
         if message.kind == MessageKind::Heartbeat {
@@ -277,7 +290,7 @@ impl Group {
 
     /// Begins a campaign at once; used when a group is started for the first time.
     pub fn campaign(&mut self) {
-        if self.quarantine.is_none() {
+        if self.quarantine.is_none() && self.installing.is_none() {
             let _ = self.raw.campaign();
             self.timeouts.enforce(&mut self.raw);
         }
@@ -322,6 +335,7 @@ impl Group {
                 voters: meta.get_conf_state().voters.iter().copied().map(NodeId).collect(),
             };
             self.raw.mut_store().restore(&point);
+            self.installing = Some(point.at.index);
             effects.snapshot = Some(point);
         }
         self.raw.mut_store().append(&effects.entries);
@@ -348,6 +362,7 @@ impl Group {
             self.raw.advance_apply_to(applied.index.0);
         }
         self.raw.mut_store().set_applied(applied);
+        self.installing = self.installing.filter(|index| *index > applied.index);
         true
     }
 

@@ -203,7 +203,7 @@ fn a_replica_that_lost_its_log_does_not_panic_and_does_not_vote() {
     replica.log = Arc::new(MemoryLog::default());
     let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|node| *node != victim);
     let mut config = config(victim, &replica.log, HardState::default(), 5);
-    config.quarantine = Some(Quarantine::new(others, LogIndex(8), LogIndex(0)));
+    config.quarantine = Some(Quarantine::new(others, LogIndex(8)));
     replica.group = Group::new(config).expect("it starts");
     for _ in 0..30 {
         net.replicas.values_mut().for_each(|replica| replica.group.tick());
@@ -229,12 +229,33 @@ fn replicas_that_all_came_back_from_a_power_cut_find_each_other_and_elect_a_lead
         let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|other| *other != node);
         let hard_state = HardState { commit: LogIndex(0), ..replica.hard_state };
         let mut config = config(node, &replica.log, hard_state, 6);
-        config.quarantine = Some(Quarantine::new(others, LogIndex(0), config.last.index));
+        config.quarantine = Some(Quarantine::new(others, LogIndex(0)));
         replica.group = Group::new(config).expect("it starts");
     }
     let leader = net.tick_until_leader();
     assert!(net.replicas[&leader].applied.iter().any(|entry| entry.data == b"kept".as_slice()));
     assert!(net.replicas.values().all(|replica| !replica.group.is_quarantined()));
+}
+
+#[test]
+fn replicas_in_quarantine_are_not_stuck_when_the_leader_dies_as_well() {
+    let mut net = Net::new(8);
+    let leader = net.tick_until_leader();
+    net.propose(leader, b"kept");
+    for node in [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|node| *node != leader) {
+        let replica = net.replicas.get_mut(&node).expect("a replica");
+        let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|other| *other != node);
+        let mut config = config(node, &replica.log, replica.hard_state, 8);
+        config.quarantine = Some(Quarantine::new(others, LogIndex(0)));
+        replica.group = Group::new(config).expect("it starts");
+    }
+    // They hear the leader once and are not released yet.
+    (0..2).for_each(|_| net.replicas.get_mut(&leader).expect("a replica").group.tick());
+    net.settle();
+    assert_eq!(net.replicas.values().filter(|replica| replica.group.is_quarantined()).count(), 2);
+    net.restart(leader);
+    let next = net.tick_until_leader();
+    assert!(net.replicas[&next].applied.iter().any(|entry| entry.data == b"kept".as_slice()));
 }
 
 #[test]
@@ -247,7 +268,7 @@ fn one_replica_that_came_back_from_a_power_cut_alone_waits_for_the_others() {
     let replica = net.replicas.get_mut(&leader).expect("a replica");
     let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|other| *other != leader);
     let mut config = config(leader, &replica.log, replica.hard_state, 7);
-    config.quarantine = Some(Quarantine::new(others, LogIndex(0), config.last.index));
+    config.quarantine = Some(Quarantine::new(others, LogIndex(0)));
     replica.group = Group::new(config).expect("it starts");
     for _ in 0..1000 {
         net.replicas.get_mut(&leader).expect("a replica").group.tick();
@@ -267,6 +288,11 @@ fn a_snapshot_that_is_applied_before_the_log_is_durable_is_noted_later() {
     let effects = group.ready();
     assert!(effects.snapshot.is_some());
     assert!(!group.applied(at), "the log is not durable yet");
+    // Nor does it campaign meanwhile: raft-rs would look for the entries before the snapshot.
+    (0..50).for_each(|_| group.tick());
+    group.campaign();
+    group.step(RaftMessage::bare(MessageKind::TimeoutNow, NodeId(2), NodeId(1), Term(2)));
+    assert_eq!(group.view().role, Role::Follower);
     group.persisted(effects.number, Some(at.index));
     assert!(group.applied(at));
 }
