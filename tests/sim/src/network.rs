@@ -68,7 +68,7 @@ impl Network {
     }
 
     /// Fair weather and no cuts from now on.
-    pub fn heal(&mut self) {
+    pub fn calm(&mut self) {
         self.cuts.clear();
         self.weather = Weather { loss: 0, twice: 0, delay_max: 3, late: 0 };
     }

@@ -87,7 +87,7 @@ fn run_to_the_end(options: Options) -> Result<Report, Violation> {
     let mut world = World::new(options);
     world.begin();
     world.until(STORM)?;
-    world.heal()?;
+    world.calm()?;
     world.rest()?;
     world.look()?;
     world.report.tally = world.clients.values().fold(Tally::default(), |sum, client| Tally {
@@ -506,8 +506,8 @@ impl World {
 
     // -- the end -----------------------------------------------------------------------------------------------------------------
 
-    fn heal(&mut self) -> Result<(), Violation> {
-        self.network.heal();
+    fn calm(&mut self) -> Result<(), Violation> {
+        self.network.calm();
         self.closing = true;
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             let node = self.nodes.get_mut(&id).expect("a node");
