@@ -23,6 +23,7 @@ use proto::raft_wire::{RaftBatch, SnapshotError, SnapshotReply, SnapshotRequest}
 use proto::rpc::GroupError;
 use raft_core::Role;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
@@ -55,7 +56,8 @@ impl MetaServer {
         let (log, cache, started) = start_groups(config, &logger())?;
         let mut threads = Vec::new();
         let mut spawn = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
-            threads.push(std::thread::Builder::new().name(name).spawn(run)?);
+            let thread = std::thread::Builder::new().name(name.clone());
+            threads.push(thread.spawn(move || unless_it_panics(&name, run))?);
             Ok(())
         };
         let mut groups = BTreeMap::new();
@@ -293,6 +295,15 @@ impl MetaServer {
             TrySendError::Full(_) => GroupError::Busy,
             TrySendError::Disconnected(_) => GroupError::NotHere,
         })
+    }
+}
+
+/// A node without one of its threads would be neither dead nor alive: others would go on to count on it. So it dies, and comes back
+/// from what is on its disks.
+fn unless_it_panics(thread: &str, run: Box<dyn FnOnce() + Send>) {
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        tracing::error!(thread, "a thread of the metadata service panicked: this node stops serving");
+        std::process::abort();
     }
 }
 
