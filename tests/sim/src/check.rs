@@ -79,7 +79,7 @@ impl Checker {
                 if let (LogCommand::Meta(Some(id), command), Applied::Meta(Ok(_))) = (command, result) {
                     // A repeated request has the old answer and no new effect.
                     if self.requests.insert(*id) {
-                        self.change(command);
+                        self.change(command)?;
                     }
                 }
             }
@@ -87,9 +87,12 @@ impl Checker {
         Ok(())
     }
 
-    fn change(&mut self, command: &Command) {
+    fn change(&mut self, command: &Command) -> Result<(), Violation> {
         match command {
-            Command::PutObject { key, content: NewContent::Chunks(extents), .. } => {
+            Command::PutObject { key, content: NewContent::Chunks(extents), precondition, .. } => {
+                if precondition.if_none_match.is_some() && self.held_of(key).last().is_some_and(Option::is_some) {
+                    return Err(Violation(format!("{key:?} was made although it was there")));
+                }
                 let value = extents.first().and_then(|new| self.values.get(&new.extent.chunk.id).copied());
                 for new in extents {
                     let copies = types::REPLICAS as u32 - new.missing.count_ones();
@@ -100,6 +103,7 @@ impl Checker {
             Command::DeleteObjects { keys, .. } => keys.iter().for_each(|key| self.held_of(key).push(None)),
             _ => {}
         }
+        Ok(())
     }
 
     fn held_of(&mut self, key: &Bytes) -> &mut Vec<Held> {
@@ -151,11 +155,8 @@ impl Checker {
         match (floor.0..held.len()).find(|place| held[*place] == value) {
             Some(place) => self.reached(key, place),
             None => {
-                let text = format!(
-                    "a read of {key:?} came to {value:?}, not held since {floor:?}: {:?}",
-                    held.iter().rev().take(4)
-                );
-                Err(Violation(text))
+                let last: Vec<&Held> = held.iter().rev().take(4).collect();
+                Err(Violation(format!("a read of {key:?} came to {value:?}, not held since {floor:?}; last {last:?}")))
             }
         }
     }

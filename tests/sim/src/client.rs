@@ -10,7 +10,7 @@ use chunk_core::session::Session;
 use chunk_core::write::{Alternative, PutAnswer, Write, WriteEvent, WriteStep, WriteTimes, WriteVerdict};
 use chunk_core::{Moment, View};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
-use proto::object::{ETag, NewContent, NewExtent, Precondition};
+use proto::object::{ETag, NewContent, NewExtent, Precondition, TagMatch};
 use std::collections::BTreeMap;
 use types::{BucketId, ChunkId, ChunkRef, Extent, Member, NodeId, PgId, PlacementMap, RequestId, SessionId};
 
@@ -66,6 +66,8 @@ pub enum Kind {
     Bucket,
     /// Store this value.
     Put(u64),
+    /// Store this value if there is none.
+    PutNew(u64),
     /// Read.
     Get,
     /// Delete.
@@ -188,10 +190,12 @@ impl Client {
     pub fn begin(&mut self, kind: Kind, key: Bytes, around: &mut Around<'_>) {
         let (floor, until) = (around.checker.begin(&key), around.now + DEADLINE);
         let phase = match kind {
-            Kind::Put(value) => match self.begin_write(value_bytes(value), Vec::new(), value, around) {
-                Some(writing) => Phase::Write(writing),
-                None => return self.tally.failed += 1,
-            },
+            Kind::Put(value) | Kind::PutNew(value) => {
+                match self.begin_write(value_bytes(value), Vec::new(), value, around) {
+                    Some(writing) => Phase::Write(writing),
+                    None => return self.tally.failed += 1,
+                }
+            }
             Kind::Bucket => self.command(Command::EnsureBucket { bucket: BUCKET }, None, around.now),
             Kind::Get => {
                 let query = Query::Object { bucket: BUCKET, key: key.clone(), content: Some((0, u64::MAX)) };
@@ -340,9 +344,11 @@ impl Client {
         }
         match (what.kind, result) {
             (Kind::Bucket, Ok(_)) => {}
-            (Kind::Put(value), Ok(_)) => around.checker.acknowledged(&what.key, Some(value), what.floor)?,
+            (Kind::Put(value) | Kind::PutNew(value), Ok(_)) => {
+                around.checker.acknowledged(&what.key, Some(value), what.floor)?
+            }
             (Kind::Delete, Ok(_)) => around.checker.acknowledged(&what.key, None, what.floor)?,
-            (Kind::Put(value), Err(_)) => {
+            (Kind::Put(value) | Kind::PutNew(value), Err(_)) => {
                 around.checker.refused(value);
                 self.tally.failed += 1;
                 return Ok(());
@@ -431,7 +437,11 @@ impl Client {
         verdict: WriteVerdict,
         around: &mut Around<'_>,
     ) -> Result<(), Violation> {
-        let Kind::Put(value) = what.kind else { return Err(Violation("a write without a value".into())) };
+        let (value, if_none_match) = match what.kind {
+            Kind::Put(value) => (value, None),
+            Kind::PutNew(value) => (value, Some(TagMatch::Any)),
+            _ => return Err(Violation("a write without a value".into())),
+        };
         match verdict {
             WriteVerdict::Pending(_) => self.op = Some(Op { what, phase: Phase::Write(writing) }),
             WriteVerdict::Done { missing } => {
@@ -443,7 +453,7 @@ impl Client {
                     content: NewContent::Chunks(vec![NewExtent { extent, missing }]),
                     etag: ETag::Md5([0; 16]),
                     xattrs: Vec::new(),
-                    precondition: Precondition::default(),
+                    precondition: Precondition { if_none_match, ..Precondition::default() },
                 };
                 let phase = self.command(command, Some(chunk.id), around.now);
                 self.op = Some(Op { what, phase });
@@ -511,6 +521,13 @@ impl Client {
                     if call.sent {
                         self.avoid(call.target, around.now);
                         call.target = self.other(call.target);
+                    }
+                    if let Request::Command(id, _) = &mut call.request
+                        && around.bug == Some(Bug::RetryUnderAnotherNumber)
+                        && call.number > 0
+                    {
+                        self.commands += 1;
+                        (id.seq, id.low) = (self.commands, self.commands);
                     }
                     self.numbers += 1;
                     (call.number, call.sent, call.at) = (self.numbers, true, around.now + ATTEMPT);

@@ -32,6 +32,8 @@ pub enum Bug {
     OneCopyIsEnough,
     /// A reader believes what a replica sends.
     BelieveReplicas,
+    /// A client that had no answer sends its command again as a new one.
+    RetryUnderAnotherNumber,
 }
 
 /// Who waits for an answer.

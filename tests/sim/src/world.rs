@@ -397,11 +397,11 @@ impl World {
         let key = Bytes::from(format!("dir/{}", self.random.below(KEYS)));
         let kind = match self.random.below(100) {
             _ if self.now < 2000 => Kind::Bucket,
-            0..45 => {
+            0..42 => {
                 self.values += 1;
-                Kind::Put(self.values)
+                if self.random.chance(250) { Kind::PutNew(self.values) } else { Kind::Put(self.values) }
             }
-            45..50 => Kind::Delete,
+            42..50 => Kind::Delete,
             _ => Kind::Get,
         };
         self.with_client(id, |client, around| {

@@ -74,6 +74,11 @@ fn one_copy_that_passes_for_three_is_found() {
 }
 
 #[test]
+fn retries_under_another_number_are_found() {
+    found(Bug::RetryUnderAnotherNumber);
+}
+
+#[test]
 fn readers_that_believe_replicas_are_found() {
     found(Bug::BelieveReplicas);
 }
