@@ -32,6 +32,9 @@ pub fn conclude(name: &str, gaps: &[Gap], report: &LoadReport, verdict: &Verdict
         report.late as usize + verdict.late,
         report.violations.len() + verdict.faults.len(),
     );
+    for (error, count) in &report.write_errors {
+        println!("  {count} writes unknown: {error}");
+    }
     let mut broken = Vec::new();
     let long = lengths.iter().filter(|length| **length > GAP_LONG).count();
     if long > gaps.len().div_ceil(GAPS_PER_LONG) {

@@ -51,6 +51,15 @@ pub struct Cluster {
     folder: TempDir,
 }
 
+/// A disk that fills up fails a test in ways that say nothing of it: writes are refused, as they must be.
+fn check_room(folder: &Path) -> anyhow::Result<()> {
+    let gib = if crate::battery() { 40 } else { 4 };
+    let room = rustix::fs::statvfs(folder)?;
+    let free = (room.f_bavail * room.f_frsize) >> 30;
+    ensure!(free >= gib, "{} has {free} GiB free, the test wants {gib}: make room or set TMPDIR", folder.display());
+    Ok(())
+}
+
 impl Cluster {
     /// Starts a fresh cluster and waits until it takes writes.
     ///
@@ -63,6 +72,7 @@ impl Cluster {
             folder.disable_cleanup(true);
             println!("kept: {}", folder.path().display());
         }
+        check_room(folder.path())?;
         let port = free_port()?;
         let (demo, target) = launch(&sago, folder.path(), port, &options)?;
         let cluster = Self { options, port, sago, demo, target, restarted: BTreeMap::new(), folder };

@@ -52,6 +52,8 @@ pub struct LoadReport {
     pub writes: u64,
     /// Writes without an acknowledgement: outcome unknown.
     pub failed_writes: u64,
+    /// Why, and how often.
+    pub write_errors: BTreeMap<String, u64>,
     /// Reads that were answered, an absent key included.
     pub reads: u64,
     /// Reads that failed, with the reason.

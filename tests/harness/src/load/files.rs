@@ -28,7 +28,7 @@ pub(super) fn write(shared: &Shared, mount: &Path) {
         let Kind::Put(len) = kind else { continue };
         let op = shared.issue(&key, kind);
         let written = replace(&mount.join(&key), &Body::new(op, &key, len).bytes());
-        shared.answered(&key, op, kind, written.is_ok());
+        shared.answered(&key, op, kind, written.map_err(|error| format!("mount: {error}")));
         pause();
     }
 }

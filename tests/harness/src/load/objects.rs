@@ -7,8 +7,9 @@ use loadgen::s3::{Payload, S3Client, S3Error};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::time::{Duration, Instant};
 
-/// Lengths and how often of ten: inline, image, large image, one chunk, two chunks.
-const LENGTHS: [(u64, u32); 5] = [(1 << 10, 2), (64 << 10, 4), (200 << 10, 2), (1 << 20, 1), (5 << 20, 1)];
+/// Lengths and how often of forty: inline, image, large image, one chunk, two chunks. Nothing is reclaimed yet, and five minutes
+/// of this write some 30 GiB in three copies.
+const LENGTHS: [(u64, u32); 5] = [(1 << 10, 8), (64 << 10, 18), (200 << 10, 11), (1 << 20, 2), (5 << 20, 1)];
 /// Writes of ten that are deletes.
 const DELETES_OF_TEN: u32 = 1;
 /// Reads of ten that are ranges.
@@ -43,7 +44,7 @@ async fn write(shared: &Shared, s3: &S3Client, worker: usize) {
         if rng.random_range(0..10) < DELETES_OF_TEN {
             let op = shared.issue(&key, Kind::Delete);
             let answer = s3.delete(&shared.bucket, &key).await;
-            shared.answered(&key, op, Kind::Delete, answer.is_ok());
+            shared.answered(&key, op, Kind::Delete, answer.map(drop).map_err(chain));
         } else {
             put(shared, s3, &key, length(&mut rng)).await;
         }
@@ -56,8 +57,9 @@ async fn put(shared: &Shared, s3: &S3Client, key: &str, len: u64) -> bool {
     let op = shared.issue(key, kind);
     let payload = Payload::new(Body::new(op, key, len).bytes());
     let answer = s3.put(&shared.bucket, key, &payload).await;
-    shared.answered(key, op, kind, answer.is_ok());
-    answer.is_ok()
+    let stored = answer.is_ok();
+    shared.answered(key, op, kind, answer.map(drop).map_err(chain));
+    stored
 }
 
 async fn read(shared: &Shared, s3: &S3Client, worker: usize) {

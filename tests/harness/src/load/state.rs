@@ -15,6 +15,7 @@ const KEPT_MAX: usize = 50;
 pub(super) struct Counts {
     pub writes: u64,
     pub failed_writes: u64,
+    pub write_errors: BTreeMap<String, u64>,
     pub reads: u64,
     pub late: u64,
     pub failed_reads: Vec<String>,
@@ -70,9 +71,13 @@ impl Shared {
     }
 
     /// Its answer came. An acknowledgement stands in the ledger before anybody may count on it.
-    pub fn answered(&self, key: &str, op: OpId, kind: Kind, acknowledged: bool) {
-        if !acknowledged {
-            self.counts().failed_writes += 1;
+    pub fn answered(&self, key: &str, op: OpId, kind: Kind, answer: Result<(), String>) {
+        if let Err(error) = answer {
+            let mut counts = self.counts();
+            counts.failed_writes += 1;
+            if counts.write_errors.len() < KEPT_MAX || counts.write_errors.contains_key(&error) {
+                *counts.write_errors.entry(error).or_default() += 1;
+            }
             return;
         }
         let len = match kind {
@@ -130,11 +135,13 @@ impl Shared {
     }
 
     pub fn report(&self) -> LoadReport {
-        let Counts { writes, failed_writes, reads, late, failed_reads, violations, probe } = self.counts().clone();
+        let Counts { writes, failed_writes, write_errors, reads, late, failed_reads, violations, probe } =
+            self.counts().clone();
         let registers = self.registers().clone();
         LoadReport {
             writes,
             failed_writes,
+            write_errors,
             reads,
             failed_reads,
             violations,
