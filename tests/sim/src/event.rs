@@ -50,8 +50,8 @@ pub enum Event {
         life: Life,
         /// Which.
         chunk: ChunkId,
-        /// Its root and bytes.
-        content: (Blake3Root, Bytes),
+        /// Its bytes.
+        content: Bytes,
         /// Who waits, for which request.
         reply: (ClientId, u64),
     },

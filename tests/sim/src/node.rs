@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chunk_core::read::Piece;
 use proto::chunk::ChunkError;
 use std::collections::BTreeMap;
-use types::{Blake3Root, ChunkId, NodeId};
+use types::{ChunkId, NodeId};
 
 /// A node.
 pub struct Node {
@@ -21,7 +21,7 @@ pub struct Node {
     /// Counts its processes.
     pub life: Life,
     /// Flushed chunks.
-    pub chunks: BTreeMap<ChunkId, (Blake3Root, Bytes)>,
+    pub chunks: BTreeMap<ChunkId, Bytes>,
     /// When the log's last queued write will be flushed: they are flushed one after the other.
     pub log_busy_until: Millis,
     /// Flushes are slow until then.
@@ -78,7 +78,7 @@ impl Node {
     pub fn read(&self, chunk: ChunkId) -> Reply {
         match self.chunks.get(&chunk) {
             None => Reply::Refused(ChunkError::NotFound),
-            Some((_, data)) => {
+            Some(data) => {
                 let chunk_len = data.len() as u32;
                 Reply::Piece(Piece { first_leaf: 0, chunk_len, leaves: Vec::new(), data: data.clone() })
             }
@@ -87,7 +87,7 @@ impl Node {
 
     /// Changes a byte of a chunk; false if it has none of that id.
     pub fn rot(&mut self, chunk: ChunkId, random: &mut Random) -> bool {
-        let Some((_, data)) = self.chunks.get_mut(&chunk) else { return false };
+        let Some(data) = self.chunks.get_mut(&chunk) else { return false };
         let mut rotten = data.to_vec();
         let place = random.below(rotten.len() as u64) as usize;
         rotten[place] ^= 1 << random.below(8);

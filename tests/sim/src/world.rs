@@ -321,13 +321,12 @@ impl World {
         }
         let waiter = (client, number);
         let answer = match request {
-            Request::Put(chunk, root, data) if types::root_of(&data, &[]) != root => {
-                let _ = chunk;
+            Request::Put(_, root, data) if types::root_of(&data, &[]) != root => {
                 Some(Reply::Refused(ChunkError::HashMismatch))
             }
-            Request::Put(chunk, root, data) => {
+            Request::Put(chunk, _, data) => {
                 let when = self.now + node.flush_time(self.now, &mut self.random);
-                let (life, content) = (node.life, (root, data));
+                let (life, content) = (node.life, data);
                 self.schedule.at(when, Event::ChunkFlushed { node: id, life, chunk, content, reply: waiter });
                 None
             }
