@@ -5,11 +5,13 @@
 //!
 //! * [`session`]: ids for new chunks, and the placement group they go to.
 //! * [`write`](mod@write): one chunk on its way into one placement group.
+//! * [`pull`]: what a disk has to copy before it may take the place of another.
 //! * [`read`]: one range on its way out of whichever replica is intact.
 
 #![forbid(unsafe_code)]
 
 mod moment;
+pub mod pull;
 pub mod read;
 pub mod session;
 pub mod view;

@@ -161,10 +161,9 @@ mod tests {
 
     /// Groups of nodes; slot i lies in group i modulo their number.
     fn map(groups: &[[u64; 3]], slots: usize) -> PlacementMap {
-        let group = |(i, nodes): (usize, &[u64; 3])| PlacementGroup {
-            id: PgId(i as u32),
-            epoch: PgEpoch(1),
-            members: nodes.iter().map(|node| Member { node: NodeId(*node), disk: 0 }).collect(),
+        let group = |(i, nodes): (usize, &[u64; 3])| {
+            let members = nodes.iter().map(|node| Member { node: NodeId(*node), disk: 0 });
+            PlacementGroup::settled(PgId(i as u32), PgEpoch(1), members.collect())
         };
         PlacementMap {
             groups: groups.iter().enumerate().map(group).collect(),

@@ -20,6 +20,8 @@
 //!   already, the write waits: for the third member, or for the budget to fill.
 //! * Busy is no failure: that member is asked again after a pause, and the chunk is never rewritten because of it.
 //! * Never fewer than two.
+//! * While the group has a move in progress, the disk that comes in is written to as well, as member number `REPLICAS`. It counts for nothing: its
+//!   copy is waited for as long as a laggard's, and if it does not come, that is part of the result and the chunk is copied there later.
 //!
 //! An answer counts whenever it comes: a member given up may still turn out to have stored the chunk.
 
@@ -99,7 +101,7 @@ pub enum WriteVerdict {
     Pending(Option<Moment>),
     /// Enough copies are durable. Bit i is set if member i's is not known to be.
     Done {
-        /// The mask.
+        /// The mask; bit `REPLICAS` is that of the disk that a move brings in.
         missing: u8,
     },
     /// Write the chunk under another id into another placement group.
@@ -170,9 +172,10 @@ enum Why {
 #[derive(Clone, Debug)]
 pub struct Write {
     times: WriteTimes,
-    members: [State; REPLICAS],
-    pauses: [u64; REPLICAS],
-    /// When the first and the second copy became durable.
+    /// The members, and then the disk that comes in, if there is one.
+    takers: Vec<State>,
+    pauses: Vec<u64>,
+    /// When the copies of members became durable.
     durable: Vec<Moment>,
 }
 
@@ -180,13 +183,25 @@ impl Write {
     /// Begins: all members but those in the mask `down`, which are asked only if two copies cannot be had otherwise.
     #[must_use]
     pub fn start(now: Moment, down: u8, times: WriteTimes) -> (Write, WriteStep) {
-        let members = std::array::from_fn(|i| match down >> i & 1 {
+        Self::start_with(now, REPLICAS, down, times)
+    }
+
+    /// As [`Write::start`], into a group with a move in progress.
+    #[must_use]
+    pub fn start_moving(now: Moment, down: u8, times: WriteTimes) -> (Write, WriteStep) {
+        Self::start_with(now, REPLICAS + 1, down, times)
+    }
+
+    fn start_with(now: Moment, takers: usize, down: u8, times: WriteTimes) -> (Write, WriteStep) {
+        let state = |i: usize| match down >> i & 1 {
             0 => State::Asked { since: now, lost_before: false },
             _ => State::Skipped,
-        });
-        let asked = members.iter().enumerate().filter(|(_, state)| **state != State::Skipped);
+        };
+        let takers: Vec<State> = (0..takers).map(state).collect();
+        let asked = takers.iter().enumerate().filter(|(_, state)| **state != State::Skipped);
         let ask = asked.map(|(i, _)| i).collect();
-        let mut write = Write { times, members, pauses: [times.pause_min; REPLICAS], durable: Vec::new() };
+        let pauses = vec![times.pause_min; takers.len()];
+        let mut write = Write { times, takers, pauses, durable: Vec::new() };
         let mut step = WriteStep { ask, verdict: WriteVerdict::Pending(None) };
         if write.possible() < 2 {
             write.enlist(now);
@@ -222,8 +237,9 @@ impl Write {
     /// What to make of it when the caller's time is up.
     #[must_use]
     pub fn expire(&self, alternative: Alternative) -> WriteVerdict {
-        let busy = self.members.iter().any(|state| matches!(state, State::Pausing { why: Why::Busy, .. }));
+        let busy = self.members().iter().any(|state| matches!(state, State::Pausing { why: Why::Busy, .. }));
         match self.stored() {
+            REPLICAS => WriteVerdict::Done { missing: self.missing() },
             2.. if !busy && alternative == Alternative::None => WriteVerdict::Done { missing: self.missing() },
             _ => WriteVerdict::Failed(self.failure()),
         }
@@ -231,7 +247,7 @@ impl Write {
 
     /// Which members failed, and how, so that they can be avoided for a while.
     pub fn failures(&self) -> impl Iterator<Item = (usize, Failure)> + '_ {
-        self.members.iter().enumerate().filter_map(|(i, state)| match state {
+        self.takers.iter().enumerate().filter_map(|(i, state)| match state {
             State::Failed(failure) => Some((i, *failure)),
             _ => None,
         })
@@ -241,17 +257,17 @@ impl Write {
     pub fn unanswered(&self) -> impl Iterator<Item = usize> + '_ {
         let waiting =
             |state: &State| matches!(state, State::Asked { .. } | State::Pausing { why: Why::Lost | Why::Needed, .. });
-        self.members.iter().enumerate().filter(move |(_, state)| waiting(state)).map(|(i, _)| i)
+        self.takers.iter().enumerate().filter(move |(_, state)| waiting(state)).map(|(i, _)| i)
     }
 
     fn answered(&mut self, now: Moment, member: usize, answer: PutAnswer) {
-        let Some(state) = self.members.get(member).copied() else { return };
+        let Some(state) = self.takers.get(member).copied() else { return };
         if state == State::Stored {
             return;
         }
-        self.members[member] = match answer {
+        self.takers[member] = match answer {
             PutAnswer::Stored => {
-                self.durable.push(now);
+                self.durable.extend((member < REPLICAS).then_some(now));
                 State::Stored
             }
             // An answer to an earlier attempt says nothing of the one under way.
@@ -268,16 +284,16 @@ impl Write {
     }
 
     fn down(&mut self, member: usize) {
-        if let Some(state @ (State::Asked { .. } | State::Pausing { .. })) = self.members.get_mut(member) {
+        if let Some(state @ (State::Asked { .. } | State::Pausing { .. })) = self.takers.get_mut(member) {
             *state = State::Failed(Failure::Down);
         }
     }
 
     fn judge(&self, now: Moment, alternative: Alternative) -> WriteVerdict {
-        let has = |failure| self.members.contains(&State::Failed(failure));
+        let has = |failure| self.takers.contains(&State::Failed(failure));
         let stored = self.stored();
-        if stored == REPLICAS {
-            return WriteVerdict::Done { missing: 0 };
+        if stored == REPLICAS && !self.waits_for_incoming(now) {
+            return WriteVerdict::Done { missing: self.missing() };
         }
         if has(Failure::Invalid) {
             return WriteVerdict::Failed(WriteFailure::Invalid);
@@ -295,7 +311,7 @@ impl Write {
 
     /// Whether a member has failed, was not asked, or lags.
     fn lacks_a_member(&self, now: Moment) -> bool {
-        self.members.iter().any(|state| matches!(state, State::Failed(_) | State::Skipped))
+        self.members().iter().any(|state| matches!(state, State::Failed(_) | State::Skipped))
             || self.lag_ends().is_some_and(|end| now >= end)
     }
 
@@ -306,21 +322,37 @@ impl Write {
             (Some(first), None) => *first + 2 * self.times.lag,
             (None, None) => return None,
         };
-        let asked = self.members.iter().filter_map(|state| match state {
+        let asked = self.members().iter().filter_map(|state| match state {
             State::Asked { since, .. } => Some(*since),
             _ => None,
         });
         asked.min().map(|asked| since.max(asked + self.times.lag))
     }
 
+    /// Whether the disk that comes in may yet have the chunk in time.
+    fn waits_for_incoming(&self, now: Moment) -> bool {
+        let pending = |state: &State| matches!(state, State::Asked { .. } | State::Pausing { .. });
+        self.takers.get(REPLICAS).is_some_and(pending) && self.incoming_ends().is_none_or(|end| now < end)
+    }
+
+    /// When the disk that comes in is not waited for any more.
+    fn incoming_ends(&self) -> Option<Moment> {
+        self.takers.get(REPLICAS)?;
+        self.durable.get(REPLICAS - 1).map(|third| *third + self.times.lag)
+    }
+
+    fn members(&self) -> &[State] {
+        &self.takers[..REPLICAS]
+    }
+
     /// Brings in members that were given up or skipped, when two copies cannot be had without them. `false` if there are not
     /// enough of those either.
     fn enlist(&mut self, now: Moment) -> bool {
         for member in 0..REPLICAS {
-            match self.members[member] {
-                State::Skipped => self.members[member] = State::Pausing { until: now, why: Why::Needed },
+            match self.takers[member] {
+                State::Skipped => self.takers[member] = State::Pausing { until: now, why: Why::Needed },
                 State::Failed(Failure::Down | Failure::Unreachable) => {
-                    self.members[member] = self.pause(now, member, Why::Needed);
+                    self.takers[member] = self.pause(now, member, Why::Needed);
                 }
                 _ => {}
             }
@@ -335,7 +367,7 @@ impl Write {
     }
 
     fn ask_due(&mut self, now: Moment, ask: &mut Vec<usize>) {
-        for (member, state) in self.members.iter_mut().enumerate() {
+        for (member, state) in self.takers.iter_mut().enumerate() {
             if let State::Pausing { until, why } = *state
                 && until <= now
             {
@@ -346,31 +378,32 @@ impl Write {
     }
 
     fn wake(&self, now: Moment) -> Option<Moment> {
-        let pauses = self.members.iter().filter_map(|state| match state {
+        let pauses = self.takers.iter().filter_map(|state| match state {
             State::Pausing { until, .. } => Some(*until),
             _ => None,
         });
-        pauses.chain(self.lag_ends().filter(|end| *end > now)).min()
+        let ends = self.lag_ends().into_iter().chain(self.incoming_ends()).filter(|end| *end > now);
+        pauses.chain(ends).min()
     }
 
     fn stored(&self) -> usize {
-        self.members.iter().filter(|state| **state == State::Stored).count()
+        self.members().iter().filter(|state| **state == State::Stored).count()
     }
 
     /// Members that have the chunk or may yet get it.
     fn possible(&self) -> usize {
         let out = |state: &&State| !matches!(state, State::Failed(_) | State::Skipped);
-        self.members.iter().filter(out).count()
+        self.members().iter().filter(out).count()
     }
 
     fn missing(&self) -> u8 {
         let bit = |(i, state): (usize, &State)| u8::from(*state != State::Stored) << i;
-        self.members.iter().enumerate().map(bit).sum()
+        self.takers.iter().enumerate().map(bit).sum()
     }
 
     fn failure(&self) -> WriteFailure {
-        let full = self.members.iter().filter(|state| **state == State::Failed(Failure::NoSpace)).count();
-        let busy = self.members.iter().any(|state| matches!(state, State::Pausing { why: Why::Busy, .. }));
+        let full = self.members().iter().filter(|state| **state == State::Failed(Failure::NoSpace)).count();
+        let busy = self.members().iter().any(|state| matches!(state, State::Pausing { why: Why::Busy, .. }));
         match full {
             2.. => WriteFailure::NoSpace,
             _ if busy => WriteFailure::Busy,
@@ -383,6 +416,7 @@ fn failure_of(error: &ChunkError) -> Failure {
     match error {
         ChunkError::StaleEpoch { .. } | ChunkError::NotMember => Failure::Stale,
         ChunkError::NoSpace => Failure::NoSpace,
+        ChunkError::NoLease => Failure::Unreachable,
         ChunkError::Conflict | ChunkError::Deleted => Failure::Conflict,
         ChunkError::Invalid => Failure::Invalid,
         ChunkError::HashMismatch

@@ -8,6 +8,9 @@
 //! - A put is taken only under the epoch that this node knows for the chunk's placement group, and only by a member of it. Reads are
 //!   answered by whoever has the chunk: data is verified, so an old member does no harm.
 //! - Deletes leave tombstones and are for nodes only.
+//! - A node that lost its lease to the control group takes no changes; it answers reads.
+//! - Moves: the disk that comes in is filled by [`PullWorker`], what is left behind on the one that went is taken off by
+//!   [`LeftoverWorker`] once the members were seen to have it.
 //! - What is in memory at once is bounded in bytes, both ways.
 //!
 //! What it does not do yet: scrub and compaction workers.
@@ -16,16 +19,25 @@
 
 mod admission;
 mod answers;
+mod in_flight;
+mod leftover_worker;
 mod membership;
 pub mod metrics;
+mod move_host;
+mod pull_worker;
 mod repair_worker;
 mod replicate;
 mod service;
 
 pub use chunk_store::{OpenError, StoreConfig};
+pub use leftover_worker::LeftoverWorker;
+pub use move_host::MoveHost;
+pub use pull_worker::PullWorker;
 pub use repair_worker::{RepairHost, RepairWorker};
 pub use replicate::{ChunkCall, FetchError, PeerSource, ReplicaSource};
 pub use service::{ChunkService, ServiceConfig};
 
+#[cfg(test)]
+mod move_tests;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,12 @@ pub const BATCH_BYTES: &str = "sago_chunk_batch_bytes";
 pub const FLUSH_SECONDS: &str = "sago_chunk_flush_seconds";
 /// Damaged replicas found by reads; label `disk`.
 pub const CORRUPT: &str = "sago_chunk_corrupt_total";
+/// Chunks copied to disks of this node that moves bring in.
+pub const MOVE_CHUNKS: &str = "sago_move_chunks_total";
+/// Bytes of them.
+pub const MOVE_BYTES: &str = "sago_move_bytes_total";
+/// Chunks taken off disks of this node that their groups moved away from.
+pub const LEFTOVER_CHUNKS: &str = "sago_move_leftover_chunks_total";
 /// 1 if a disk failed and takes no more requests; label `disk`.
 pub const FENCED: &str = "sago_chunk_disk_fenced";
 
@@ -32,6 +38,9 @@ pub fn describe() {
     describe_histogram!(BATCH_BYTES, Unit::Bytes, "bytes appended with one flush");
     describe_histogram!(FLUSH_SECONDS, Unit::Seconds, "time of one write and flush");
     describe_counter!(CORRUPT, Unit::Count, "damaged replicas found by reads");
+    describe_counter!(MOVE_CHUNKS, Unit::Count, "chunks copied to disks that moves bring in");
+    describe_counter!(MOVE_BYTES, Unit::Bytes, "bytes of chunks copied to disks that moves bring in");
+    describe_counter!(LEFTOVER_CHUNKS, Unit::Count, "chunks taken off disks that their groups moved away from");
     describe_gauge!(FENCED, Unit::Count, "1 if the disk failed and takes no more requests");
 }
 

@@ -7,7 +7,9 @@
 //! ```text
 //! round: led groups -> pages of "chunk, members that lack it" -> members that are up -> Replicate -> recorded as repaired
 //! ```
-//! A chunk that cannot be repaired is tried again after 1, 2, 4 ... rounds. It does not move chunks to other groups.
+//! A chunk that cannot be repaired is tried again after 1, 2, 4 ... rounds. It does not move chunks to other groups: that is what moves are for. Every
+//! member of the group as it is now is asked to have the chunk, and the disk that a move brings in as well, so that a row is cleared only when
+//! nobody lacks it, whoever was a member when it was written.
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -59,8 +61,10 @@ pub trait RepairHost: Send + Sync + 'static {
 struct Job {
     chunk: ChunkRef,
     epoch: PgEpoch,
-    /// Nodes that lack it, all of them up.
+    /// Nodes that are to have it, those that lack it first; all of them up.
     targets: Vec<NodeId>,
+    /// Whether these are all that are to have it.
+    whole: bool,
     /// Nodes that have it, those that are up first.
     sources: Vec<NodeId>,
 }
@@ -147,18 +151,22 @@ impl RepairWorker {
     }
 }
 
-/// What can be done for a chunk now; nothing while one of the members that lack it is away.
+/// What can be done for a chunk now. Those that have it are asked too, last; while somebody is away it cannot be called repaired.
 fn job(map: &PlacementMap, chunk: ChunkRef, missing: u8) -> Option<Job> {
     let group = map.group_of(chunk.id.slot())?;
     let lacks = |at: usize| at < 8 && missing & (1 << at) != 0;
     let nodes = |lacking: bool| {
-        let members = group.members.iter().enumerate();
-        members.filter(move |(at, _)| lacks(*at) == lacking).map(|(_, member)| member.node).collect::<Vec<_>>()
+        let takers = group.takers().enumerate();
+        takers.filter(move |(at, _)| lacks(*at) == lacking).map(|(_, taker)| taker.node).collect::<Vec<_>>()
     };
-    let (targets, mut sources) = (nodes(true), nodes(false));
+    let (mut targets, mut sources) = (nodes(true), nodes(false));
+    let lacking = targets.iter().any(|node| map.is_up(*node)) || targets.is_empty();
+    targets.extend(&sources);
     sources.sort_by_key(|node| !map.is_up(*node));
-    let reachable = targets.iter().all(|node| map.is_up(*node)) && !sources.is_empty();
-    reachable.then_some(Job { chunk, epoch: group.epoch, targets, sources })
+    let all = targets.len();
+    targets.retain(|node| map.is_up(*node));
+    let whole = targets.len() == all;
+    (lacking && !sources.is_empty()).then_some(Job { chunk, epoch: group.epoch, targets, whole, sources })
 }
 
 async fn copy(host: &dyn RepairHost, job: &Job) -> bool {
@@ -172,7 +180,7 @@ async fn copy(host: &dyn RepairHost, job: &Job) -> bool {
             None => return false,
         }
     }
-    true
+    job.whole
 }
 
 #[cfg(test)]
@@ -180,8 +188,7 @@ mod tests {
     use super::*;
     use parking_lot::Mutex;
     use types::{
-        Blake3Root, ChunkIdParts, Incarnation, Member, NodeEntry, NodeState, PgId, PlacementGroup, SessionId, Slot,
-        WriterEpoch,
+        Blake3Root, ChunkIdParts, Member, NodeEntry, NodeState, PgId, PlacementGroup, SessionId, Slot, WriterEpoch,
     };
 
     const GROUP: GroupId = GroupId(1);
@@ -194,15 +201,11 @@ mod tests {
 
     fn map(up: [bool; 3]) -> PlacementMap {
         let nodes = up.iter().zip(1..).map(|(up, id)| NodeEntry {
-            id: NodeId(id),
-            addr: String::new(),
-            domain: id.to_string(),
-            disks: Vec::new(),
-            incarnation: Incarnation(1),
             state: if *up { NodeState::Up } else { NodeState::Down },
+            ..NodeEntry::new(NodeId(id), String::new(), id.to_string(), [])
         });
         let members = (1..=3).map(|id| Member { node: NodeId(id), disk: 0 }).collect();
-        let group = PlacementGroup { id: PgId(0), epoch: PgEpoch(7), members };
+        let group = PlacementGroup::settled(PgId(0), PgEpoch(7), members);
         PlacementMap {
             version: 1,
             nodes: nodes.collect(),
@@ -268,8 +271,10 @@ mod tests {
         worker.one_round().await;
         assert!(host.rows.lock().is_empty());
         let calls = host.calls.lock();
-        assert_eq!(calls.len(), 600);
-        assert!(calls.iter().all(|(node, _, sources)| *node == NodeId(2) && *sources == [NodeId(1), NodeId(3)]));
+        assert_eq!(calls.len(), 1800, "every member is asked");
+        assert!(calls.iter().all(|(_, _, sources)| *sources == [NodeId(1), NodeId(3)]));
+        let first = calls.iter().find(|(_, id, _)| *id == chunk(7).id).map(|(node, ..)| *node);
+        assert_eq!(first, Some(NodeId(2)), "the one that lacks it first");
     }
 
     #[tokio::test]
@@ -277,10 +282,28 @@ mod tests {
         let host = Fake::new([true, false, true], [(chunk(1), 0b010), (chunk(2), 0b100)]);
         let mut worker = RepairWorker::new(host.clone());
         worker.one_round().await;
-        assert_eq!(*host.calls.lock(), [(NodeId(3), chunk(2).id, vec![NodeId(1), NodeId(2)])]);
+        let asked: Vec<_> = host.calls.lock().iter().map(|(node, id, _)| (*node, *id)).collect();
+        assert_eq!(asked, [(NodeId(3), chunk(2).id), (NodeId(1), chunk(2).id)]);
+        assert_eq!(host.rows.lock().len(), 2, "a member is away: nothing is called repaired");
         *host.map.lock() = map([true; 3]);
-        worker.one_round().await;
+        for _ in 0..4 {
+            worker.one_round().await;
+        }
         assert!(host.rows.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_move_brings_in_is_made_whole_too() {
+        let mut moving = map([true; 3]);
+        let four = NodeEntry::new(NodeId(4), String::new(), "4".to_owned(), []);
+        moving.nodes.push(four);
+        let to = Member { node: NodeId(4), disk: 0 };
+        moving.groups[0].moving = Some(types::Move { at: 0, to, phase: types::MovePhase::Copying });
+        let found = job(&moving, chunk(1), 0b1000).expect("a job");
+        assert_eq!(found.targets, [4, 1, 2, 3].map(NodeId));
+        assert_eq!(found.sources, [1, 2, 3].map(NodeId));
+        // The move is over: the bit names nobody any more, and all are asked.
+        assert_eq!(job(&map([true; 3]), chunk(1), 0b1000).expect("a job").targets, [1, 2, 3].map(NodeId));
     }
 
     #[tokio::test]

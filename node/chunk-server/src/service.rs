@@ -1,6 +1,7 @@
 //! Answers chunk requests.
 
 use crate::admission::{ByteBudget, Full, counted};
+use crate::in_flight::{Counted, InFlight};
 use crate::membership::{NotPlaced, disk_of, place};
 use crate::metrics::{self, StoreMetrics};
 use crate::replicate::ReplicaSource;
@@ -8,17 +9,29 @@ use crate::{OpenError, StoreConfig, answers};
 use ::metrics::counter;
 use bytes::Bytes;
 use chunk_store::{ChunkStore, PutError};
-use parking_lot::RwLock;
-use proto::chunk::{ChunkError, ChunkReply, ChunkRequest, STAT_CHUNKS_MAX};
+use parking_lot::Mutex;
+use proto::chunk::{ChunkError, ChunkReply, ChunkRequest, LIST_CHUNKS_MAX, STAT_CHUNKS_MAX};
 use proto::node::DiskStatus;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
-use types::{Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, DiskId, LEAF_BYTES, NodeId, PgEpoch, PlacementMap};
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
+use tokio::time::{Instant, timeout};
+use types::{
+    Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, DiskId, LEAF_BYTES, NodeId, PgEpoch, PgId, PlacementMap, Slot,
+};
+
+mod moving;
 
 /// Sources that one `Replicate` may name.
 const SOURCES_MAX: usize = 16;
+
+/// How long a put waits for the map that its writer has and this node has not.
+const MAP_WAIT: Duration = Duration::from_secs(1);
+/// How long a barrier waits for older puts before it is asked for again.
+const BARRIER_WAIT: Duration = Duration::from_secs(4);
+/// Locks that keep a chunk from being taken off a disk while the same is put there; slots share them.
+const GATES: usize = 64;
 
 /// Settings of the service.
 #[derive(Clone, Debug)]
@@ -65,13 +78,26 @@ impl ServiceConfig {
     }
 }
 
+/// The right to take changes.
+#[derive(Clone, Copy)]
+struct Lease {
+    until: Instant,
+    /// A later end, once the map of that version is known.
+    next: Option<(u64, Instant)>,
+}
+
 /// The chunk service of a node. All calls may be dropped at any time: a put leaves an unreferenced replica at most.
 pub struct ChunkService {
     node: NodeId,
     store: ChunkStore,
     source: Arc<dyn ReplicaSource>,
-    map: RwLock<Option<Arc<PlacementMap>>>,
+    map: watch::Sender<Option<Arc<PlacementMap>>>,
     map_wanted: Notify,
+    in_flight: InFlight,
+    /// Held for reading while a chunk of the slot is put, for writing while some are taken off a disk.
+    gates: Vec<RwLock<()>>,
+    /// Until when changes are taken; always, if nobody gives leases.
+    lease: Mutex<Option<Lease>>,
     bodies: ByteBudget,
     reads: ByteBudget,
     replications: Semaphore,
@@ -97,8 +123,11 @@ impl ChunkService {
             node: config.store.node,
             store,
             source,
-            map: RwLock::new(None),
+            map: watch::Sender::new(None),
             map_wanted: Notify::new(),
+            in_flight: InFlight::default(),
+            gates: (0..GATES).map(|_| RwLock::new(())).collect(),
+            lease: Mutex::new(None),
             bodies: ByteBudget::new(config.body_bytes_max, 0),
             reads: ByteBudget::new(config.read_bytes_max, config.reads_waiting_max),
             replications: Semaphore::new(config.replicate_max),
@@ -108,10 +137,39 @@ impl ChunkService {
 
     /// Takes up a placement map; one that is older than the known one is ignored.
     pub fn set_map(&self, map: Arc<PlacementMap>) {
-        let mut known = self.map.write();
-        if known.as_ref().is_none_or(|known| known.version < map.version) {
-            *known = Some(map);
+        self.map.send_if_modified(|known| {
+            let newer = known.as_ref().is_none_or(|known| known.version < map.version);
+            if newer {
+                *known = Some(map);
+            }
+            newer
+        });
+        let version = self.known_map().map_or(0, |map| map.version);
+        if let Some(lease) = self.lease.lock().as_mut()
+            && let Some((_, until)) = lease.next.take_if(|(wanted, _)| *wanted <= version)
+        {
+            lease.until = lease.until.max(until);
         }
+    }
+
+    /// Takes puts, deletes and copies until then, once the map of this version is known, and unless the lease is renewed; reads are answered
+    /// always. Without any call they are taken for ever.
+    pub fn lease(&self, map_version: u64, until: Instant) {
+        let known = self.known_map().map_or(0, |map| map.version);
+        let mut lease = self.lease.lock();
+        let lease = lease.get_or_insert(Lease { until, next: None });
+        if known >= map_version {
+            lease.until = lease.until.max(until);
+        } else {
+            lease.next = Some((map_version, until));
+            self.map_wanted.notify_one();
+        }
+    }
+
+    /// Whether changes are taken.
+    #[must_use]
+    pub fn has_lease(&self) -> bool {
+        self.lease.lock().is_none_or(|lease| Instant::now() < lease.until)
     }
 
     /// Waits until a writer showed that there is a newer map than this node's. Then fetch it, call [`ChunkService::set_map`], and wait again.
@@ -141,7 +199,15 @@ impl ChunkService {
                 let done = self.replicate(chunk, epoch, sources).await;
                 ("replicate", done.map(|()| ChunkReply::Stored).map(bare))
             }
-            ChunkRequest::Delete { .. } if !may_delete => ("delete", Err(ChunkError::Invalid)),
+            ChunkRequest::Delete { .. } | ChunkRequest::Barrier { .. } | ChunkRequest::List { .. } if !may_delete => {
+                ("delete", Err(ChunkError::Invalid))
+            }
+            ChunkRequest::Barrier { pg, epoch } => {
+                ("barrier", self.barrier(pg, epoch).await.map(|()| ChunkReply::Passed).map(bare))
+            }
+            ChunkRequest::List { slot, after, max } => {
+                ("list", self.list(slot, after, max).await.map(ChunkReply::Listed).map(bare))
+            }
             ChunkRequest::Delete { chunks } => {
                 ("delete", self.delete(chunks).await.map(|()| ChunkReply::Deleted).map(bare))
             }
@@ -171,6 +237,12 @@ impl ChunkService {
         self.store.disks().into_iter().map(status).collect()
     }
 
+    /// For every disk, in the order of the configuration, whether it failed and takes no more requests.
+    #[must_use]
+    pub fn fenced(&self) -> Vec<bool> {
+        self.store.fenced()
+    }
+
     /// The ids of the disks, in the order of the configuration, as the placement map has to list them.
     #[must_use]
     pub fn disk_ids(&self) -> Vec<DiskId> {
@@ -187,7 +259,8 @@ impl ChunkService {
             return Err(ChunkError::Invalid);
         }
         let _taken = self.bodies.try_take(data.len()).map_err(busy)?;
-        let disk = self.place(chunk, epoch)?;
+        let (disk, _counted) = self.admit(chunk, epoch).await?;
+        let _gate = self.gate(chunk.slot()).read().await;
         self.store_on(disk, chunk, root, data).await
     }
 
@@ -223,7 +296,8 @@ impl ChunkService {
         if chunks.len() > STAT_CHUNKS_MAX {
             return Err(ChunkError::Invalid);
         }
-        let map = self.map.read().clone();
+        self.check_lease()?;
+        let map = self.known_map();
         let mut by_disk: BTreeMap<usize, Vec<ChunkId>> = BTreeMap::new();
         for chunk in chunks {
             let disk = map.as_ref().and_then(|map| disk_of(map, self.node, chunk));
@@ -240,8 +314,12 @@ impl ChunkService {
         if chunk.len == 0 || chunk.len as usize > CHUNK_BYTES_MAX || sources.len() > SOURCES_MAX {
             return Err(ChunkError::Invalid);
         }
-        let disk = self.place(chunk.id, epoch)?;
-        let here = self.store.stat(vec![chunk.id]).await.map_err(|error| answers::stat(&error))?;
+        let (disk, _counted) = self.admit(chunk.id, epoch).await?;
+        let here = {
+            // What is being taken off this node is not here.
+            let _gate = self.gate(chunk.id.slot()).read().await;
+            self.store.stat(vec![chunk.id]).await.map_err(|error| answers::stat(&error))?
+        };
         match here.first().copied().flatten() {
             Some((len, root)) if len == chunk.len && root == chunk.root => return Ok(()),
             Some(_) => return Err(ChunkError::Conflict),
@@ -250,8 +328,9 @@ impl ChunkService {
         let _replication = self.replications.try_acquire().map_err(|_| ChunkError::Busy)?;
         let _taken = self.bodies.try_take(chunk.len as usize).map_err(busy)?;
         let data = self.fetch(chunk, sources).await.ok_or(ChunkError::NoSource)?;
+        let _gate = self.gate(chunk.id.slot()).read().await;
         // The map may have moved on while the data came.
-        let disk = if self.place(chunk.id, epoch)? == disk { disk } else { return Err(ChunkError::NotMember) };
+        let disk = if self.place(chunk.id, epoch)?.0 == disk { disk } else { return Err(ChunkError::NotMember) };
         self.store_on(disk, chunk.id, chunk.root, data).await
     }
 
@@ -268,18 +347,49 @@ impl ChunkService {
         None
     }
 
-    /// The number of the disk that takes a put of `chunk` under `epoch`.
-    fn place(&self, chunk: ChunkId, epoch: PgEpoch) -> Result<usize, ChunkError> {
-        let map = self.map.read().clone();
-        let disk = place(map.as_deref(), self.node, chunk, epoch).inspect_err(|why| {
+    /// Counts a put of `chunk` under `epoch` and says which disk takes it. Waits a little for a map that the writer has already.
+    async fn admit(&self, chunk: ChunkId, epoch: PgEpoch) -> Result<(usize, Counted<'_>), ChunkError> {
+        self.check_lease()?;
+        // Before the first look, so that no change is missed.
+        let mut maps = self.map.subscribe();
+        match self.in_flight.admit(|| self.place(chunk, epoch)) {
+            Err(ChunkError::StaleEpoch { current }) if current < epoch => {}
+            done => return done,
+        }
+        let knows = |map: &Option<Arc<PlacementMap>>| {
+            let group = map.as_ref().and_then(|map| map.group_of(chunk.slot()));
+            group.is_some_and(|group| group.epoch >= epoch)
+        };
+        let newer = async { maps.wait_for(knows).await.is_ok() };
+        let _ = timeout(MAP_WAIT, newer).await;
+        self.in_flight.admit(|| self.place(chunk, epoch))
+    }
+
+    /// The number of the disk that takes a put of `chunk` under `epoch`, with the group and epoch it belongs to.
+    fn place(&self, chunk: ChunkId, epoch: PgEpoch) -> Result<(usize, PgId, PgEpoch), ChunkError> {
+        let map = self.known_map();
+        let (disk, pg, epoch) = place(map.as_deref(), self.node, chunk, epoch).inspect_err(|why| {
             if matches!(why, NotPlaced::Behind { .. } | NotPlaced::NoMap) {
                 self.map_wanted.notify_one();
             }
         })?;
-        self.store.disk_number(disk).ok_or_else(|| {
+        let number = self.store.disk_number(disk).ok_or_else(|| {
             tracing::error!(%chunk, %disk, "the placement map names a disk that is not open here");
             ChunkError::Fenced
-        })
+        })?;
+        Ok((number, pg, epoch))
+    }
+
+    fn known_map(&self) -> Option<Arc<PlacementMap>> {
+        self.map.borrow().clone()
+    }
+
+    fn gate(&self, slot: Slot) -> &RwLock<()> {
+        &self.gates[usize::from(slot.0) % GATES]
+    }
+
+    fn check_lease(&self) -> Result<(), ChunkError> {
+        if self.has_lease() { Ok(()) } else { Err(ChunkError::NoLease) }
     }
 }
 

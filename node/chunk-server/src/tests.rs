@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use types::{
-    Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkIdParts, ChunkRef, DiskId, GroupId, Incarnation, LEAF_BYTES, Member,
-    NodeEntry, NodeId, NodeState, PgEpoch, PgId, PlacementGroup, PlacementMap, SessionId, Slot, WriterEpoch,
+    Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkIdParts, ChunkRef, DiskId, GroupId, LEAF_BYTES, Member, NodeEntry,
+    NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, SessionId, Slot, WriterEpoch,
 };
 
 const ME: NodeId = NodeId(1);
@@ -19,18 +19,10 @@ const EPOCH: PgEpoch = PgEpoch(5);
 
 /// Slot 0: this node's disk 0; slot 1: its disk 1; slot 2: other nodes only; slot 3: a disk that is not here.
 fn map(version: u64, epoch: PgEpoch, mine: &[DiskId]) -> Arc<PlacementMap> {
-    let node = |id: u64, disks: Vec<DiskId>| NodeEntry {
-        id: NodeId(id),
-        addr: String::new(),
-        domain: id.to_string(),
-        disks,
-        incarnation: Incarnation(1),
-        state: NodeState::Up,
-    };
-    let group = |id: u32, members: &[(u64, u16)]| PlacementGroup {
-        id: PgId(id),
-        epoch,
-        members: members.iter().map(|(node, disk)| Member { node: NodeId(*node), disk: *disk }).collect(),
+    let node = |id: u64, disks: Vec<DiskId>| NodeEntry::new(NodeId(id), String::new(), id.to_string(), disks);
+    let group = |id: u32, members: &[(u64, u16)]| {
+        let members = members.iter().map(|(node, disk)| Member { node: NodeId(*node), disk: *disk });
+        PlacementGroup::settled(PgId(id), epoch, members.collect())
     };
     let mut disks = mine.to_vec();
     disks.push(DiskId([0xdd; 16]));
@@ -44,7 +36,7 @@ fn map(version: u64, epoch: PgEpoch, mine: &[DiskId]) -> Arc<PlacementMap> {
             group(3, &[(2, 0), (3, 0), (1, 2)]),
         ],
         slots: vec![0, 1, 2, 3],
-        raft_groups: Vec::new(),
+        ..PlacementMap::default()
     })
 }
 

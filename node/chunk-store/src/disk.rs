@@ -11,7 +11,7 @@ use crate::queue::{Permit, Queue};
 use crate::record;
 use crate::recovery::{RecoveryReport, recover};
 use crate::segment::Segments;
-use crate::writer::{DeleteJob, Job, PutJob, Writer, WriterSettings};
+use crate::writer::{DeleteJob, ForgetJob, Job, PutJob, Writer, WriterSettings};
 use bytes::Bytes;
 use rocksdb::Cache;
 use std::path::{Path, PathBuf};
@@ -136,6 +136,31 @@ impl Disk {
             true => Err(DeleteError::Fenced { disk: self.id() }),
             false => Err(DeleteError::Closed),
         })
+    }
+
+    /// Takes replicas off the disk.
+    pub(crate) async fn forget(&self, chunks: Vec<ChunkId>) -> Result<(), DeleteError> {
+        if self.is_fenced() {
+            return Err(DeleteError::Fenced { disk: self.id() });
+        }
+        let permit = self.queue.reserve(16 * chunks.len()).ok_or(DeleteError::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Job::Forget(ForgetJob { chunks, answer }), permit);
+        answered.await.unwrap_or_else(|_| match self.is_fenced() {
+            true => Err(DeleteError::Fenced { disk: self.id() }),
+            false => Err(DeleteError::Closed),
+        })
+    }
+
+    /// Rows of the index from `first` to `last`.
+    pub(crate) fn range(
+        &self,
+        first: ChunkId,
+        last: ChunkId,
+        after: Option<ChunkId>,
+        max: usize,
+    ) -> Result<Vec<(ChunkId, Entry)>, IndexError> {
+        self.index.range(first, last, after, max)
     }
 
     /// Reads a range of the replica at `located`. A damaged one is reported and quarantined.

@@ -197,6 +197,57 @@ impl Index {
         Ok(found)
     }
 
+    /// Up to `max` rows with ids above `after`, from `first` to `last`, ascending: live chunks and tombstones, without what is quarantined.
+    pub(crate) fn range(
+        &self,
+        first: ChunkId,
+        last: ChunkId,
+        after: Option<ChunkId>,
+        max: usize,
+    ) -> Result<Vec<(ChunkId, Entry)>, IndexError> {
+        let start = key(after.map_or(first, |after| after.max(first)));
+        let mut found = Vec::new();
+        for row in self.db.iterator(IteratorMode::From(&start, Direction::Forward)) {
+            let (row_key, value) = row?;
+            let Some(chunk) = chunk_of(&row_key).filter(|chunk| *chunk <= last) else { break };
+            if Some(chunk) == after {
+                continue;
+            }
+            if found.len() == max {
+                break;
+            }
+            match decode(&value).ok_or(IndexError::Malformed)? {
+                Entry::Quarantined(_) => {}
+                entry => found.push((chunk, entry)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes live chunks out without a trace; they may be put again. A crash may bring them back, and so does a new index.
+    pub(crate) fn forget(&self, chunks: &[ChunkId]) -> Result<(), IndexError> {
+        let mut batch = WriteBatch::default();
+        let mut totals = *self.totals.lock();
+        let mut seen = std::collections::BTreeSet::new();
+        for chunk in chunks {
+            let entry = self.get(*chunk)?;
+            if matches!(entry, Some(Entry::Live(_))) && seen.insert(*chunk) {
+                totals.remove(entry.as_ref());
+                batch.delete(key(*chunk));
+            }
+        }
+        // The position stays; the totals that stand beside it must not.
+        if let Some(bytes) = self.db.get(POSITION_KEY)? {
+            let (position, _) = decode_position(&bytes, self.disk).ok_or(IndexError::Malformed)?;
+            batch.put(POSITION_KEY, encode_position(position, self.disk, totals));
+        }
+        let mut unlogged = WriteOptions::default();
+        unlogged.disable_wal(true);
+        self.db.write_opt(batch, &unlogged)?;
+        *self.totals.lock() = totals;
+        Ok(())
+    }
+
     /// Copies the state to a folder, as a crash right now could leave it at best.
     #[cfg(test)]
     pub(crate) fn snapshot(&self, to: &Path) -> Result<(), IndexError> {

@@ -53,4 +53,4 @@ pub use files::{Files, OsFiles, SegmentFile, Space};
 pub use get::RangedRead;
 pub use observer::{BatchWritten, NoObserver, Observer};
 pub use recovery::{Damage, RecoveryReport};
-pub use store::{ChunkStore, Listed};
+pub use store::{ChunkStore, Known, Listed};

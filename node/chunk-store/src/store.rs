@@ -32,6 +32,17 @@ pub struct Listed {
     pub disk: usize,
 }
 
+/// What one disk knows of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Length and hash; `None` if it was deleted.
+    pub live: Option<(u32, Blake3Root)>,
+    /// Which of the node's disks says so.
+    pub disk: usize,
+}
+
 enum Slot {
     Open(Arc<Disk>),
     /// It could not be opened; the node goes on without it.
@@ -117,6 +128,25 @@ impl ChunkStore {
     /// # Errors
     /// [`PutError`]. `Busy` and `NoSpace`: nothing was kept. `Fenced`: not acknowledged, may have been kept.
     pub async fn put(&self, disk: usize, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), PutError> {
+        self.store(disk, chunk, root, data, false).await
+    }
+
+    /// As [`ChunkStore::put`], also if another disk of this node has the chunk: for a copy that moves between disks.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn put_copy(&self, disk: usize, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), PutError> {
+        self.store(disk, chunk, root, data, true).await
+    }
+
+    async fn store(
+        &self,
+        disk: usize,
+        chunk: ChunkId,
+        root: Blake3Root,
+        data: Bytes,
+        twice: bool,
+    ) -> Result<(), PutError> {
         if data.is_empty() || data.len() > CHUNK_BYTES_MAX {
             return Err(PutError::Invalid { len: data.len() });
         }
@@ -129,8 +159,8 @@ impl ChunkStore {
         let len = data.len();
         let slots = self.slots.clone();
         let prepare = move || match elsewhere(&slots, disk, chunk, root, len)? {
-            true => Ok(None),
-            false => Prepared::new(chunk, root, data).map(Some),
+            true if !twice => Ok(None),
+            _ => Prepared::new(chunk, root, data).map(Some),
         };
         let prepared = if len <= INLINE_HASH_BYTES_MAX { prepare() } else { blocking(prepare).await };
         match prepared? {
@@ -197,6 +227,59 @@ impl ChunkStore {
         target.delete(chunks).await
     }
 
+    /// Takes replicas off a disk, as if they had never been there; for those that other disks or nodes keep. They may be put again. Without
+    /// a flush: a crash may bring them back. Idempotent; tombstones stay.
+    ///
+    /// # Errors
+    /// [`DeleteError`]; some may have been taken off.
+    pub async fn forget(&self, disk: usize, chunks: Vec<ChunkId>) -> Result<(), DeleteError> {
+        if chunks.len() > TOMBSTONES_MAX {
+            return Err(DeleteError::TooMany { len: chunks.len() });
+        }
+        match self.slots.get(disk) {
+            None => Err(DeleteError::NoSuchDisk { disk }),
+            Some(Slot::Failed(_)) => Err(DeleteError::Fenced { disk: DiskId::default() }),
+            Some(Slot::Open(target)) => target.clone().forget(chunks).await,
+        }
+    }
+
+    /// What is known of chunks from `first` to `last` with ids above `after`: up to `max` ids, ascending, each once for every disk that knows
+    /// it. Fewer only at the end.
+    ///
+    /// # Errors
+    /// An index failed.
+    pub async fn known(
+        &self,
+        first: ChunkId,
+        last: ChunkId,
+        after: Option<ChunkId>,
+        max: usize,
+    ) -> Result<Vec<Known>, IndexError> {
+        let slots = self.slots.clone();
+        blocking(move || {
+            let mut all = Vec::new();
+            for (number, disk) in open(&slots) {
+                for (chunk, entry) in disk.range(first, last, after, max)? {
+                    let live = match entry {
+                        Entry::Live(at) => Some((at.len, at.root)),
+                        Entry::Tombstone | Entry::Quarantined(_) => None,
+                    };
+                    all.push(Known { chunk, live, disk: number });
+                }
+            }
+            all.sort_unstable_by_key(|known| (known.chunk, known.disk));
+            let (mut ids, mut former) = (0, None);
+            let beyond = all.iter().position(|known| {
+                ids += usize::from(former != Some(known.chunk));
+                former = Some(known.chunk);
+                ids > max
+            });
+            all.truncate(beyond.unwrap_or(all.len()));
+            Ok(all)
+        })
+        .await
+    }
+
     /// Up to `max` live chunks with higher ids than `after`, ascending.
     ///
     /// # Errors
@@ -214,6 +297,16 @@ impl ChunkStore {
             Ok(all)
         })
         .await
+    }
+
+    /// For every disk whether it failed and takes no more requests. Asks no disk.
+    #[must_use]
+    pub fn fenced(&self) -> Vec<bool> {
+        let fenced = |slot: &Slot| match slot {
+            Slot::Open(disk) => disk.is_fenced(),
+            Slot::Failed(_) => true,
+        };
+        self.slots.iter().map(fenced).collect()
     }
 
     /// The state of every disk.

@@ -46,12 +46,20 @@ pub(crate) struct DeleteJob {
     pub(crate) answer: oneshot::Sender<Result<(), DeleteError>>,
 }
 
+/// Ids to be taken off this disk, which may come back.
+pub(crate) struct ForgetJob {
+    pub(crate) chunks: Vec<ChunkId>,
+    pub(crate) answer: oneshot::Sender<Result<(), DeleteError>>,
+}
+
 /// What the writer is asked to do.
 pub(crate) enum Job {
     Put(PutJob),
     Delete(DeleteJob),
     /// A reader found the replica at this place damaged.
     Quarantine(ChunkId, Located),
+    /// Replicas that are not wanted on this disk any more.
+    Forget(ForgetJob),
 }
 
 /// What a writer needs to know of its disk.
@@ -147,6 +155,7 @@ impl Writer {
                 Job::Put(put) => self.stage_put(put),
                 Job::Delete(delete) => self.stage_delete(delete),
                 Job::Quarantine(chunk, located) => self.stage_quarantine(chunk, located),
+                Job::Forget(forget) => self.forget(forget),
             }
         }
         self.flush();
@@ -248,6 +257,20 @@ impl Writer {
         if matches!(self.state(chunk), Ok(Some(Entry::Live(here))) if here.place == located.place) {
             self.stage(chunk, Entry::Quarantined(located));
         }
+    }
+
+    /// Needs no record and no flush: what comes back after a crash is found to be unwanted again. What is staged goes first, so that
+    /// the order of the jobs is kept.
+    fn forget(&mut self, forget: ForgetJob) {
+        self.flush();
+        let done = match self.is_fenced() {
+            true => Err(self.delete_fenced()),
+            false => self.index.forget(&forget.chunks).map_err(|error| {
+                self.fence(&error.into());
+                self.delete_fenced()
+            }),
+        };
+        let _ = forget.answer.send(done);
     }
 
     /// What is known of a chunk, with what is staged. An index that fails fences the disk.

@@ -437,3 +437,41 @@ async fn the_reserve_is_kept_free() {
     // The segment that the tombstone opened is there to be used.
     put(&store, 0, 2, &sample(2, 1000)).await.expect("a put");
 }
+
+#[tokio::test]
+async fn a_forgotten_replica_leaves_no_trace_and_may_come_back() {
+    let Fixture { config, folder: _folder } = fixture(2);
+    let store = ChunkStore::open(&config).expect("the store opens");
+    let data = sample(1, 5000);
+    for id in 1..=3 {
+        put(&store, 0, id, &data).await.expect("a put");
+    }
+    store.delete(0, vec![ChunkId(3)]).await.expect("a delete");
+    // A second copy on another disk of the node, as a move between disks makes it.
+    put(&store, 1, 1, &data).await.expect("nothing to do");
+    let on = async |disk: usize| {
+        let known = store.known(ChunkId(0), ChunkId(9), None, 10).await.expect("an index");
+        known
+            .into_iter()
+            .filter(|known| known.disk == disk)
+            .map(|known| (known.chunk.0, known.live.is_some()))
+            .collect()
+    };
+    assert_eq!((on(0).await, on(1).await), (vec![(1, true), (2, true), (3, false)], vec![]));
+    store.put_copy(1, ChunkId(1), root_of(&data), data.clone()).await.expect("a copy");
+    assert_eq!(on(1).await, [(1, true)]);
+    let page = store.known(ChunkId(0), ChunkId(9), None, 1).await.expect("an index");
+    assert_eq!(page.len(), 2, "one id, two disks");
+    store.forget(0, vec![ChunkId(1), ChunkId(2), ChunkId(3), ChunkId(9)]).await.expect("forgotten");
+    assert_eq!((on(0).await, on(1).await), (vec![(3, false)], vec![(1, true)]));
+    assert_eq!(store.disks().iter().map(|disk| disk.chunks).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(whole(&store, 1, 5000).await.expect("the other copy"), data);
+    assert!(matches!(whole(&store, 2, 5000).await, Err(GetError::NotFound)));
+    put(&store, 0, 2, &data).await.expect("back again");
+    assert!(matches!(put(&store, 0, 3, &data).await, Err(PutError::Deleted)));
+    store.close().await;
+    drop(store);
+    let store = ChunkStore::open(&config).expect("the store opens again");
+    assert_eq!(store.disks().iter().map(|disk| disk.chunks).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(whole(&store, 2, 5000).await.expect("put again"), data);
+}

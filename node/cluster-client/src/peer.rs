@@ -97,7 +97,7 @@ impl Nodes {
             Some(PeerHealth::Up) => false,
             Some(PeerHealth::Down) | None => true,
             Some(PeerHealth::Untried) => {
-                map.and_then(|map| map.node(node)).is_some_and(|entry| entry.state == NodeState::Down)
+                map.and_then(|map| map.node(node)).is_some_and(|entry| entry.state != NodeState::Up)
             }
         }
     }

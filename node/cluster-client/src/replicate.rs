@@ -21,12 +21,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout_at};
 use transport::{Class, TransportError};
-use types::{Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, GroupId, PgId, PlacementGroup, PlacementMap, REPLICAS};
+use types::{
+    Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, GroupId, Member, PgId, PlacementGroup, PlacementMap, REPLICAS,
+};
 
 /// Placement groups tried for one chunk because others failed it.
 const REWRITES_MAX: usize = 3;
 /// The same because the map was out of date.
-const REFRESHES_MAX: usize = 5;
+const REFRESHES_MAX: usize = 30;
 const REFRESH_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes that may be written again at once.
 const REWRITE_BYTES_MAX: u64 = 64 << 20;
@@ -138,15 +140,17 @@ impl Writer {
         else {
             return Err(WriteError::Unavailable);
         };
-        let mut attempt = Attempt { writer: self, job, map, view, group, chunk, tried, puts: JoinSet::new() };
+        let takers = group.takers().collect();
+        let puts = JoinSet::new();
+        let mut attempt = Attempt { writer: self, job, map, view, group, takers, chunk, tried, puts };
         let verdict = attempt.run().await;
         Ok((chunk, verdict))
     }
 
     /// Remembers which disks did badly.
-    fn shun(&self, group: &PlacementGroup, write: &Write) {
+    fn shun(&self, takers: &[Member], write: &Write) {
         for (member, failure) in write.failures() {
-            let member = &group.members[member];
+            let member = &takers[member];
             match failure {
                 Failure::NoSpace | Failure::Broken => self.nodes.shun(member.node, member.disk, SHUN_FAILED),
                 // Others will find the same, and the connection's state says more.
@@ -156,7 +160,7 @@ impl Writer {
         // A write that ended for lack of an answer alone was held up by those who did not give one.
         if write.failures().next().is_none() {
             for member in write.unanswered() {
-                let member = &group.members[member];
+                let member = &takers[member];
                 self.nodes.shun(member.node, member.disk, SHUN_SLOW);
             }
         }
@@ -169,6 +173,8 @@ struct Attempt<'a> {
     map: &'a PlacementMap,
     view: View,
     group: &'a PlacementGroup,
+    /// The members, and then the disk that a move brings in.
+    takers: Vec<Member>,
     chunk: ChunkId,
     tried: &'a [PgId],
     puts: JoinSet<(usize, PutAnswer)>,
@@ -176,9 +182,12 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(&mut self) -> WriteVerdict {
-        let members = self.group.members.iter().enumerate();
-        let down = members.map(|(i, member)| u8::from(self.view.down.contains(&member.node)) << i).sum();
-        let (mut write, mut step) = Write::start(self.now(), down, self.writer.times);
+        let takers = self.takers.iter().enumerate();
+        let down = takers.map(|(i, taker)| u8::from(self.view.down.contains(&taker.node)) << i).sum();
+        let (mut write, mut step) = match self.takers.len() > REPLICAS {
+            false => Write::start(self.now(), down, self.writer.times),
+            true => Write::start_moving(self.now(), down, self.writer.times),
+        };
         let mut liveness = tokio::time::interval_at(Instant::now() + LIVENESS_CHECK, LIVENESS_CHECK);
         liveness.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -217,7 +226,7 @@ impl Attempt<'_> {
         let nodes = &self.writer.nodes;
         let waiting: Vec<usize> = write.unanswered().collect();
         let newly_down = |member: &usize| {
-            let node = self.group.members[*member].node;
+            let node = self.takers[*member].node;
             !self.view.down.contains(&node) && nodes.is_down(Some(self.map), node)
         };
         let mut last = None;
@@ -247,7 +256,7 @@ impl Attempt<'_> {
 
     /// Lets puts that nobody waits for go on for a while if the chunk stays where it is; otherwise they are cut off.
     fn finish(&mut self, write: &Write, verdict: WriteVerdict) -> WriteVerdict {
-        self.writer.shun(self.group, write);
+        self.writer.shun(&self.takers, write);
         if let WriteVerdict::Done { missing } = verdict {
             if missing != 0 {
                 tracing::debug!(chunk = %self.chunk, missing, "a copy is missing");
@@ -264,7 +273,7 @@ impl Attempt<'_> {
     }
 
     fn put(&mut self, member: usize) {
-        let node = self.group.members[member].node;
+        let node = self.takers[member].node;
         let (chunk, epoch, root) = (self.chunk, self.group.epoch, self.job.root);
         let (data, room) = (self.job.data.clone(), self.job.room.clone());
         let deadline = self.job.until.saturating_duration_since(Instant::now());

@@ -245,6 +245,22 @@ async fn a_stale_map_is_refreshed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_with_a_move_is_written_to_the_newcomer_too_and_does_without_it() {
+    let fakes = Fakes::start(4, THREE);
+    for group in &mut fakes.world.lock().map.groups {
+        let to = types::Member { node: NodeId(4), disk: 0 };
+        group.moving = Some(types::Move { at: 0, to, phase: types::MovePhase::Barrier });
+    }
+    let client = fakes.client().await;
+    let written = client.write_chunk(GROUP, sample(1000)).await.expect("write");
+    assert_eq!((written.missing, fakes.holders(written.chunk.id)), (0, vec![1, 2, 3, 4]));
+    fakes.faults(4, Faults { put: Some(ChunkError::NoSpace), ..Faults::default() });
+    let written = client.write_chunk(GROUP, sample(1000)).await.expect("write");
+    assert_eq!((written.missing, fakes.holders(written.chunk.id)), (0b1000, vec![1, 2, 3]));
+    read_back(&client, written, &sample(1000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_corrupt_replica_is_never_returned() {
     let fakes = Fakes::start(3, THREE);
     let client = fakes.client_with(|config| config.deadline = 2 * SECOND).await;

@@ -42,12 +42,13 @@ pub(crate) struct Chunk {
 /// Remembers which epochs of the command's session are closed.
 type Epochs = BTreeMap<WriterEpoch, bool>;
 
-/// Whether a count of members that lack a copy is acceptable.
+/// Whether it is acceptable which members lack a copy: at most one of the `REPLICAS` members. The bit behind theirs is that of the disk
+/// that a move was bringing in; it counts for nothing.
 fn check_missing(missing: u8) -> Result<(), BadChunk> {
-    if missing.count_ones() > 1 {
+    if (missing & ((1 << REPLICAS) - 1)).count_ones() > 1 {
         return Err(BadChunk::UnderAcknowledged);
     }
-    if u32::from(missing) >= 1 << REPLICAS {
+    if u32::from(missing) >= 1 << (REPLICAS + 1) {
         return Err(BadChunk::Malformed);
     }
     Ok(())

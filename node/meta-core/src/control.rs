@@ -3,6 +3,7 @@
 //! Every command may be sent twice: the second finds what the first has done.
 
 mod buckets;
+mod moves;
 mod nodes;
 mod sessions;
 #[cfg(test)]
@@ -111,6 +112,15 @@ impl Change<'_> {
             C::DeleteUser { name } => self.delete_user(name),
             C::CreateKey { key } => self.create_key(key),
             C::DeleteKey { access_key } => self.delete_key(access_key),
+            C::BeginMove { pg, epoch, from, to } => self.begin_move(*pg, *epoch, *from, *to),
+            C::PassBarrier { pg, epoch } => self.pass_barrier(*pg, *epoch),
+            C::NoteSynced { pg, epoch, chunks, digest } => self.note_synced(*pg, *epoch, *chunks, *digest),
+            C::CommitMove { pg, epoch } => self.commit_move(*pg, *epoch),
+            C::AbortMove { pg, epoch } => self.abort_move(*pg, *epoch),
+            C::SetNodeMode { node, mode } => self.set_node_mode(*node, *mode),
+            C::SetDiskState { disk, state } => self.set_disk_state(*disk, *state),
+            C::SetDiskWeight { disk, class, weight } => self.set_disk_weight(*disk, class, *weight),
+            C::SetPlacement { options } => self.set_placement(options),
         }
     }
 }

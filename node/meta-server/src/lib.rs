@@ -16,6 +16,7 @@
 
 mod applier;
 mod config;
+mod control;
 mod driver;
 mod event;
 mod group;
@@ -31,6 +32,7 @@ mod start;
 mod writer;
 
 pub use config::MetaConfig;
+pub use control::{Blocked, NextSteps, Obstacle, Reason, Report, next_steps};
 pub use network::{Network, QuicNetwork};
 pub use server::MetaServer;
 pub use start::StartError;

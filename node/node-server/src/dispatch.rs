@@ -1,7 +1,7 @@
 //! What peers ask, handed to whom it concerns, after a look at what their certificate allows.
 //!
 //! The transport refuses what a role may never do (snapshots, deletes and heartbeats of clients). Here are the rules that need a look
-//! into a command: states of nodes, the first map and repaired chunks are recorded by nodes only.
+//! into a command: states of nodes, the first map, moves and repaired chunks are recorded by nodes only.
 
 use crate::liveness::{Liveness, Verdict};
 use crate::status::Status;
@@ -17,10 +17,11 @@ use proto::raft_wire::RaftBatch;
 use proto::rpc::{GroupError, Rejection};
 use proto::{Reply, Request};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 use transport::{Handler, PeerIdentity};
-use types::{GroupId, Incarnation, NodeId, PlacementMap};
+use types::{DiskId, DiskState, GroupId, Incarnation, NodeId, PlacementMap};
 
 /// Longer than any client waits; a call must come to an end even if its group never does.
 const CALL_MAX: Duration = Duration::from_secs(30);
@@ -31,15 +32,27 @@ pub(crate) struct Dispatch {
     pub(crate) chunks: Arc<ChunkService>,
     pub(crate) status: Arc<Status>,
     pub(crate) liveness: Mutex<Liveness>,
+    /// The version of the map that moves were last driven by.
+    pub(crate) decided_by: AtomicU64,
 }
 
 impl Dispatch {
-    pub(crate) fn heard(&self, node: NodeId, incarnation: Incarnation) {
-        self.liveness.lock().heard(node, incarnation);
+    pub(crate) fn heard(&self, node: NodeId, incarnation: Incarnation, fenced: Vec<DiskId>) {
+        self.liveness.lock().heard(node, incarnation, fenced);
+    }
+
+    /// What nodes say of their disks and the map does not show yet.
+    pub(crate) fn disk_verdicts(&self, map: &PlacementMap) -> Vec<(DiskId, DiskState)> {
+        self.liveness.lock().disks(map)
     }
 
     pub(crate) fn tick(&self, map: &PlacementMap) -> Vec<Verdict> {
         self.liveness.lock().tick(self.leads_control(), map)
+    }
+
+    /// How long this leader has heard nothing of a node, at least.
+    pub(crate) fn silence(&self, node: NodeId) -> Duration {
+        self.liveness.lock().silence(node)
     }
 
     pub(crate) fn leads_control(&self) -> bool {
@@ -59,9 +72,9 @@ impl Dispatch {
     fn node_call(&self, request: NodeRequest) -> NodeReply {
         match request {
             NodeRequest::Ping => NodeReply::Pong,
-            NodeRequest::Heartbeat { node, incarnation } => {
-                self.heard(node, incarnation);
-                NodeReply::Heard { leading: self.leads_control() }
+            NodeRequest::Heartbeat { node, incarnation, fenced } => {
+                self.heard(node, incarnation, fenced);
+                NodeReply::Heard { leading: self.leads_control(), map_version: self.decided_by.load(Ordering::Acquire) }
             }
             NodeRequest::Status => NodeReply::Status(self.status.node()),
         }
@@ -98,7 +111,16 @@ impl Handler for Dispatch {
 fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
     let nodes_only = match request {
         Request::Control(ControlRequest::Command(command)) => {
-            matches!(command, ControlCommand::Bootstrap { .. } | ControlCommand::SetNodeState { .. })
+            matches!(
+                command,
+                ControlCommand::Bootstrap { .. }
+                    | ControlCommand::SetNodeState { .. }
+                    | ControlCommand::BeginMove { .. }
+                    | ControlCommand::PassBarrier { .. }
+                    | ControlCommand::NoteSynced { .. }
+                    | ControlCommand::CommitMove { .. }
+                    | ControlCommand::AbortMove { .. }
+            )
         }
         Request::Meta(request) => matches!(&request.op, MetaOp::Command(_, Command::ClearUnderReplicated { .. })),
         Request::Snapshot(_) => true,
@@ -121,9 +143,11 @@ mod tests {
         let id = RequestId { session: SessionId(1), seq: 1, low: 1 };
         let state =
             ControlCommand::SetNodeState { node: NodeId(1), incarnation: Incarnation(1), state: NodeState::Down };
+        let commit = ControlCommand::CommitMove { pg: types::PgId(0), epoch: types::PgEpoch(1) };
         let clear = MetaOp::Command(id, Command::ClearUnderReplicated { chunks: Vec::new() });
         for request in [
             Request::Control(ControlRequest::Command(state)),
+            Request::Control(ControlRequest::Command(commit)),
             Request::Control(ControlRequest::Command(ControlCommand::Bootstrap { map: PlacementMap::default() })),
             Request::Meta(MetaRequest { group: GroupId(1), op: clear }),
         ] {

@@ -37,7 +37,7 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
     if leader.is_none() {
         found.push("no leader of the control group answers: cut off, or no quorum".to_owned());
     }
-    if map.node(status.node).is_none_or(|entry| entry.state == NodeState::Down) {
+    if map.node(status.node).is_none_or(|entry| entry.state != NodeState::Up) {
         found.push("the control group takes this node to be down".to_owned());
     }
     for group in &status.groups {
@@ -86,7 +86,7 @@ mod tests {
 
     fn map(state: NodeState) -> PlacementMap {
         let (id, incarnation, disks) = (NodeId(1), Incarnation(1), vec![DiskId([1; 16])]);
-        let entry = NodeEntry { id, addr: String::new(), domain: String::new(), disks, incarnation, state };
+        let entry = NodeEntry { incarnation, state, ..NodeEntry::new(id, String::new(), String::new(), disks) };
         PlacementMap { nodes: vec![entry], ..PlacementMap::default() }
     }
 

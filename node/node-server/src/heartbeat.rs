@@ -7,12 +7,20 @@ use parking_lot::Mutex;
 use proto::node::{NodeReply, NodeRequest};
 use proto::{Reply, Request};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use types::{GroupId, Incarnation, NodeId};
+use types::{DiskId, GroupId, Incarnation, NodeId};
 
 /// A heartbeat that is not answered by then is lost; the next is on its way.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// How long this node takes changes to chunks after the sending of a heartbeat that the leader of the control group answered. Longer than an
+/// election, so that a new leader costs no puts.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+/// How long a leader has to hear nothing of a node until it may believe that its lease ran out: the lease, the time for which a leader that was
+/// replaced may still have answered, and something for clocks that run unevenly.
+pub(crate) const LEASE_OVER: Duration = Duration::from_secs(12);
 
 /// When the leader of the control group last answered this node.
 #[derive(Default)]
@@ -30,6 +38,14 @@ impl LastHeard {
     }
 }
 
+/// Disks of this node that failed, by the ids that the map has for them: one that did not open does not know its own.
+fn fenced_disks(peers: &Peers, dispatch: &Dispatch) -> Vec<DiskId> {
+    let map = peers.map();
+    let Some(entry) = map.node(peers.own()) else { return Vec::new() };
+    let fenced = dispatch.chunks.fenced();
+    entry.disks.iter().zip(fenced).filter(|(_, fenced)| *fenced).map(|(disk, _)| disk.id).collect()
+}
+
 /// Sends heartbeats for ever.
 pub(crate) async fn beat(peers: Peers, incarnation: Incarnation, dispatch: Arc<Dispatch>, last: Arc<LastHeard>) {
     let mut ticks = interval(TICK);
@@ -37,21 +53,27 @@ pub(crate) async fn beat(peers: Peers, incarnation: Incarnation, dispatch: Arc<D
     let node = peers.own();
     loop {
         ticks.tick().await;
+        let fenced = fenced_disks(&peers, &dispatch);
         for voter in peers.map().voters(GroupId::CONTROL).to_vec() {
+            let fenced = fenced.clone();
             if voter == node {
-                dispatch.heard(node, incarnation);
+                dispatch.heard(node, incarnation, fenced);
                 if dispatch.leads_control() {
                     last.note(node);
+                    dispatch.chunks.lease(dispatch.decided_by.load(Ordering::Acquire), Instant::now() + LEASE);
                 }
                 continue;
             }
             // Not awaited: one that hangs must not delay the others.
-            let (peers, last) = (peers.clone(), last.clone());
+            let (peers, last, chunks) = (peers.clone(), last.clone(), dispatch.chunks.clone());
             tokio::spawn(async move {
-                let request = Request::Node(NodeRequest::Heartbeat { node, incarnation });
+                let sent = Instant::now();
+                let request = Request::Node(NodeRequest::Heartbeat { node, incarnation, fenced });
                 let reply = peers.call(voter, &request, ANSWER_MAX).await;
-                if let Some(Reply::Node(NodeReply::Heard { leading: true })) = reply {
+                if let Some(Reply::Node(NodeReply::Heard { leading: true, map_version })) = reply {
                     last.note(voter);
+                    // From the sending on: the leader heard it later.
+                    chunks.lease(map_version, sent + LEASE);
                 }
             });
         }

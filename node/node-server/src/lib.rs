@@ -4,6 +4,7 @@
 //!                    +-- meta-server    (Raft groups)  <-- heartbeats counted by `liveness` --> SetNodeState
 //!  QUIC -- dispatch -+-- chunk-server   (disks)        <-- `map_feed`: the placement map, as the control group has it
 //!                    +-- status                        <-- `repair`: copies that are missing, once their node is back
+//!                                                       <-- `moves`: where copies should be, planned and driven by the control group's leader
 //!  HTTP -- admin: /health, /status, /metrics
 //! ```
 //! Decisions are elsewhere; what is here translates and drives. The only state that must survive is the count of starts
@@ -21,6 +22,8 @@ mod incarnation;
 mod liveness;
 mod map_feed;
 pub mod metrics;
+mod move_host;
+mod moves;
 mod peers;
 mod repair;
 mod server;

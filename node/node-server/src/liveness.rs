@@ -7,11 +7,12 @@
 //! | heard of a node | map says | proposal |
 //! | --- | --- | --- |
 //! | nothing for [`SILENT_TICKS_MAX`] | up | down |
-//! | within [`RECENT_TICKS`] | down, or an older incarnation | up, with the incarnation that was heard |
+//! | nothing for the out time, a setting of the cluster | down | out |
+//! | within [`RECENT_TICKS`] | down, out, or an older incarnation | up, with the incarnation that was heard |
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use types::{Incarnation, NodeId, NodeState, PlacementMap};
+use types::{DiskId, DiskState, Incarnation, NodeId, NodeState, PlacementMap};
 
 /// How often nodes send heartbeats, and the leader looks.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
@@ -36,12 +37,17 @@ pub(crate) struct Liveness {
     /// Since when this node leads, without a break.
     leading_since: Option<u64>,
     heard: BTreeMap<NodeId, (u64, Incarnation)>,
+    /// Disks that nodes last reported as failed.
+    fenced: BTreeMap<NodeId, Vec<DiskId>>,
 }
 
 impl Liveness {
     /// A heartbeat has come. One of an earlier life is ignored.
-    pub(crate) fn heard(&mut self, node: NodeId, incarnation: Incarnation) {
+    pub(crate) fn heard(&mut self, node: NodeId, incarnation: Incarnation, fenced: Vec<DiskId>) {
         let now = self.now;
+        if self.heard.get(&node).is_none_or(|(_, known)| *known <= incarnation) {
+            self.fenced.insert(node, fenced);
+        }
         match self.heard.get_mut(&node) {
             Some((_, known)) if *known > incarnation => {}
             Some(heard) => *heard = (now, incarnation),
@@ -60,18 +66,19 @@ impl Liveness {
         }
         let since = *self.leading_since.get_or_insert(self.now);
         self.heard.retain(|node, _| map.node(*node).is_some());
+        self.fenced.retain(|node, _| map.node(*node).is_some());
+        let out = ticks(Duration::from_secs(u64::from(map.options.out_after_seconds))).max(SILENT_TICKS_MAX);
         let verdict = |entry: &types::NodeEntry| {
             let (last, incarnation) = self.heard.get(&entry.id).copied().unwrap_or((0, entry.incarnation));
             let silent = self.now - last.max(since);
             let recent = last > 0 && self.now - last <= RECENT_TICKS;
-            if recent && (entry.state == NodeState::Down || incarnation > entry.incarnation) {
+            let state = |state| Verdict { node: entry.id, incarnation: entry.incarnation.max(incarnation), state };
+            if recent && (entry.state != NodeState::Up || incarnation > entry.incarnation) {
                 Some(Verdict { node: entry.id, incarnation, state: NodeState::Up })
             } else if silent >= SILENT_TICKS_MAX && entry.state == NodeState::Up {
-                Some(Verdict {
-                    node: entry.id,
-                    incarnation: entry.incarnation.max(incarnation),
-                    state: NodeState::Down,
-                })
+                Some(state(NodeState::Down))
+            } else if silent >= out && entry.state == NodeState::Down {
+                Some(state(NodeState::Out))
             } else {
                 None
             }
@@ -80,19 +87,52 @@ impl Liveness {
     }
 }
 
+impl Liveness {
+    /// What nodes that are there say of their disks and the map does not show: failed ones at once, well ones when they were failed. What
+    /// operators said of a disk that works stays.
+    pub(crate) fn disks(&self, map: &PlacementMap) -> Vec<(DiskId, DiskState)> {
+        let mut found = Vec::new();
+        for node in &map.nodes {
+            let recent =
+                self.heard.get(&node.id).is_some_and(|(last, _)| *last > 0 && self.now - *last <= RECENT_TICKS);
+            let Some(fenced) = self.fenced.get(&node.id).filter(|_| recent && self.leading_since.is_some()) else {
+                continue;
+            };
+            for disk in &node.disks {
+                match (fenced.contains(&disk.id), disk.state) {
+                    (true, DiskState::Active | DiskState::Draining | DiskState::ReadOnly) => {
+                        found.push((disk.id, DiskState::Broken));
+                    }
+                    (false, DiskState::Broken) => found.push((disk.id, DiskState::Active)),
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+
+    /// How long this leader has heard nothing of a node, at least; zero while it does not lead.
+    pub(crate) fn silence(&self, node: NodeId) -> Duration {
+        let Some(since) = self.leading_since else { return Duration::ZERO };
+        let last = self.heard.get(&node).map_or(0, |(last, _)| *last);
+        TICK * u32::try_from(self.now - last.max(since)).unwrap_or(u32::MAX)
+    }
+}
+
+fn ticks(time: Duration) -> u64 {
+    (time.as_millis() / TICK.as_millis()) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::{DiskId, NodeEntry};
+    use types::NodeEntry;
 
     fn map(states: &[NodeState]) -> PlacementMap {
         let nodes = states.iter().zip(1..).map(|(state, id)| NodeEntry {
-            id: NodeId(id),
-            addr: String::new(),
-            domain: id.to_string(),
-            disks: vec![DiskId([id as u8; 16])],
             incarnation: Incarnation(1),
             state: *state,
+            ..NodeEntry::new(NodeId(id), String::new(), id.to_string(), [DiskId([id as u8; 16])])
         });
         PlacementMap { version: 1, nodes: nodes.collect(), ..PlacementMap::default() }
     }
@@ -101,7 +141,7 @@ mod tests {
         Verdict { node: NodeId(node), incarnation: Incarnation(incarnation), state }
     }
 
-    use NodeState::{Down, Up};
+    use NodeState::{Down, Out, Up};
 
     #[test]
     fn a_silent_node_is_down_after_four_ticks_and_up_when_it_is_heard() {
@@ -110,15 +150,58 @@ mod tests {
         let mut found = Vec::new();
         for _ in 0..=SILENT_TICKS_MAX {
             assert_eq!(found, []);
-            liveness.heard(NodeId(1), Incarnation(1));
+            liveness.heard(NodeId(1), Incarnation(1), Vec::new());
             found = liveness.tick(true, &up);
         }
         assert_eq!(found, [verdict(2, 1, Down)]);
         let down = map(&[Up, Down]);
-        liveness.heard(NodeId(1), Incarnation(1));
+        liveness.heard(NodeId(1), Incarnation(1), Vec::new());
         assert_eq!(liveness.tick(true, &down), []);
-        liveness.heard(NodeId(2), Incarnation(1));
+        liveness.heard(NodeId(2), Incarnation(1), Vec::new());
         assert_eq!(liveness.tick(true, &down), [verdict(2, 1, Up)]);
+    }
+
+    #[test]
+    fn a_node_that_stays_silent_is_out_after_the_out_time_and_not_before() {
+        let mut liveness = Liveness::default();
+        let mut map = map(&[Up, Down, Out]);
+        map.options.out_after_seconds = 3;
+        let mut tick = || {
+            liveness.heard(NodeId(1), Incarnation(1), Vec::new());
+            let found = liveness.tick(true, &map);
+            (found, liveness.silence(NodeId(2)))
+        };
+        for _ in 0..12 {
+            assert_eq!(tick().0, []);
+        }
+        assert_eq!(tick(), (vec![verdict(2, 1, Out)], Duration::from_secs(3)));
+        liveness.heard(NodeId(3), Incarnation(2), Vec::new());
+        let found = liveness.tick(true, &map);
+        assert!(found.contains(&verdict(3, 2, Up)), "{found:?}");
+        assert_eq!(liveness.silence(NodeId(3)), TICK);
+        liveness.tick(false, &map);
+        assert_eq!(liveness.silence(NodeId(2)), Duration::ZERO, "who does not lead knows nothing");
+    }
+
+    #[test]
+    fn a_disk_is_broken_and_well_again_as_its_node_says() {
+        let mut liveness = Liveness::default();
+        let mut map = map(&[Up, Up]);
+        let disk = map.nodes[0].disks[0].id;
+        let mut say = |map: &PlacementMap, fenced: &[DiskId]| {
+            liveness.heard(NodeId(1), Incarnation(1), fenced.to_vec());
+            liveness.tick(true, map);
+            liveness.disks(map)
+        };
+        assert_eq!(say(&map, &[]), []);
+        assert_eq!(say(&map, &[disk]), [(disk, DiskState::Broken)]);
+        map.nodes[0].disks[0].state = DiskState::Broken;
+        assert_eq!(say(&map, &[disk]), []);
+        assert_eq!(say(&map, &[]), [(disk, DiskState::Active)]);
+        for said in [DiskState::Failed, DiskState::Draining, DiskState::ReadOnly] {
+            map.nodes[0].disks[0].state = said;
+            assert_eq!(say(&map, &[]), [], "{said:?} is the operator's word");
+        }
     }
 
     #[test]
@@ -138,17 +221,17 @@ mod tests {
     fn a_new_life_is_recorded_and_an_old_one_ignored() {
         let mut liveness = Liveness::default();
         let up = map(&[Up]);
-        liveness.heard(NodeId(1), Incarnation(3));
+        liveness.heard(NodeId(1), Incarnation(3), Vec::new());
         liveness.tick(true, &up);
-        liveness.heard(NodeId(1), Incarnation(3));
-        liveness.heard(NodeId(1), Incarnation(2));
+        liveness.heard(NodeId(1), Incarnation(3), Vec::new());
+        liveness.heard(NodeId(1), Incarnation(2), Vec::new());
         assert_eq!(liveness.tick(true, &up), [verdict(1, 3, Up)]);
     }
 
     #[test]
     fn strangers_are_forgotten() {
         let mut liveness = Liveness::default();
-        liveness.heard(NodeId(9), Incarnation(1));
+        liveness.heard(NodeId(9), Incarnation(1), Vec::new());
         liveness.tick(true, &map(&[Up]));
         assert!(liveness.heard.is_empty());
     }

@@ -23,6 +23,12 @@ pub const DISK_BYTES: &str = "sago_disk_chunk_bytes";
 pub const DISK_FREE: &str = "sago_disk_free_bytes";
 /// Size of a disk's file system; label `disk`.
 pub const DISK_TOTAL: &str = "sago_disk_total_bytes";
+/// Placement groups; label `copies` is the number of their copies that are not lost. On the leader of the control group only, as all of these.
+pub const PLACEMENT_GROUPS: &str = "sago_placement_groups";
+/// Moves in progress.
+pub const MOVES_RUNNING: &str = "sago_moves_running";
+/// Moves that are needed and cannot begin.
+pub const MOVES_BLOCKED: &str = "sago_moves_blocked";
 /// How often the node was started.
 pub const INCARNATION: &str = "sago_node_incarnation";
 /// Memory of the process that is in RAM.
@@ -45,6 +51,20 @@ pub fn install() {
             None
         }
     });
+}
+
+/// How the placement groups stand, as the leader of the control group sees it.
+pub(crate) fn record_placement(report: &meta_server::Report) {
+    for (copies, groups) in report.groups_by_copies.iter().enumerate() {
+        gauge!(PLACEMENT_GROUPS, "copies" => copies.to_string()).set(f64::from(*groups));
+    }
+    gauge!(MOVES_RUNNING).set(f64::from(report.running));
+    gauge!(MOVES_BLOCKED).set(report.blocked.len() as f64);
+}
+
+/// Another node leads: what was recorded here must not be added to what it records.
+pub(crate) fn clear_placement() {
+    record_placement(&meta_server::Report::default());
 }
 
 /// Works off what has gathered in histograms. Call it every few seconds.
@@ -73,6 +93,9 @@ fn describe() {
     describe_gauge!(DISK_BYTES, Unit::Bytes, "bytes of replicas on the disk");
     describe_gauge!(DISK_FREE, Unit::Bytes, "free bytes of the disk's file system");
     describe_gauge!(DISK_TOTAL, Unit::Bytes, "size of the disk's file system");
+    describe_gauge!(PLACEMENT_GROUPS, Unit::Count, "placement groups by copies that are not lost, on the leader");
+    describe_gauge!(MOVES_RUNNING, Unit::Count, "moves in progress, on the leader");
+    describe_gauge!(MOVES_BLOCKED, Unit::Count, "moves that are needed and cannot begin, on the leader");
     describe_gauge!(INCARNATION, Unit::Count, "how often the node was started");
     describe_gauge!(RESIDENT, Unit::Bytes, "memory of the process that is in RAM");
     describe_gauge!(CPU_SECONDS, Unit::Seconds, "processor time of the process");

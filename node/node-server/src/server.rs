@@ -9,19 +9,22 @@ use crate::incarnation::{self, MetaFolder};
 use crate::liveness::{TICK, Verdict};
 use crate::map_feed::feed;
 use crate::metrics;
+use crate::move_host::Mover;
+use crate::moves::drive;
 use crate::peers::Peers;
 use crate::repair::Host;
 use crate::status::Status;
-use chunk_server::{ChunkService, PeerSource, RepairWorker, ServiceConfig};
+use chunk_server::{ChunkService, LeftoverWorker, PeerSource, PullWorker, RepairWorker, ServiceConfig};
 use meta_server::{MetaConfig, MetaServer, QuicNetwork};
 use parking_lot::Mutex;
 use proto::control::ControlCommand;
 use proto::log::LogCommand;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use transport::{Endpoint, Role, TransportConfig};
 use types::{GroupId, Incarnation, NodeId};
 
@@ -80,11 +83,20 @@ impl NodeServer {
         });
         let liveness = Mutex::default();
         let (meta_, chunks_) = (meta.clone(), chunks.clone());
-        let dispatch = Arc::new(Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness });
+        let decided_by = AtomicU64::new(0);
+        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness, decided_by };
+        let dispatch = Arc::new(dispatch);
+        // A node that was just started has no lease yet.
+        chunks.lease(0, Instant::now());
         endpoint.serve(dispatch.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), config.map));
-        tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard));
+        tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard.clone()));
+        tasks.spawn(drive(dispatch.clone(), peers.clone()));
+        let mover = Mover { dispatch: dispatch.clone(), peers: peers.clone(), last_heard };
+        let mover = Arc::new(mover);
+        tasks.spawn(PullWorker::new(mover.clone(), chunks.clone(), config.node).run());
+        tasks.spawn(LeftoverWorker::new(mover, chunks.clone(), config.node).run());
         tasks.spawn(judge(dispatch, peers.clone()));
         let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
@@ -171,7 +183,7 @@ fn transport_config(config: &NodeConfig) -> TransportConfig {
 fn service_config(config: &NodeConfig) -> Result<ServiceConfig, ConfigError> {
     let mut store = chunk_server::StoreConfig::new(config.node, config.disks.clone());
     store.create = config.create;
-    store.disk_ids = config.entry()?.disks.clone();
+    store.disk_ids = config.entry()?.disks.iter().map(|disk| disk.id).collect();
     store.segment_bytes = config.store.segment_bytes;
     store.reserve_bytes = config.store.reserve_bytes;
     store.direct_io = config.store.direct_io;

@@ -1,94 +1,19 @@
 //! Three nodes in one process: they find each other, tell the truth about their health, and notice who is gone.
 
-use node_server::{MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
-use placement::{InitialPlan, PlannedNode};
-use proto::control::{ControlAnswer, ControlQuery, ControlReply, ControlRequest};
+mod support;
+
+use node_server::{NodeConfig, NodeServer, StartError};
+use proto::control::ControlRequest;
 use proto::node::{NodeReply, NodeRequest};
 use proto::rpc::Rejection;
 use proto::{Reply, Request};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
-use tempfile::TempDir;
+use support::{BOUND, Site, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
-use transport::{Class, ClusterCa, Endpoint, Role, TransportConfig, TransportError};
-use types::{ClusterId, DiskId, Incarnation, NodeId, NodeState, PlacementMap};
-
-/// Far more than anything here takes, also on a busy machine.
-const BOUND: Duration = Duration::from_secs(60);
-
-struct Site {
-    folder: TempDir,
-    ca: ClusterCa,
-    map: PlacementMap,
-}
-
-impl Site {
-    fn new() -> Site {
-        let sockets: Vec<_> = (0..3).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
-        let nodes: Vec<_> = (1..=3u8)
-            .zip(&sockets)
-            .map(|(id, socket)| PlannedNode {
-                id: NodeId(u64::from(id)),
-                addr: socket.local_addr().expect("an address").to_string(),
-                domain: id.to_string(),
-                disks: vec![DiskId([id; 16])],
-            })
-            .collect();
-        let map = placement::initial(&nodes, &InitialPlan::default()).expect("a map");
-        let folder = tempfile::tempdir().expect("a folder");
-        Site { folder, ca: ClusterCa::create(ClusterId([1; 16])).expect("an authority"), map }
-    }
-
-    fn path(&self, id: u64, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(format!("node-{id}")).join(name)
-    }
-
-    fn config(&self, id: u64, create: bool) -> NodeConfig {
-        let node = NodeId(id);
-        NodeConfig {
-            node,
-            credentials: self.ca.issue(&Role::Node(node)).expect("credentials"),
-            listen: self.map.node(node).expect("a node").addr.parse().expect("an address"),
-            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            meta: self.path(id, "meta"),
-            disks: vec![self.path(id, "disk")],
-            create,
-            memory: MemoryConfig::default(),
-            store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false },
-            map: self.map.clone(),
-        }
-    }
-
-    async fn start(&self, id: u64, create: bool) -> NodeServer {
-        let begin = Instant::now();
-        loop {
-            match NodeServer::start(self.config(id, create)).await {
-                Ok(node) => return node,
-                // The socket of a node that was stopped is closed by a task of its own.
-                Err(StartError::Bind { .. }) if begin.elapsed() < BOUND => tokio::task::yield_now().await,
-                Err(error) => panic!("{error:?}"),
-            }
-        }
-    }
-
-    async fn call(&self, client: &Endpoint, id: u64, request: Request) -> Result<Reply, TransportError> {
-        let addr = &self.map.node(NodeId(id)).expect("a node").addr;
-        let peer = client.peer(NodeId(id), addr);
-        let call = peer.call(Class::Small, &request, Default::default(), Duration::from_secs(2));
-        call.await.map(|(reply, _)| reply)
-    }
-
-    /// The map as one node has applied it.
-    async fn map_of(&self, client: &Endpoint, id: u64) -> Option<PlacementMap> {
-        let request = Request::Control(ControlRequest::StaleQuery(ControlQuery::Map));
-        match self.call(client, id, request).await {
-            Ok(Reply::Control(Ok(ControlReply::Answer(ControlAnswer::Map(map))))) => map.map(|map| *map),
-            _ => None,
-        }
-    }
-}
+use tokio::time::timeout;
+use transport::{ClusterCa, Endpoint, Role, TransportConfig, TransportError};
+use types::{ClusterId, Incarnation, NodeId, NodeState};
 
 /// Status code and body of a page.
 async fn page(admin: SocketAddr, path: &str) -> (u16, String) {
@@ -101,22 +26,13 @@ async fn page(admin: SocketAddr, path: &str) -> (u16, String) {
     (code, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
-async fn until<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) {
-    let begin = Instant::now();
-    while !check().await {
-        assert!(begin.elapsed() < BOUND, "{what}");
-        // wait-ok: a pause between two looks, bounded above
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn healthy(node: &NodeServer) -> bool {
     page(node.admin_addr(), "/health").await.0 == 200
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_form_a_cluster_notice_who_is_gone_and_take_it_back() {
-    let site = Site::new();
+    let site = Site::new(3);
     let (one, two, three) = tokio::join!(site.start(1, true), site.start(2, true), site.start(3, true));
     for node in [&one, &two, &three] {
         until("all are healthy", || healthy(node)).await;
@@ -156,7 +72,7 @@ async fn nodes_form_a_cluster_notice_who_is_gone_and_take_it_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_may_not_speak_for_nodes_and_strangers_may_not_speak_at_all() {
-    let site = Site::new();
+    let site = Site::new(3);
     let node = site.start(1, true).await;
     let endpoint = |ca: &ClusterCa| {
         let credentials = ca.issue(&Role::Client("test".to_owned())).expect("credentials");
@@ -176,7 +92,7 @@ async fn clients_may_not_speak_for_nodes_and_strangers_may_not_speak_at_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_mounted_stops_the_start_and_leaves_no_trace() {
-    let site = Site::new();
+    let site = Site::new(3);
     // At another port: the socket of a node that was stopped is closed by a task of its own.
     let elsewhere = |config: NodeConfig| NodeConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..config };
     let refused = |id: u64| NodeServer::start(elsewhere(site.config(id, false)));

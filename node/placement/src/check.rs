@@ -1,7 +1,9 @@
 //! What is wrong with a map.
 
-use std::collections::BTreeSet;
-use types::{GroupId, PlacementGroup, PlacementMap, REPLICAS};
+use crate::plan::Limits;
+use crate::report::{Plan, PlannedMove};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{GroupId, Member, NodeId, PlacementGroup, PlacementMap, REPLICAS};
 
 /// Everything that breaks a rule of placement, one line each; empty for a sound map.
 ///
@@ -28,8 +30,8 @@ fn check_nodes(map: &PlacementMap, found: &mut Vec<String>) {
         if node.disks.is_empty() {
             found.push(format!("{} has no disks", node.id));
         }
-        for disk in node.disks.iter().filter(|disk| !disks.insert(**disk)) {
-            found.push(format!("disk {disk} is named twice"));
+        for disk in node.disks.iter().filter(|disk| !disks.insert(disk.id)) {
+            found.push(format!("disk {} is named twice", disk.id));
         }
     }
 }
@@ -94,6 +96,72 @@ fn check_voters(map: &PlacementMap, found: &mut Vec<String>) {
                 }
                 Some(_) => {}
             }
+        }
+    }
+}
+
+/// Everything that is wrong with a plan for a map, one line each; empty for one that may be carried out. Written apart from the planner,
+/// whose mistakes it is to find.
+#[must_use]
+pub fn check_plan(map: &PlacementMap, plan: &Plan, limits: &Limits) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (pg, epoch) in &plan.aborts {
+        if map.group(*pg).is_none_or(|group| group.moving.is_none() || group.epoch != *epoch) || !seen.insert(*pg) {
+            found.push(format!("{pg} has no move to give up at {epoch}"));
+        }
+    }
+    for planned in &plan.moves {
+        if !seen.insert(planned.pg) {
+            found.push(format!("{} is named twice", planned.pg));
+        }
+        check_move(map, planned, &mut found);
+    }
+    check_limits(map, plan, limits, &mut found);
+    found
+}
+
+fn check_move(map: &PlacementMap, planned: &PlannedMove, found: &mut Vec<String>) {
+    let PlannedMove { pg, epoch, from, to, .. } = planned;
+    let Some(group) = map.group(*pg) else {
+        found.push(format!("{pg} does not exist"));
+        return;
+    };
+    if group.moving.is_some() || group.epoch != *epoch {
+        found.push(format!("{pg} moves already or is not at {epoch}"));
+    }
+    let Some(at) = group.members.iter().position(|member| member == from) else {
+        found.push(format!("{pg} has no member {from:?}"));
+        return;
+    };
+    if let Err(fault) = map.move_fits(group, at, *to) {
+        found.push(format!("{pg}: {from:?} to {to:?}: {fault}"));
+    }
+    if group.members.iter().all(|member| map.is_lost(*member)) {
+        found.push(format!("{pg} has no copy to move"));
+    }
+}
+
+fn check_limits(map: &PlacementMap, plan: &Plan, limits: &Limits, found: &mut Vec<String>) {
+    let running = map.groups.iter().filter_map(|group| Some(group.moving.as_ref()?.to));
+    let (mut nodes, mut disks): (BTreeMap<NodeId, usize>, BTreeMap<Member, usize>) = Default::default();
+    let mut moves = 0;
+    for to in running.chain(plan.moves.iter().map(|planned| planned.to)) {
+        moves += 1;
+        *nodes.entry(to.node).or_default() += 1;
+        *disks.entry(to).or_default() += 1;
+    }
+    // Limits may have been lowered under moves that go on: those are no fault of the plan, new ones are.
+    let planned = |node: NodeId| plan.moves.iter().any(|planned| planned.to.node == node);
+    if moves > limits.moves && !plan.moves.is_empty() {
+        found.push(format!("{moves} moves at once"));
+    }
+    for (node, count) in nodes.iter().filter(|(node, count)| **count > limits.per_node && planned(**node)) {
+        found.push(format!("{count} moves into {node}"));
+    }
+    for (disk, count) in disks {
+        if count > limits.per_disk && plan.moves.iter().any(|planned| planned.to == disk) {
+            found.push(format!("{count} moves into {disk:?}"));
         }
     }
 }

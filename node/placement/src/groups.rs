@@ -6,7 +6,7 @@
 
 use crate::{InitialPlan, PlacementError, PlannedNode, voters};
 use std::collections::BTreeMap;
-use types::{Incarnation, Member, NodeEntry, NodeId, NodeState, PgEpoch, PgId, PlacementGroup, PlacementMap, REPLICAS};
+use types::{Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions, REPLICAS};
 
 /// Makes the first map of a cluster, version 1 with all epochs at 1 and all nodes taken to be up.
 ///
@@ -21,22 +21,16 @@ pub fn initial(nodes: &[PlannedNode], plan: &InitialPlan) -> Result<PlacementMap
     nodes.sort_by_key(|node| node.id);
     let mut chooser = Chooser::new(&nodes);
     let groups: Vec<PlacementGroup> = (0..u32::from(plan.groups))
-        .map(|id| PlacementGroup { id: PgId(id), epoch: PgEpoch(1), members: chooser.members(id as usize) })
+        .map(|id| PlacementGroup::settled(PgId(id), PgEpoch(1), chooser.members(id as usize)))
         .collect();
     let slots = (0..u32::from(plan.slots)).map(|slot| slot % u32::from(plan.groups)).collect();
     let raft_groups = voters::place(&nodes, plan.meta_groups);
-    Ok(PlacementMap { version: 1, nodes: nodes.into_iter().map(entry).collect(), groups, slots, raft_groups })
+    let nodes = nodes.into_iter().map(entry).collect();
+    Ok(PlacementMap { version: 1, nodes, groups, slots, raft_groups, options: PlacementOptions::default() })
 }
 
 fn entry(node: PlannedNode) -> NodeEntry {
-    NodeEntry {
-        id: node.id,
-        addr: node.addr,
-        domain: node.domain,
-        disks: node.disks,
-        incarnation: Incarnation(0),
-        state: NodeState::Up,
-    }
+    NodeEntry::new(node.id, node.addr, node.domain, node.disks)
 }
 
 struct Chooser<'a> {

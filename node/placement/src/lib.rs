@@ -6,6 +6,7 @@
 //! * [`initial`] makes the first map of a cluster: placement groups of three disks in three failure domains, evenly spread over
 //!   disks and pairs of nodes, and the voters of every Raft group.
 //! * [`check()`] says what is wrong with a map, whoever made it.
+//! * [`plan()`] says which copies should move next, and what it could not help; [`check_plan`] looks at every plan again.
 
 #![forbid(unsafe_code)]
 
@@ -13,12 +14,19 @@ mod check;
 mod error;
 mod groups;
 mod input;
+mod plan;
+mod report;
+mod shares;
 mod voters;
 
-pub use check::check;
+pub use check::{check, check_plan};
 pub use error::PlacementError;
 pub use groups::initial;
 pub use input::{InitialPlan, PlannedNode};
+pub use plan::{Limits, plan};
+pub use report::{Blocked, Obstacle, Plan, PlannedMove, Reason, Report};
 
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Calls to the chunk service of a node.
 
 use serde::{Deserialize, Serialize};
-use types::{Blake3Root, ChunkId, ChunkRef, Leaf, NodeId, PgEpoch, RetryClass};
+use types::{Blake3Root, ChunkId, ChunkRef, Leaf, NodeId, PgEpoch, PgId, RetryClass, Slot};
 
 /// What the chunk service can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,35 @@ pub enum ChunkRequest {
         /// The ids, at most `STAT_CHUNKS_MAX`.
         chunks: Vec<ChunkId>,
     },
+    /// Say when no put of an older epoch of the placement group is in progress here and none will be taken; answered by
+    /// [`ChunkReply::Passed`], or refused with `StaleEpoch` if this node does not know the epoch yet. Only for nodes.
+    Barrier {
+        /// The group.
+        pg: PgId,
+        /// The epoch.
+        epoch: PgEpoch,
+    },
+    /// What is known here of the chunks of a slot, by id; answered by [`ChunkReply::Listed`]. Only for nodes.
+    List {
+        /// The slot.
+        slot: Slot,
+        /// Ids above this one; all if `None`.
+        after: Option<ChunkId>,
+        /// At most so many, 1..=`LIST_CHUNKS_MAX`.
+        max: u32,
+    },
+}
+
+/// Chunks of one `List`.
+pub const LIST_CHUNKS_MAX: usize = 4096;
+
+/// What a node knows of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedChunk {
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its length and hash, or `None` if it was deleted.
+    pub live: Option<(u32, Blake3Root)>,
 }
 
 /// Chunks named in one `Stat` or `Delete`.
@@ -66,6 +95,10 @@ pub enum ChunkReply {
     Stats(Vec<Option<(u32, Blake3Root)>>),
     /// Gone, or never here.
     Deleted,
+    /// The barrier is passed.
+    Passed,
+    /// What is known of the chunks of the slot, ascending. Fewer than asked for only at the end.
+    Listed(Vec<ListedChunk>),
 }
 
 /// Why it refuses.
@@ -110,6 +143,9 @@ pub enum ChunkError {
     /// None of the sources gave the chunk.
     #[error("no source had the chunk")]
     NoSource,
+    /// The node has lost touch with the control group; it takes no changes, and gives what it has.
+    #[error("the node has no lease")]
+    NoLease,
 }
 
 impl ChunkError {
@@ -123,7 +159,8 @@ impl ChunkError {
             | ChunkError::NotFound
             | ChunkError::Corrupt
             | ChunkError::Fenced
-            | ChunkError::NoSource => RetryClass::RetryElsewhere,
+            | ChunkError::NoSource
+            | ChunkError::NoLease => RetryClass::RetryElsewhere,
             ChunkError::HashMismatch | ChunkError::Invalid | ChunkError::Conflict | ChunkError::Deleted => {
                 RetryClass::Fatal
             }

@@ -1,7 +1,10 @@
 //! Calls to the control group: nodes, placement map, buckets, users, sessions.
 
 use serde::{Deserialize, Serialize};
-use types::{BucketId, GroupId, Incarnation, NodeId, NodeState, PlacementMap, SessionId, Timestamp};
+use types::{
+    BucketId, DiskId, DiskState, GroupId, Incarnation, Member, MoveFault, NodeId, NodeMode, NodeState, OptionFault,
+    PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
+};
 
 /// A call to the control group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +92,77 @@ pub enum ControlCommand {
         /// Which.
         access_key: String,
     },
+    /// Begin to move one copy of a settled placement group. Grows its epoch. Only for nodes.
+    BeginMove {
+        /// The group.
+        pg: PgId,
+        /// Its epoch, as the planner saw it.
+        epoch: PgEpoch,
+        /// The member that is to leave.
+        from: Member,
+        /// The disk that is to take its place.
+        to: Member,
+    },
+    /// Every member has stopped to take puts of the epoch before the move, or cannot take any. Only for nodes.
+    PassBarrier {
+        /// The group.
+        pg: PgId,
+        /// The epoch of the move.
+        epoch: PgEpoch,
+    },
+    /// The new member holds what the old ones hold. Only for nodes.
+    NoteSynced {
+        /// The group.
+        pg: PgId,
+        /// The epoch of the move.
+        epoch: PgEpoch,
+        /// Chunks compared.
+        chunks: u64,
+        /// What they are.
+        digest: SetDigest,
+    },
+    /// The new member takes the place of the old one. Grows the epoch. Only for nodes.
+    CommitMove {
+        /// The group.
+        pg: PgId,
+        /// The epoch of the move.
+        epoch: PgEpoch,
+    },
+    /// Give a move up. Grows the epoch. Only for nodes.
+    AbortMove {
+        /// The group.
+        pg: PgId,
+        /// The epoch of the move.
+        epoch: PgEpoch,
+    },
+    /// Say what is wanted of a node. A removed one stays so.
+    SetNodeMode {
+        /// The node.
+        node: NodeId,
+        /// What is wanted.
+        mode: NodeMode,
+    },
+    /// Say what may be done with a disk. A failed one stays so.
+    SetDiskState {
+        /// The disk.
+        disk: DiskId,
+        /// What may be done.
+        state: DiskState,
+    },
+    /// Say what kind of disk it is and how much it takes.
+    SetDiskWeight {
+        /// The disk.
+        disk: DiskId,
+        /// Its class.
+        class: String,
+        /// Its weight.
+        weight: u32,
+    },
+    /// Change how copies are placed and moved.
+    SetPlacement {
+        /// All settings.
+        options: PlacementOptions,
+    },
 }
 
 /// What a command did.
@@ -135,6 +209,48 @@ pub enum ControlRefusal {
     /// Too many of something.
     #[error("limit reached")]
     Limit,
+    /// No such node.
+    #[error("no such node")]
+    NoSuchNode,
+    /// No such disk.
+    #[error("no such disk")]
+    NoSuchDisk,
+    /// No such placement group.
+    #[error("no such placement group")]
+    NoSuchGroup,
+    /// The placement group has moved on.
+    #[error("stale epoch, the group is at {current}")]
+    StaleEpoch {
+        /// Where it is.
+        current: PgEpoch,
+    },
+    /// The placement group is not in the state that the step needs.
+    #[error("the move is not at this step")]
+    WrongPhase,
+    /// The copy may not move there.
+    #[error("the copy may not move there: {0}")]
+    Move(MoveFault),
+    /// Copies or voters are still on it.
+    #[error("copies or voters are still on it")]
+    InUse,
+    /// It was removed, or has failed, for good.
+    #[error("it is gone for good")]
+    Gone,
+    /// A setting outside its range.
+    #[error("setting out of range")]
+    Setting,
+}
+
+impl From<MoveFault> for ControlRefusal {
+    fn from(fault: MoveFault) -> Self {
+        ControlRefusal::Move(fault)
+    }
+}
+
+impl From<OptionFault> for ControlRefusal {
+    fn from(_: OptionFault) -> Self {
+        ControlRefusal::Setting
+    }
 }
 
 /// A bucket as the control group knows it.

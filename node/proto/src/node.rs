@@ -14,6 +14,8 @@ pub enum NodeRequest {
         node: NodeId,
         /// Its start counter.
         incarnation: Incarnation,
+        /// Its disks that returned errors and take no requests.
+        fenced: Vec<DiskId>,
     },
     /// How are you.
     Status,
@@ -28,6 +30,8 @@ pub enum NodeReply {
     Heard {
         /// Whether this node leads the control group.
         leading: bool,
+        /// The version of the placement map that it decides by: who does not know it has no lease.
+        map_version: u64,
     },
     /// Its state.
     Status(NodeStatus),

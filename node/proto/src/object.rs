@@ -117,8 +117,8 @@ pub struct Precondition {
 pub struct NewExtent {
     /// The extent.
     pub extent: Extent,
-    /// Bit i is set if member i did not acknowledge. At most one bit may be set; a row then records the chunk as
-    /// under-replicated.
+    /// Bit i is set if member i did not acknowledge, of which at most one may be. Bit `REPLICAS` is set if the group had a move in progress
+    /// and the disk it brings in did not. A row then records the chunk as under-replicated.
     pub missing: u8,
 }
 

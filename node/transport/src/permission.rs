@@ -8,7 +8,10 @@ use proto::node::NodeRequest;
 /// Whether `peer` may make this call.
 pub(crate) fn allows(peer: &PeerIdentity, request: &Request) -> bool {
     match request {
-        Request::Snapshot(_) | Request::Chunk(ChunkRequest::Delete { .. }) => peer.is_node(),
+        Request::Snapshot(_)
+        | Request::Chunk(ChunkRequest::Delete { .. } | ChunkRequest::Barrier { .. } | ChunkRequest::List { .. }) => {
+            peer.is_node()
+        }
         Request::Node(NodeRequest::Heartbeat { node, .. }) => peer.node() == Some(*node),
         Request::Node(NodeRequest::Ping | NodeRequest::Status)
         | Request::Chunk(
@@ -32,7 +35,10 @@ mod tests {
     fn heartbeats_are_for_the_node_itself_and_deletes_for_any_node() {
         let client = PeerIdentity { role: Role::Client("tool".into()) };
         let node = PeerIdentity { role: Role::Node(NodeId(1)) };
-        let beat = |id| Request::Node(NodeRequest::Heartbeat { node: NodeId(id), incarnation: Incarnation(1) });
+        let beat = |id| {
+            let (node, incarnation) = (NodeId(id), Incarnation(1));
+            Request::Node(NodeRequest::Heartbeat { node, incarnation, fenced: Vec::new() })
+        };
         assert!(allows(&node, &beat(1)));
         assert!(!allows(&node, &beat(2)));
         assert!(!allows(&client, &beat(1)));

@@ -139,7 +139,10 @@ async fn what_is_for_nodes_is_refused_to_clients() {
     let addr = server.local_addr().to_string();
     let (other, _) = node(&ca, 2, loopback(), TransportConfig::default());
     let snapshot = Request::Snapshot(SnapshotRequest::Close { group: GroupId(1), id: 1 });
-    let beat = |id| Request::Node(NodeRequest::Heartbeat { node: NodeId(id), incarnation: Incarnation(1) });
+    let beat = |id| {
+        let (node, incarnation) = (NodeId(id), Incarnation(1));
+        Request::Node(NodeRequest::Heartbeat { node, incarnation, fenced: Vec::new() })
+    };
     let as_client = client(&ca).peer(NodeId(1), &addr);
     let as_node = other.peer(NodeId(1), &addr);
     for (peer, request, allowed) in [

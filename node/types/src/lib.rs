@@ -12,6 +12,7 @@ mod id;
 mod limits;
 mod placement_map;
 mod retry;
+mod set_digest;
 mod time;
 
 pub use chunk::{ChunkId, ChunkIdParts};
@@ -22,6 +23,10 @@ pub use id::{
     SessionId, Slot, Term, UploadId, WriterEpoch,
 };
 pub use limits::*;
-pub use placement_map::{GroupPlacement, Member, NodeEntry, NodeState, PlacementGroup, PlacementMap};
+pub use placement_map::{
+    CLASS_BYTES_MAX, ClassCopies, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState, GroupPlacement, Member, Move, MoveFault,
+    MovePhase, NodeEntry, NodeMode, NodeState, OptionFault, PlacementGroup, PlacementMap, PlacementOptions,
+};
 pub use retry::RetryClass;
+pub use set_digest::SetDigest;
 pub use time::Timestamp;

@@ -5,6 +5,14 @@
 use crate::{DiskId, GroupId, Incarnation, NodeId, PgEpoch, PgId, Slot};
 use serde::{Deserialize, Serialize};
 
+mod disk;
+mod moves;
+mod options;
+
+pub use disk::{CLASS_BYTES_MAX, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState};
+pub use moves::{Move, MoveFault, MovePhase};
+pub use options::{ClassCopies, OptionFault, PlacementOptions};
+
 /// What the control group believes of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeState {
@@ -12,6 +20,20 @@ pub enum NodeState {
     Up,
     /// Heartbeats are missing: writers avoid it, readers ask it last.
     Down,
+    /// It was down for longer than the out time: its copies are made anew elsewhere. Heartbeats bring it back.
+    Out,
+}
+
+/// What operators want of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub enum NodeMode {
+    /// It takes part.
+    #[default]
+    Active,
+    /// It serves what it has, gets no new copies, and its copies move away.
+    Draining,
+    /// It is gone for ever: its id is never used again.
+    Removed,
 }
 
 /// A node as everyone knows it.
@@ -21,18 +43,42 @@ pub struct NodeEntry {
     pub id: NodeId,
     /// `host:port` of its QUIC endpoint.
     pub addr: String,
-    /// Its failure domain; copies of a chunk lie in different ones.
+    /// Its failure domain, `zone` or `zone/rack`; copies of a chunk lie in different ones.
     pub domain: String,
-    /// Its disks, in a fixed order.
-    pub disks: Vec<DiskId>,
+    /// Its disks, in a fixed order; new ones come last, and none is ever taken out of the list.
+    pub disks: Vec<DiskEntry>,
     /// Counts its starts.
     pub incarnation: Incarnation,
     /// Whether it answers.
     pub state: NodeState,
+    /// What operators want of it.
+    pub mode: NodeMode,
+}
+
+impl NodeEntry {
+    /// A node that was never started and is taken to be up, with disks like all others.
+    #[must_use]
+    pub fn new(id: NodeId, addr: String, domain: String, disks: impl IntoIterator<Item = DiskId>) -> Self {
+        NodeEntry {
+            id,
+            addr,
+            domain,
+            disks: disks.into_iter().map(DiskEntry::new).collect(),
+            incarnation: Incarnation(0),
+            state: NodeState::Up,
+            mode: NodeMode::Active,
+        }
+    }
+
+    /// The part of its domain that fails last: what stands before the first `/`.
+    #[must_use]
+    pub fn zone(&self) -> &str {
+        self.domain.split('/').next().unwrap_or_default()
+    }
 }
 
 /// One copy's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Member {
     /// The node that keeps it.
     pub node: NodeId,
@@ -45,10 +91,30 @@ pub struct Member {
 pub struct PlacementGroup {
     /// Its id.
     pub id: PgId,
-    /// Grows with every change of members.
+    /// Grows with every change of members, and with every begin and end of a move.
     pub epoch: PgEpoch,
-    /// `REPLICAS` members on distinct nodes.
+    /// `REPLICAS` members on distinct nodes. A move changes one of them in its place, so that masks of members keep their meaning.
     pub members: Vec<Member>,
+    /// The move in progress, if there is one.
+    pub moving: Option<Move>,
+}
+
+impl PlacementGroup {
+    /// A group whose members stay where they are.
+    #[must_use]
+    pub fn settled(id: PgId, epoch: PgEpoch, members: Vec<Member>) -> Self {
+        PlacementGroup { id, epoch, members, moving: None }
+    }
+
+    /// Everyone who gets new chunks and tombstones: the members, then the one that a move brings in.
+    pub fn takers(&self) -> impl Iterator<Item = Member> + '_ {
+        self.members.iter().copied().chain(self.moving.as_ref().map(|moving| moving.to))
+    }
+
+    /// The disk numbers of `node` that belong to the group; more than one while a copy moves from one disk of it to another.
+    pub fn disks_on(&self, node: NodeId) -> impl Iterator<Item = u16> + '_ {
+        self.takers().filter(move |taker| taker.node == node).map(|taker| taker.disk)
+    }
 }
 
 /// The voters of a Raft group.
@@ -73,6 +139,8 @@ pub struct PlacementMap {
     pub slots: Vec<u32>,
     /// All Raft groups, sorted by id; the first is the control group.
     pub raft_groups: Vec<GroupPlacement>,
+    /// How copies are placed and moved.
+    pub options: PlacementOptions,
 }
 
 impl PlacementMap {
@@ -93,6 +161,42 @@ impl PlacementMap {
     #[must_use]
     pub fn is_up(&self, id: NodeId) -> bool {
         self.node(id).is_some_and(|node| node.state == NodeState::Up)
+    }
+
+    /// The placement group of an id.
+    #[must_use]
+    pub fn group(&self, id: PgId) -> Option<&PlacementGroup> {
+        let at = self.groups.binary_search_by_key(&id, |group| group.id).ok()?;
+        self.groups.get(at)
+    }
+
+    /// The slots whose chunks lie in a placement group.
+    pub fn slots_of(&self, id: PgId) -> impl Iterator<Item = Slot> + '_ {
+        let at = self.groups.binary_search_by_key(&id, |group| group.id).ok();
+        let slots = self.slots.iter().enumerate();
+        slots.filter(move |(_, index)| Some(**index as usize) == at).map(|(slot, _)| Slot(slot as u16))
+    }
+
+    /// The disk of a member.
+    #[must_use]
+    pub fn disk(&self, member: Member) -> Option<&DiskEntry> {
+        self.node(member.node)?.disks.get(usize::from(member.disk))
+    }
+
+    /// Whether a member may get new copies: its node is up and active, and so is its disk.
+    #[must_use]
+    pub fn may_take(&self, member: Member) -> bool {
+        let node = self.node(member.node);
+        node.is_some_and(|node| node.state == NodeState::Up && node.mode == NodeMode::Active)
+            && self.disk(member).is_some_and(|disk| disk.state == DiskState::Active && disk.weight > 0)
+    }
+
+    /// Whether a member's copy has to be taken for gone: its node is out or removed, or its disk failed.
+    #[must_use]
+    pub fn is_lost(&self, member: Member) -> bool {
+        let node = self.node(member.node);
+        node.is_none_or(|node| node.state == NodeState::Out || node.mode == NodeMode::Removed)
+            || self.disk(member).is_none_or(|disk| matches!(disk.state, DiskState::Failed | DiskState::Broken))
     }
 
     /// The voters of a Raft group.

@@ -81,8 +81,17 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         // The user was deleted a moment ago, and its keys with it.
         ControlRefusal::NoSuchUser => BucketError::AccessDenied,
         ControlRefusal::NotBootstrapped => crate::error::ClusterError::Unavailable.into(),
-        ControlRefusal::InvalidName | ControlRefusal::KeyExists | ControlRefusal::NoSuchSession => {
-            crate::error::ClusterError::Unexpected(refusal.to_string()).into()
-        }
+        ControlRefusal::InvalidName
+        | ControlRefusal::KeyExists
+        | ControlRefusal::NoSuchSession
+        | ControlRefusal::NoSuchNode
+        | ControlRefusal::NoSuchDisk
+        | ControlRefusal::NoSuchGroup
+        | ControlRefusal::StaleEpoch { .. }
+        | ControlRefusal::WrongPhase
+        | ControlRefusal::Move(_)
+        | ControlRefusal::InUse
+        | ControlRefusal::Gone
+        | ControlRefusal::Setting => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

@@ -8,6 +8,7 @@ mod gateway;
 mod mount;
 mod node;
 mod object;
+mod placement;
 mod user;
 
 pub use bucket::BucketCommand;
@@ -18,6 +19,7 @@ pub use gateway::GatewayArgs;
 pub use mount::MountArgs;
 pub use node::NodeArgs;
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
+pub use placement::{PlacementCommand, PlanArgs, SetArgs};
 pub use user::{KeyCommand, UserCommand};
 
 use clap::{Args, Parser, Subcommand};
@@ -72,6 +74,9 @@ pub enum Command {
     /// Set up a cluster, or see how it is.
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Where copies lie, and how they move.
+    #[command(subcommand)]
+    Placement(PlacementCommand),
     /// Run a node: it keeps metadata and chunks.
     Node(NodeArgs),
     /// Run an S3 gateway.
@@ -139,6 +144,8 @@ mod tests {
             "sago cluster init --dir d --node one=a:1",
             "sago cluster init --dir d --node 1=a",
             "sago demo --nodes 2",
+            "sago placement node 1 gone",
+            "sago placement disk 1 drain",
             "sago mount books",
             "sago node",
             "sago ls --frob",

@@ -110,12 +110,22 @@ impl From<CallError> for Failure {
 impl From<ControlRefusal> for Failure {
     fn from(refusal: ControlRefusal) -> Self {
         let kind = match &refusal {
-            ControlRefusal::NoSuchBucket | ControlRefusal::NoSuchUser | ControlRefusal::NoSuchSession => Kind::NotFound,
-            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName => Kind::Usage,
+            ControlRefusal::NoSuchBucket
+            | ControlRefusal::NoSuchUser
+            | ControlRefusal::NoSuchSession
+            | ControlRefusal::NoSuchNode
+            | ControlRefusal::NoSuchDisk
+            | ControlRefusal::NoSuchGroup => Kind::NotFound,
+            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName | ControlRefusal::Setting => Kind::Usage,
             ControlRefusal::NotBootstrapped => Kind::Unavailable,
             ControlRefusal::BucketExistsYours
             | ControlRefusal::BucketExists
             | ControlRefusal::KeyExists
+            | ControlRefusal::StaleEpoch { .. }
+            | ControlRefusal::WrongPhase
+            | ControlRefusal::Move(_)
+            | ControlRefusal::InUse
+            | ControlRefusal::Gone
             | ControlRefusal::Limit => Kind::Failed,
         };
         Failure::new(kind, refusal)

@@ -10,6 +10,7 @@ mod cli;
 mod cluster;
 mod config;
 mod connect;
+mod copies;
 mod demo;
 mod exit;
 mod object;
@@ -70,6 +71,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Demo(args) => Box::pin(demo::demo(args, output)).await,
         Command::Cluster(ClusterCommand::Init(args)) => cluster::init(args, output),
         Command::Cluster(ClusterCommand::Status(args)) => Box::pin(cluster::status(args, output)).await,
+        Command::Placement(command) => Box::pin(copies::run(command, output)).await,
         Command::Node(args) => Box::pin(serve::node(args)).await,
         Command::Gateway(args) => Box::pin(serve::gateway(args)).await,
         Command::Mount(args) => Box::pin(serve::mount(args)).await,

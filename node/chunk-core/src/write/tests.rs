@@ -313,3 +313,36 @@ proptest! {
         prop_assert!(steps.start < steps.end, "no end: {:?}", write);
     }
 }
+
+#[test]
+fn the_disk_that_comes_in_is_waited_for_and_counts_for_nothing() {
+    let begin = |down| Write::start_moving(T0, down, WriteTimes::default());
+    let stored = |members: &[usize]| members.iter().map(|at| (*at, PutAnswer::Stored)).collect::<Vec<_>>();
+    let (mut write, step) = begin(0);
+    assert_eq!(step.ask, [0, 1, 2, 3]);
+    let step = feed(&mut write, Alternative::Ready, &stored(&[0, 1, 2]));
+    assert_eq!(step.verdict, Pending(Some(Moment(1000))), "it may still come");
+    assert_eq!(feed(&mut write, Alternative::Ready, &stored(&[3])).verdict, Done { missing: 0 });
+    // It comes late, or not at all: the write is done, and says so.
+    let (mut write, _) = begin(0);
+    feed(&mut write, Alternative::Ready, &stored(&[0, 1, 2]));
+    let late = write.step(Moment(1000), || Alternative::Ready, WriteEvent::Tick);
+    assert_eq!(late.verdict, Done { missing: 0b1000 });
+    for answer in [refused(ChunkError::NoSpace), PutAnswer::TimedOut, PutAnswer::Unreachable] {
+        let (mut write, _) = begin(0);
+        assert!(matches!(feed(&mut write, Alternative::Ready, &[(3, answer)]).verdict, Pending(_)));
+        assert_eq!(feed(&mut write, Alternative::Ready, &stored(&[0, 1, 2])).verdict, Done { missing: 0b1000 });
+    }
+    let (mut write, step) = begin(0b1000);
+    assert_eq!(step.ask, [0, 1, 2]);
+    assert_eq!(feed(&mut write, Alternative::Ready, &stored(&[0, 1, 2])).verdict, Done { missing: 0b1000 });
+    // Its copy replaces none of the members'.
+    let (mut write, _) = begin(0);
+    let answers = [(1, PutAnswer::Unreachable), (3, PutAnswer::Stored), (0, PutAnswer::Stored)];
+    assert!(matches!(feed(&mut write, Alternative::None, &answers).verdict, Pending(_)));
+    assert_eq!(feed(&mut write, Alternative::None, &stored(&[2])).verdict, Done { missing: 0b010 });
+    // An epoch it does not know is refreshed, as a member's is.
+    let (mut write, _) = begin(0);
+    let answer = (3, refused(ChunkError::StaleEpoch { current: PgEpoch(1) }));
+    assert_eq!(feed(&mut write, Alternative::None, &[answer]).verdict, Elsewhere { refresh: true });
+}

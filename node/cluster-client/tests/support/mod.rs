@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use transport::{ClusterCa, Credentials, Endpoint, Handler, PeerIdentity, Role, TransportConfig};
 use types::{
-    BucketId, ChunkId, ClusterId, GroupId, GroupPlacement, Incarnation, LEAF_BYTES, Member, NodeEntry, NodeId,
-    NodeState, PgEpoch, PgId, PlacementGroup, PlacementMap, RequestId, SessionId, leaves_of, root_of,
+    BucketId, ChunkId, ClusterId, GroupId, GroupPlacement, Incarnation, LEAF_BYTES, Member, NodeEntry, NodeId, PgEpoch,
+    PgId, PlacementGroup, PlacementMap, RequestId, SessionId, leaves_of, root_of,
 };
 
 pub const GROUP: GroupId = GroupId(1);
@@ -102,7 +102,7 @@ impl FakeNode {
                 if group.epoch > epoch {
                     return Some((Err(ChunkError::StaleEpoch { current: group.epoch }), Bytes::new()));
                 }
-                if !group.members.iter().any(|member| member.node == self.id) {
+                if !group.takers().any(|taker| taker.node == self.id) {
                     return Some((Err(ChunkError::NotMember), Bytes::new()));
                 }
                 if root_of(&body, &leaves_of(&body)) != root {
@@ -260,18 +260,13 @@ impl Fakes {
     }
 
     fn map(&self, groups: &[[u64; 3]]) -> PlacementMap {
-        let entry = |(id, addr): (&NodeId, &SocketAddr)| NodeEntry {
-            id: *id,
-            addr: addr.to_string(),
-            domain: id.to_string(),
-            disks: Vec::new(),
-            incarnation: Incarnation(1),
-            state: NodeState::Up,
+        let entry = |(id, addr): (&NodeId, &SocketAddr)| {
+            let entry = NodeEntry::new(*id, addr.to_string(), id.to_string(), []);
+            NodeEntry { incarnation: Incarnation(1), ..entry }
         };
-        let group = |(i, nodes): (usize, &[u64; 3])| PlacementGroup {
-            id: PgId(i as u32),
-            epoch: PgEpoch(1),
-            members: nodes.iter().map(|node| Member { node: NodeId(*node), disk: 0 }).collect(),
+        let group = |(i, nodes): (usize, &[u64; 3])| {
+            let members = nodes.iter().map(|node| Member { node: NodeId(*node), disk: 0 });
+            PlacementGroup::settled(PgId(i as u32), PgEpoch(1), members.collect())
         };
         let voters: Vec<NodeId> = self.addrs.keys().copied().take(3).collect();
         PlacementMap {
@@ -280,6 +275,7 @@ impl Fakes {
             groups: groups.iter().enumerate().map(group).collect(),
             slots: (0..groups.len() as u32).collect(),
             raft_groups: [GroupId::CONTROL, GROUP].map(|id| GroupPlacement { id, voters: voters.clone() }).into(),
+            ..PlacementMap::default()
         }
     }
 

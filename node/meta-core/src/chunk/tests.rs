@@ -58,7 +58,7 @@ fn malformed_extents_are_refused() {
         |new| new.extent.chunk.len = u32::MAX,
         |new| new.extent.file_offset = 1,
         |new| new.extent.file_offset = u64::MAX,
-        |new| new.missing = 8,
+        |new| new.missing = 16,
     ];
     for case in cases {
         assert_eq!(refused(&mut group, bent(case)), BadChunk::Malformed);

@@ -1,3 +1,5 @@
+mod moves;
+
 use super::buckets::is_bucket_name;
 use crate::memory::MemoryKv;
 use crate::{Applied, apply, control_query, invariants};
@@ -7,7 +9,8 @@ use proto::control::{
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Command, Refusal};
 use types::{
-    BucketId, GroupId, GroupPlacement, Incarnation, NodeEntry, NodeId, NodeState, PlacementMap, SessionId, Timestamp,
+    BucketId, DiskId, GroupId, GroupPlacement, Incarnation, NodeEntry, NodeId, NodeState, PlacementMap, SessionId,
+    Timestamp,
 };
 
 type Answered = Result<ControlOutcome, ControlRefusal>;
@@ -18,8 +21,12 @@ struct Control {
 }
 
 impl Control {
+    fn empty() -> Self {
+        Control { kv: MemoryKv::new(), time: 0 }
+    }
+
     fn new() -> Self {
-        let mut control = Control { kv: MemoryKv::new(), time: 0 };
+        let mut control = Control::empty();
         assert_eq!(control.run(ControlCommand::Bootstrap { map: map() }), Ok(ControlOutcome::Done));
         control
     }
@@ -63,12 +70,8 @@ impl Control {
 
 fn map() -> PlacementMap {
     let node = |id| NodeEntry {
-        id: NodeId(id),
-        addr: format!("n{id}:1"),
-        domain: format!("d{id}"),
-        disks: vec![],
         incarnation: Incarnation(1),
-        state: NodeState::Up,
+        ..NodeEntry::new(NodeId(id), format!("n{id}:1"), format!("d{id}"), [DiskId([id as u8; 16])])
     };
     let group = |id| GroupPlacement { id: GroupId(id), voters: vec![NodeId(1), NodeId(2), NodeId(3)] };
     PlacementMap {
@@ -77,6 +80,7 @@ fn map() -> PlacementMap {
         groups: vec![],
         slots: vec![],
         raft_groups: (0..4).map(group).collect(),
+        ..PlacementMap::default()
     }
 }
 
@@ -104,7 +108,7 @@ fn the_first_map_stays_and_node_states_move_it_on() {
     assert_eq!((control.map().version, control.map().is_up(NodeId(2))), (2, false));
     control.run(set(2, 4, NodeState::Up)).expect("started again");
     assert_eq!((control.map().version, control.map().is_up(NodeId(2))), (3, true));
-    assert_eq!(control.run(set(9, 1, NodeState::Up)), Err(ControlRefusal::InvalidName));
+    assert_eq!(control.run(set(9, 1, NodeState::Up)), Err(ControlRefusal::NoSuchNode));
 }
 
 #[test]

@@ -48,6 +48,8 @@ impl Key for ControlKey {
 
 impl Key for MapKey {
     type Value = PlacementMap;
+    // 2: moves, modes, disks with classes and weights, options.
+    const VERSION: u8 = 2;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Map).done()

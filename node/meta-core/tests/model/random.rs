@@ -185,7 +185,8 @@ impl Random {
     fn missing(&mut self) -> u8 {
         match self.rng.below(200) {
             0 => 3,
-            1..10 => 1 << self.rng.below(3),
+            1..10 => 1 << self.rng.below(4),
+            10 => 9,
             _ => 0,
         }
     }

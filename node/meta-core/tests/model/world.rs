@@ -331,7 +331,7 @@ impl World {
         if parts.session != self.session {
             return Err(BadChunk::Session);
         }
-        if missing.count_ones() > 1 {
+        if (missing & 7).count_ones() > 1 {
             return Err(BadChunk::UnderAcknowledged);
         }
         // A staged chunk may be committed once after its epoch was closed.

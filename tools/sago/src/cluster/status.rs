@@ -116,6 +116,7 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
         state: match node.state {
             NodeState::Up => "up",
             NodeState::Down => "down",
+            NodeState::Out => "out",
         },
         answers: status.is_some(),
         version: status.map(|status| status.version.clone()),

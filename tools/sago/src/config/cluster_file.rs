@@ -4,14 +4,14 @@
 //! place differently, reads the same map. Once the control group has it, its own copy counts.
 //!
 //! ```toml
-//! format = 1
+//! format = 2
 //! cluster = "0123456789abcdef0123456789abcdef"
 //!
 //! [[node]]
 //! id = 1
 //! addr = "10.0.0.1:7400"
 //! domain = "rack-a"
-//! disks = ["00112233445566778899aabbccddeeff"]
+//! disks = [{ id = "00112233445566778899aabbccddeeff", class = "ssd", weight = 100 }]
 //!
 //! [[raft_group]]              # the first is the control group
 //! id = 0
@@ -29,12 +29,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use types::{
-    ClusterId, DiskId, GroupId, GroupPlacement, Incarnation, Member, NodeEntry, NodeId, NodeState, PgEpoch, PgId,
-    PlacementGroup, PlacementMap,
+    ClusterId, DISK_WEIGHT_DEFAULT, DiskEntry, DiskId, GroupId, GroupPlacement, Member, NodeEntry, NodeId, PgEpoch,
+    PgId, PlacementGroup, PlacementMap, PlacementOptions,
 };
 
-/// The format written here.
-const FORMAT: u32 = 1;
+/// The format written here. History: 1 = first light, 2 = disks have a class and a weight.
+const FORMAT: u32 = 2;
 
 /// A cluster as it was set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,21 @@ struct WrittenNode {
     id: u64,
     addr: String,
     domain: String,
-    disks: Vec<String>,
+    disks: Vec<WrittenDisk>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDisk {
+    id: String,
+    #[serde(default)]
+    class: String,
+    #[serde(default = "usual_weight")]
+    weight: u32,
+}
+
+fn usual_weight() -> u32 {
+    DISK_WEIGHT_DEFAULT
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,9 +112,13 @@ impl ClusterFile {
         let mut line = |written: String| text.push_str(&written);
         line(format!("format = {FORMAT}\ncluster = \"{}\"\n", self.cluster));
         for node in &map.nodes {
-            let disks: Vec<String> = node.disks.iter().map(DiskId::to_string).collect();
+            let disk = |disk: &DiskEntry| {
+                let class = toml::Value::from(disk.class.as_str());
+                format!("{{ id = \"{}\", class = {class}, weight = {} }}", disk.id, disk.weight)
+            };
+            let disks = node.disks.iter().map(disk).collect::<Vec<_>>().join(", ");
             let (addr, domain) = (toml::Value::from(node.addr.as_str()), toml::Value::from(node.domain.as_str()));
-            line(format!("\n[[node]]\nid = {}\naddr = {addr}\ndomain = {domain}\ndisks = {disks:?}\n", node.id.0));
+            line(format!("\n[[node]]\nid = {}\naddr = {addr}\ndomain = {domain}\ndisks = [{disks}]\n", node.id.0));
         }
         for group in &map.raft_groups {
             let voters: Vec<u64> = group.voters.iter().map(|voter| voter.0).collect();
@@ -130,7 +148,7 @@ impl ClusterFile {
                 }
             }
             let members = group.members.iter().map(|text| member(text)).collect::<Result<Vec<_>, _>>()?;
-            groups.push(PlacementGroup { id: PgId(group.id), epoch: PgEpoch(1), members });
+            groups.push(PlacementGroup::settled(PgId(group.id), PgEpoch(1), members));
         }
         if slots.keys().next_back().is_some_and(|last| last + 1 != slots.len()) {
             return Err("a slot is in no placement group".to_owned());
@@ -140,7 +158,8 @@ impl ClusterFile {
             voters: group.voters.into_iter().map(NodeId).collect(),
         });
         let slots = slots.into_values().collect();
-        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups: raft_groups.collect() };
+        let raft_groups = raft_groups.collect();
+        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups, options: PlacementOptions::default() };
         let mut wrong = placement::check(&map);
         if wrong.len() > 3 {
             let more = wrong.len() - 3;
@@ -152,15 +171,17 @@ impl ClusterFile {
 }
 
 fn node(written: WrittenNode) -> Result<NodeEntry, String> {
-    let disk = |text: &String| text.parse::<DiskId>().map_err(|error| format!("disk {text:?}: {error}"));
-    Ok(NodeEntry {
-        id: NodeId(written.id),
-        addr: written.addr,
-        domain: written.domain,
-        disks: written.disks.iter().map(disk).collect::<Result<_, _>>()?,
-        incarnation: Incarnation(0),
-        state: NodeState::Up,
-    })
+    let disks = written.disks.into_iter().map(disk).collect::<Result<_, _>>()?;
+    Ok(NodeEntry { disks, ..NodeEntry::new(NodeId(written.id), written.addr, written.domain, []) })
+}
+
+fn disk(written: WrittenDisk) -> Result<DiskEntry, String> {
+    let WrittenDisk { id, class, weight } = written;
+    let id = id.parse::<DiskId>().map_err(|error| format!("disk {id:?}: {error}"))?;
+    if !DiskEntry::is_class(&class) {
+        return Err(format!("disk {id}: class {class:?} is not at most 32 of a-z 0-9 -"));
+    }
+    Ok(DiskEntry { class, weight, ..DiskEntry::new(id) })
 }
 
 fn member(text: &str) -> Result<Member, String> {
@@ -184,7 +205,10 @@ mod tests {
             })
             .collect();
         let map = placement::initial(&nodes, &InitialPlan::default()).expect("a map");
-        ClusterFile { cluster: ClusterId([7; 16]), map }
+        let mut file = ClusterFile { cluster: ClusterId([7; 16]), map };
+        file.map.nodes[1].disks[0].class = "ssd".to_owned();
+        file.map.nodes[1].disks[1].weight = 7;
+        file
     }
 
     fn read(text: &str) -> Result<ClusterFile, String> {
@@ -204,9 +228,10 @@ mod tests {
             assert!(text.contains(from), "{from}");
             read(&text.replacen(from, to, 1)).map(|_| ()).expect_err("must be refused")
         };
-        assert!(broken("format = 1", "format = 2").contains("format 2"));
-        assert!(broken("format = 1", "format = 1\nfromat = 1").contains("unknown field"));
+        assert!(broken("format = 2", "format = 1").contains("format 1"));
+        assert!(broken("format = 2", "format = 2\nfromat = 1").contains("unknown field"));
         assert!(broken("voters = [1", "voters = [9").contains("node-9"));
+        assert!(broken("class = \"ssd\"", "class = \"SSD!\"").contains("class"));
         assert!(broken("members = [\"1/0\"", "members = [\"1/7\"").contains("disk 7"));
         assert!(broken("members = [\"1/0\"", "members = [\"one\"").contains("NODE/DISK"));
         assert!(broken("slots = [0, 64", "slots = [1, 64").contains("slot 1"));
