@@ -1,8 +1,9 @@
 //! All disks of a node.
 
+use crate::compaction::{CompactGoal, Compacted};
 use crate::config::StoreConfig;
 use crate::disk::{Disk, DiskInfo, Prepared};
-use crate::error::{DeleteError, GetError, IndexError, OpenError, PutError};
+use crate::error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError};
 use crate::files::{Files, OsFiles};
 use crate::get::RangedRead;
 use crate::index::Entry;
@@ -216,6 +217,20 @@ impl ChunkStore {
         .await
     }
 
+    /// Gives back space of deleted and superseded chunks, up to a budget. Chunks stay readable and deletable meanwhile; a crash at any
+    /// moment loses nothing and brings nothing back. Blocks a thread; has no timer: call it again while there is more.
+    ///
+    /// # Errors
+    /// [`CompactError`]; what was done stays done.
+    pub async fn compact(&self, disk: usize, goal: CompactGoal) -> Result<Compacted, CompactError> {
+        let target = match self.slots.get(disk) {
+            None => return Err(CompactError::NoSuchDisk { disk }),
+            Some(Slot::Failed(_)) => return Err(CompactError::Fenced { disk: DiskId::default() }),
+            Some(Slot::Open(target)) => target.clone(),
+        };
+        blocking(move || target.compact(&goal)).await
+    }
+
     /// The state of every disk.
     #[must_use]
     pub fn disks(&self) -> Vec<DiskInfo> {
@@ -226,6 +241,8 @@ impl ChunkStore {
                 path: path.clone(),
                 chunks: 0,
                 bytes: 0,
+                quarantined: 0,
+                garbage: 0,
                 free: 0,
                 total: 0,
                 fenced: true,
@@ -258,7 +275,7 @@ fn elsewhere(slots: &[Slot], disk: usize, chunk: ChunkId, root: Blake3Root, len:
             continue;
         }
         match other.entry(chunk) {
-            Ok(Some(Entry::Tombstone)) => return Err(PutError::Deleted),
+            Ok(Some(Entry::Tombstone(_))) => return Err(PutError::Deleted),
             Ok(Some(Entry::Live(here))) if here.root == root && here.len as usize == len => return Ok(true),
             Ok(Some(Entry::Live(_))) => return Err(PutError::Conflict),
             Ok(Some(Entry::Quarantined(_)) | None) => {}
@@ -278,8 +295,8 @@ fn get(slots: &[Slot], chunk: ChunkId, offset: u32, len: u32) -> Result<RangedRe
                 found => return found,
             },
             Ok(Some(Entry::Quarantined(_))) => GetError::Corrupt,
-            Ok(Some(Entry::Tombstone)) if matches!(worst, GetError::NotFound) => GetError::Deleted,
-            Ok(Some(Entry::Tombstone)) => continue,
+            Ok(Some(Entry::Tombstone(_))) if matches!(worst, GetError::NotFound) => GetError::Deleted,
+            Ok(Some(Entry::Tombstone(_))) => continue,
             Err(error) => GetError::Index(error),
         };
     }

@@ -46,6 +46,7 @@ struct State {
     counts: [usize; 3],
     free: Option<u64>,
     before_op: Option<Box<dyn FnMut(usize) + Send>>,
+    before_removal: Option<Box<dyn FnMut(usize) + Send>>,
 }
 
 /// The disk. Clones are the same disk.
@@ -74,6 +75,11 @@ impl MemoryDisk {
     /// Called with the number of operations so far, before each.
     pub(super) fn before_op(&self, hook: impl FnMut(usize) + Send + 'static) {
         self.state.lock().before_op = Some(Box::new(hook));
+    }
+
+    /// Called with the number of operations so far, before a file is removed or cut off.
+    pub(super) fn before_removal(&self, hook: impl FnMut(usize) + Send + 'static) {
+        self.state.lock().before_removal = Some(Box::new(hook));
     }
 
     pub(super) fn ops(&self) -> Vec<Op> {
@@ -129,6 +135,14 @@ impl State {
         }
     }
 
+    fn begin_removal(&mut self) {
+        self.begin();
+        let count = self.ops.len();
+        if let Some(hook) = &mut self.before_removal {
+            hook(count);
+        }
+    }
+
     /// Counts an operation of a kind and says whether it is to fail.
     fn fails(&mut self, kind: usize, is: impl Fn(Fault) -> Option<usize>) -> bool {
         let number = self.counts[kind];
@@ -179,10 +193,15 @@ impl Files for MemoryDisk {
         Ok(self.file(name))
     }
 
+    fn size(&self, name: &str) -> io::Result<u64> {
+        Ok(self.state.lock().content(name)?.seen.len() as u64)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.begin();
-        state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.begin_removal();
+        let removed = state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.free = state.free.map(|free| free.saturating_add(removed.seen.len() as u64));
         state.ops.push(Op::Remove { name: name.to_owned() });
         Ok(())
     }
@@ -267,10 +286,12 @@ impl SegmentFile for MemoryFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.state.lock();
-        state.begin();
+        state.begin_removal();
         let content = state.content(&self.name)?;
+        let given_back = (content.seen.len() as u64).saturating_sub(len);
         content.seen.truncate(len as usize);
         content.durable.truncate(len as usize);
+        state.free = state.free.map(|free| free.saturating_add(given_back));
         state.ops.push(Op::Truncate { name: self.name.clone(), len });
         Ok(())
     }
