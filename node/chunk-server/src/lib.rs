@@ -10,21 +10,28 @@
 //! - Deletes leave tombstones and are for nodes only.
 //! - What is in memory at once is bounded in bytes, both ways.
 //!
-//! What it does not do yet: scrub and compaction workers.
+//! Three workers go with it, each a future that runs for ever: [`compact_disks`] gives back space, [`scrub_disks`] looks at every chunk,
+//! [`heal_chunks`] writes damaged replicas anew.
 
 #![forbid(unsafe_code)]
 
 mod admission;
 mod answers;
+mod compaction_worker;
+mod heal_worker;
 mod membership;
 pub mod metrics;
 mod repair_worker;
 mod replicate;
+mod scrub_worker;
 mod service;
 
 pub use chunk_store::{OpenError, StoreConfig};
+pub use compaction_worker::{CompactionConfig, compact_disks};
+pub use heal_worker::heal_chunks;
 pub use repair_worker::{RepairHost, RepairWorker};
 pub use replicate::{ChunkCall, FetchError, PeerSource, ReplicaSource};
+pub use scrub_worker::scrub_disks;
 pub use service::{ChunkService, ServiceConfig};
 
 #[cfg(test)]

@@ -1,18 +1,22 @@
 //! Answers chunk requests.
 
 use crate::admission::{ByteBudget, Full, counted};
+use crate::compaction_worker::CompactionConfig;
+use crate::heal_worker::Lost;
 use crate::membership::{NotPlaced, disk_of, place};
 use crate::metrics::{self, StoreMetrics};
-use crate::replicate::ReplicaSource;
+use crate::replicate::{FetchError, ReplicaSource};
+use crate::scrub_worker::Scrub;
 use crate::{OpenError, StoreConfig, answers};
 use ::metrics::counter;
 use bytes::Bytes;
-use chunk_store::{ChunkStore, PutError};
-use parking_lot::RwLock;
+use chunk_store::{ChunkStore, PutError, ScrubState};
+use parking_lot::{Mutex, RwLock};
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest, STAT_CHUNKS_MAX};
-use proto::node::DiskStatus;
+use proto::node::{DiskStatus, ScrubStatus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use types::{Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, DiskId, LEAF_BYTES, NodeId, PgEpoch, PlacementMap};
@@ -35,6 +39,10 @@ pub struct ServiceConfig {
     pub replicate_max: usize,
     /// How long one source may take to give a chunk. Default 5 s.
     pub fetch_timeout: Duration,
+    /// How space of deleted chunks comes back.
+    pub compaction: CompactionConfig,
+    /// Every chunk is looked at within this many days. 1..=60, default 14.
+    pub scrub_days: u64,
 }
 
 impl ServiceConfig {
@@ -48,6 +56,8 @@ impl ServiceConfig {
             reads_waiting_max: 1024,
             replicate_max: 8,
             fetch_timeout: Duration::from_secs(5),
+            compaction: CompactionConfig::default(),
+            scrub_days: 14,
         }
     }
 
@@ -57,6 +67,8 @@ impl ServiceConfig {
             (self.read_bytes_max >= CHUNK_BYTES_MAX, "read_bytes_max must hold one chunk of 4 MiB"),
             (self.body_bytes_max.max(self.read_bytes_max) <= 1 << 31, "byte budgets are at most 2 GiB"),
             (self.replicate_max > 0, "replicate_max must not be 0"),
+            (self.compaction.is_valid(), "compaction takes 1 to 95 % and 1 MiB to 16 GiB a second"),
+            ((1..=60).contains(&self.scrub_days), "scrub_days must be 1 to 60"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(OpenError::Config { rule }),
@@ -68,7 +80,7 @@ impl ServiceConfig {
 /// The chunk service of a node. All calls may be dropped at any time: a put leaves an unreferenced replica at most.
 pub struct ChunkService {
     node: NodeId,
-    store: ChunkStore,
+    pub(crate) store: ChunkStore,
     source: Arc<dyn ReplicaSource>,
     map: RwLock<Option<Arc<PlacementMap>>>,
     map_wanted: Notify,
@@ -76,6 +88,26 @@ pub struct ChunkService {
     reads: ByteBudget,
     replications: Semaphore,
     fetch_timeout: Duration,
+    pub(crate) compaction: CompactionConfig,
+    pub(crate) scrub_days: u64,
+    /// One a disk: something was deleted there.
+    pub(crate) deleted: Vec<Notify>,
+    /// One a disk.
+    pub(crate) scrubs: Vec<Mutex<Scrub>>,
+    pub(crate) scrub_wanted: Vec<Notify>,
+    /// A replica was found damaged.
+    pub(crate) heal: Notify,
+    pub(crate) lost: Mutex<Lost>,
+    calls: AtomicUsize,
+}
+
+/// A call in flight.
+struct Call<'a>(&'a AtomicUsize);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ChunkService {
@@ -93,6 +125,8 @@ impl ChunkService {
             Ok(store) => store?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        let disks = store.disks().len();
+        let kept: Vec<ScrubState> = (0..disks).map(|disk| store.scrub_state(disk).unwrap_or_default()).collect();
         Ok(Arc::new(ChunkService {
             node: config.store.node,
             store,
@@ -103,6 +137,14 @@ impl ChunkService {
             reads: ByteBudget::new(config.read_bytes_max, config.reads_waiting_max),
             replications: Semaphore::new(config.replicate_max),
             fetch_timeout: config.fetch_timeout,
+            compaction: config.compaction,
+            scrub_days: config.scrub_days,
+            deleted: (0..disks).map(|_| Notify::new()).collect(),
+            scrubs: kept.into_iter().map(|state| Mutex::new(Scrub::new(state))).collect(),
+            scrub_wanted: (0..disks).map(|_| Notify::new()).collect(),
+            heal: Notify::new(),
+            lost: Mutex::default(),
+            calls: AtomicUsize::new(0),
         }))
     }
 
@@ -131,6 +173,8 @@ impl ChunkService {
         request: ChunkRequest,
         body: Bytes,
     ) -> (Result<ChunkReply, ChunkError>, Bytes) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let _call = Call(&self.calls);
         let (call, done) = match request {
             ChunkRequest::Put { chunk, epoch, root } => {
                 ("put", self.put(chunk, epoch, root, body).await.map(|()| ChunkReply::Stored).map(bare))
@@ -145,6 +189,7 @@ impl ChunkService {
             ChunkRequest::Delete { chunks } => {
                 ("delete", self.delete(chunks).await.map(|()| ChunkReply::Deleted).map(bare))
             }
+            ChunkRequest::Report { chunk } => ("report", self.report(chunk).await.map(bare)),
         };
         metrics::answered(call, done.is_ok());
         if matches!(done, Err(ChunkError::Busy)) {
@@ -167,8 +212,48 @@ impl ChunkService {
             free: info.free,
             total: info.total,
             fenced: info.fenced,
+            garbage: info.garbage,
+            quarantined: info.quarantined,
+            scrub: ScrubStatus::default(),
         };
-        self.store.disks().into_iter().map(status).collect()
+        let mut statuses: Vec<_> = self.store.disks().into_iter().map(status).collect();
+        for (status, scrub) in statuses.iter_mut().zip(&self.scrubs) {
+            status.scrub = scrub.lock().status();
+        }
+        statuses
+    }
+
+    /// Chunks whose replica here is damaged and of which every other member said that it has no intact one: the first `max`, and how many
+    /// there are.
+    #[must_use]
+    pub fn lost(&self, max: usize) -> (Vec<ChunkId>, u64) {
+        let lost = self.lost.lock();
+        (lost.chunks.iter().take(max).copied().collect(), lost.count)
+    }
+
+    /// Asks for a look at every chunk, as fast as the disks give them. For each disk the number of passes that are over when it is done.
+    pub fn scrub_now(&self) -> Vec<(DiskId, u64)> {
+        let ids = self.disk_ids();
+        let wanted = self.scrubs.iter().zip(&self.scrub_wanted).zip(ids);
+        let ask = |((scrub, notify), id): ((&Mutex<Scrub>, &Notify), DiskId)| {
+            let passes = scrub.lock().want();
+            notify.notify_one();
+            (id, passes)
+        };
+        wanted.map(ask).collect()
+    }
+
+    /// Calls that are being answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(crate) fn map(&self) -> Option<Arc<PlacementMap>> {
+        self.map.read().clone()
     }
 
     /// The ids of the disks, in the order of the configuration, as the placement map has to list them.
@@ -191,7 +276,7 @@ impl ChunkService {
         self.store_on(disk, chunk, root, data).await
     }
 
-    async fn store_on(&self, disk: usize, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
+    pub(crate) async fn store_on(&self, disk: usize, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
         let len = data.len() as u64;
         self.store.put(disk, chunk, root, data).await.map_err(|error| log_put(chunk, &error))?;
         counter!(metrics::PUT_BYTES).increment(len);
@@ -204,10 +289,28 @@ impl ChunkService {
         }
         // The range grows to whole leaves on both sides.
         let taken = self.reads.take((len as usize + 2 * LEAF_BYTES).min(CHUNK_BYTES_MAX)).await.map_err(busy)?;
-        let read = self.store.get(chunk, offset, len).await.map_err(|error| answers::get(&error))?;
+        let read = self.store.get(chunk, offset, len).await.map_err(|error| answers::get(&error));
+        if matches!(read, Err(ChunkError::Corrupt)) {
+            self.heal.notify_one();
+        }
+        let read = read?;
         counter!(metrics::GET_BYTES).increment(read.data.len() as u64);
         let reply = ChunkReply::Data { first_leaf: read.first_leaf, chunk_len: read.chunk_len, leaves: read.leaves };
         Ok((reply, counted(read.data, taken)))
+    }
+
+    /// A reader says that what it got does not verify. Its word is not taken for it.
+    async fn report(&self, chunk: ChunkId) -> Result<ChunkReply, ChunkError> {
+        let _taken = self.reads.take(CHUNK_BYTES_MAX).await.map_err(busy)?;
+        let damaged = self.store.recheck(chunk).await.map_err(|error| {
+            tracing::warn!(%chunk, %error, "a reported replica cannot be looked at");
+            ChunkError::Fenced
+        })?;
+        tracing::info!(%chunk, damaged, "a reader reported a replica");
+        if damaged {
+            self.heal.notify_one();
+        }
+        Ok(ChunkReply::Checked { damaged })
     }
 
     async fn stat(&self, chunks: Vec<ChunkId>) -> Result<ChunkReply, ChunkError> {
@@ -233,6 +336,7 @@ impl ChunkService {
         for (number, chunks) in by_disk {
             self.store.delete(number, chunks).await.map_err(|error| answers::delete(&error))?;
         }
+        self.deleted.iter().for_each(Notify::notify_one);
         Ok(())
     }
 
@@ -258,14 +362,22 @@ impl ChunkService {
     /// The chunk from the first source that has it.
     async fn fetch(&self, chunk: ChunkRef, sources: Vec<NodeId>) -> Option<Bytes> {
         for node in sources.into_iter().filter(|node| *node != self.node) {
-            match tokio::time::timeout(self.fetch_timeout, self.source.fetch(node, chunk)).await {
-                Ok(Ok(data)) if is_chunk(&data, &chunk) => return Some(data),
-                Ok(Ok(_)) => tracing::warn!(chunk = %chunk.id, %node, "a source sent something else"),
-                Ok(Err(error)) => tracing::info!(chunk = %chunk.id, %error, "a source did not give the chunk"),
-                Err(_) => tracing::info!(chunk = %chunk.id, %node, "a source did not answer in time"),
+            match self.fetch_from(node, chunk).await {
+                Ok(data) => return Some(data),
+                Err(error) => tracing::info!(chunk = %chunk.id, %error, "a source did not give the chunk"),
             }
         }
         None
+    }
+
+    /// The chunk from one node, verified.
+    pub(crate) async fn fetch_from(&self, node: NodeId, chunk: ChunkRef) -> Result<Bytes, FetchError> {
+        match tokio::time::timeout(self.fetch_timeout, self.source.fetch(node, chunk)).await {
+            Ok(Ok(data)) if is_chunk(&data, &chunk) => Ok(data),
+            Ok(Ok(_)) => Err(FetchError::Malformed(node)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(FetchError::Unreachable(node)),
+        }
     }
 
     /// The number of the disk that takes a put of `chunk` under `epoch`.

@@ -118,6 +118,10 @@ impl Disk {
         &self.directory.identity.tag
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.directory.path
+    }
+
     pub(crate) fn is_fenced(&self) -> bool {
         self.fenced.load(Ordering::Acquire)
     }

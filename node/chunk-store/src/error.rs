@@ -240,6 +240,9 @@ pub enum ScrubError {
     /// A record could not be read, for a reason that does not lie in the record.
     #[error("a record cannot be read")]
     Read(#[source] GetError),
+    /// Where it stands could not be kept.
+    #[error("the state of the scrub cannot be kept")]
+    State(#[source] io::Error),
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),

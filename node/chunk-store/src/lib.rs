@@ -14,6 +14,7 @@
 //! | `LOCK` | held by the process that has the directory open |
 //! | `segments/` | the records: the truth ([`record`], `segment`) |
 //! | `index/` | RocksDB, derived from the segments (`index`) |
+//! | `scrub` | where the scrub stands (`scrub::state`) |
 //!
 //! Invariants, each with a test in `crash_tests`:
 //! - what was acknowledged was flushed before, and is there after any cut;
@@ -42,6 +43,7 @@ mod observer;
 mod queue;
 pub mod record;
 mod recovery;
+mod scrub;
 mod segment;
 mod store;
 mod verify;
@@ -53,9 +55,10 @@ mod crash_tests;
 pub use compaction::{CompactGoal, Compacted, NeverAgain};
 pub use config::StoreConfig;
 pub use disk::DiskInfo;
-pub use error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, StoreError};
+pub use error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, ScrubError, StoreError};
 pub use files::{Files, OsFiles, SegmentFile, Space};
 pub use get::RangedRead;
 pub use observer::{BatchWritten, NoObserver, Observer};
 pub use recovery::{Damage, RecoveryReport};
+pub use scrub::{ScrubState, Scrubbed};
 pub use store::{ChunkStore, Listed};

@@ -9,8 +9,12 @@
 //! In the order of ids, so that a place to go on from is one id. A chunk that is put below that place is looked at in the next
 //! pass. Quarantine outlives a restart: it is a row of the index, and after a crash or without the index it is found again.
 
+mod state;
+
+pub use state::ScrubState;
+
 use crate::disk::{Disk, Judged};
-use crate::error::{IndexError, ScrubError};
+use crate::error::ScrubError;
 use crate::get;
 use crate::index::Located;
 use crate::record::record_bytes;
@@ -56,7 +60,7 @@ pub(crate) fn scrub(disk: &Disk, after: Option<ChunkId>, budget: u64) -> Result<
     }
 }
 
-/// Looks at one chunk, wherever compaction moves it meanwhile. Whether it is damaged.
+/// Looks at one chunk, wherever compaction moves it meanwhile.
 pub(crate) fn look(
     disk: &Disk,
     chunk: ChunkId,
@@ -97,13 +101,4 @@ fn rewrite(disk: &Disk, chunk: ChunkId, located: &Located, verified: Verified) -
     let put = PutJob { chunk, root: located.root, data, leaves, crc, answer };
     disk.queue.push(Job::Move(put, located.place), permit);
     answered.blocking_recv().is_ok_and(|done| done.is_ok())
-}
-
-/// Up to `max` quarantined chunks above `after`.
-pub(crate) fn quarantined(
-    disk: &Disk,
-    after: Option<ChunkId>,
-    max: usize,
-) -> Result<Vec<(ChunkId, Located)>, IndexError> {
-    disk.index.quarantined(after, max)
 }

@@ -3,12 +3,13 @@
 use crate::compaction::{CompactGoal, Compacted};
 use crate::config::StoreConfig;
 use crate::disk::{Disk, DiskInfo, Prepared};
-use crate::error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError};
+use crate::error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, ScrubError};
 use crate::files::{Files, OsFiles};
 use crate::get::RangedRead;
 use crate::index::Entry;
 use crate::observer::{NoObserver, Observer};
 use crate::record::TOMBSTONES_MAX;
+use crate::scrub::{ScrubState, Scrubbed, look, scrub};
 use bytes::Bytes;
 use rocksdb::Cache;
 use std::io;
@@ -229,6 +230,84 @@ impl ChunkStore {
             Some(Slot::Open(target)) => target.clone(),
         };
         blocking(move || target.compact(&goal)).await
+    }
+
+    /// Reads chunks of a disk from its medium, in the order of their ids, behind `after`, until `budget` bytes were read, and quarantines those
+    /// that are not what they should be. Blocks a thread; has no timer.
+    ///
+    /// # Errors
+    /// [`ScrubError`]; what was found before is quarantined.
+    pub async fn scrub(&self, disk: usize, after: Option<ChunkId>, budget: u64) -> Result<Scrubbed, ScrubError> {
+        let target = self.scrubbed(disk)?;
+        blocking(move || scrub(&target, after, budget)).await
+    }
+
+    /// Looks at every live replica of one chunk, as [`ChunkStore::scrub`] does. Whether one is damaged, now or before.
+    ///
+    /// # Errors
+    /// [`ScrubError`].
+    pub async fn recheck(&self, chunk: ChunkId) -> Result<bool, ScrubError> {
+        let slots = self.slots.clone();
+        blocking(move || {
+            let mut done = Scrubbed::default();
+            let mut known = false;
+            for (_, disk) in open(&slots) {
+                match disk.entry(chunk)? {
+                    Some(Entry::Live(located)) => look(disk, chunk, located, &mut done)?,
+                    Some(Entry::Quarantined(_)) => known = true,
+                    Some(Entry::Tombstone(_)) | None => {}
+                }
+            }
+            Ok(known || !done.damaged.is_empty())
+        })
+        .await
+    }
+
+    /// Where the scrub of a disk stands, as it was kept last.
+    ///
+    /// # Errors
+    /// There is no such disk.
+    pub fn scrub_state(&self, disk: usize) -> Result<ScrubState, ScrubError> {
+        Ok(ScrubState::load(self.scrubbed(disk)?.path()))
+    }
+
+    /// Keeps where the scrub of a disk stands.
+    ///
+    /// # Errors
+    /// It was not kept.
+    pub fn keep_scrub_state(&self, disk: usize, state: &ScrubState) -> Result<(), ScrubError> {
+        state.save(self.scrubbed(disk)?.path()).map_err(ScrubError::State)
+    }
+
+    fn scrubbed(&self, disk: usize) -> Result<Arc<Disk>, ScrubError> {
+        match self.slots.get(disk) {
+            None => Err(ScrubError::NoSuchDisk { disk }),
+            Some(Slot::Failed(_)) => Err(ScrubError::Fenced { disk: DiskId::default() }),
+            Some(Slot::Open(target)) => Ok(target.clone()),
+        }
+    }
+
+    /// Up to `max` chunks above `after` whose replica on a disk is damaged. A put on that disk writes them anew.
+    ///
+    /// # Errors
+    /// An index failed.
+    pub async fn quarantined(
+        &self,
+        after: Option<ChunkId>,
+        max: usize,
+    ) -> Result<Vec<Listed>, IndexError> {
+        let slots = self.slots.clone();
+        blocking(move || {
+            let mut all = Vec::new();
+            for (number, disk) in open(&slots).filter(|(_, disk)| !disk.is_fenced()) {
+                let rows = disk.index.quarantined(after, max)?.into_iter();
+                all.extend(rows.map(|(chunk, at)| Listed { chunk, len: at.len, root: at.root, disk: number }));
+            }
+            all.sort_unstable_by_key(|listed| (listed.chunk, listed.disk));
+            all.truncate(max);
+            Ok(all)
+        })
+        .await
     }
 
     /// The state of every disk.

@@ -60,6 +60,12 @@ pub struct StoreConfig {
     pub reserve_bytes: u64,
     /// Write past the page cache. Default true.
     pub direct_io: bool,
+    /// Segments of which at most this share is in use are emptied by compaction, percent. 1 to 95, default 50.
+    pub compact_percent: u8,
+    /// Bytes that compaction copies in a second, per disk. 1 MiB to 16 GiB, default 32 MiB.
+    pub compact_rate_bytes: u64,
+    /// Every chunk is looked at within this many days. 1 to 60, default 14.
+    pub scrub_days: u64,
 }
 
 impl Default for MemoryConfig {
@@ -76,7 +82,14 @@ impl Default for MemoryConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        StoreConfig { segment_bytes: 1 << 30, reserve_bytes: 1 << 30, direct_io: true }
+        StoreConfig {
+            segment_bytes: 1 << 30,
+            reserve_bytes: 1 << 30,
+            direct_io: true,
+            compact_percent: 50,
+            compact_rate_bytes: 32 << 20,
+            scrub_days: 14,
+        }
     }
 }
 
@@ -110,6 +123,9 @@ impl NodeConfig {
             (budget.contains(disk_queue_bytes), "disk_queue", "8 MiB to 2 GiB"),
             ((8 << 20..=1 << 40).contains(&self.store.segment_bytes), "segment", "8 MiB to 1 TiB"),
             (self.store.segment_bytes.is_multiple_of(4096), "segment", "a multiple of 4 KiB"),
+            ((1..=95).contains(&self.store.compact_percent), "compact_percent", "1 to 95"),
+            ((1 << 20..=16 << 30).contains(&self.store.compact_rate_bytes), "compact_rate", "1 MiB to 16 GiB"),
+            ((1..=60).contains(&self.store.scrub_days), "scrub_days", "1 to 60"),
         ];
         match rules.iter().find(|(holds, ..)| !holds) {
             Some((_, setting, range)) => Err(ConfigError::Range { setting, range }),

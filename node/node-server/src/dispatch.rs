@@ -64,6 +64,7 @@ impl Dispatch {
                 NodeReply::Heard { leading: self.leads_control() }
             }
             NodeRequest::Status => NodeReply::Status(self.status.node()),
+            NodeRequest::Scrub => NodeReply::Scrubbing(self.chunks.scrub_now()),
         }
     }
 }

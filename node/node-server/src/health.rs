@@ -51,14 +51,21 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
     for disk in status.disks.iter().filter(|disk| disk.fenced) {
         found.push(format!("disk {} ({}) failed and is out of service", disk.disk, disk.path));
     }
+    for chunk in &status.lost {
+        found.push(format!("chunk {chunk} has no intact copy"));
+    }
+    let unnamed = status.lost_count.saturating_sub(status.lost.len() as u64);
+    if unnamed > 0 {
+        found.push(format!("{unnamed} more chunks have no intact copy"));
+    }
     found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::node::{DiskStatus, GroupStatus};
-    use types::{DiskId, GroupId, Incarnation, LogIndex, NodeEntry, Term};
+    use proto::node::{DiskStatus, GroupStatus, ScrubStatus};
+    use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeEntry, Term};
 
     fn status() -> NodeStatus {
         let group = GroupStatus {
@@ -79,9 +86,13 @@ mod tests {
             free: 1,
             total: 1,
             fenced: false,
+            garbage: 0,
+            quarantined: 0,
+            scrub: ScrubStatus::default(),
         };
         let (version, incarnation) = (String::new(), Incarnation(1));
-        NodeStatus { node: NodeId(1), incarnation, version, groups: vec![group], disks: vec![disk] }
+        let (groups, disks) = (vec![group], vec![disk]);
+        NodeStatus { node: NodeId(1), incarnation, version, groups, disks, lost: Vec::new(), lost_count: 0 }
     }
 
     fn map(state: NodeState) -> PlacementMap {
@@ -105,5 +116,9 @@ mod tests {
         let mut fenced = status();
         fenced.disks[0].fenced = true;
         assert_eq!(problems(&fenced, leader, &up).len(), 1);
+        let mut lost = status();
+        (lost.lost, lost.lost_count) = (vec![ChunkId(5)], 3);
+        let found = problems(&lost, leader, &up);
+        assert!(found.len() == 2 && found[0].contains("no intact copy") && found[1].starts_with("2 more"), "{found:?}");
     }
 }

@@ -23,6 +23,10 @@ pub const DISK_BYTES: &str = "sago_disk_chunk_bytes";
 pub const DISK_FREE: &str = "sago_disk_free_bytes";
 /// Size of a disk's file system; label `disk`.
 pub const DISK_TOTAL: &str = "sago_disk_total_bytes";
+/// Bytes of segments that nothing uses; label `disk`.
+pub const DISK_GARBAGE: &str = "sago_disk_garbage_bytes";
+/// Damaged replicas that wait to be written anew; label `disk`.
+pub const DISK_QUARANTINED: &str = "sago_disk_quarantined_chunks";
 /// How often the node was started.
 pub const INCARNATION: &str = "sago_node_incarnation";
 /// Memory of the process that is in RAM.
@@ -73,6 +77,8 @@ fn describe() {
     describe_gauge!(DISK_BYTES, Unit::Bytes, "bytes of replicas on the disk");
     describe_gauge!(DISK_FREE, Unit::Bytes, "free bytes of the disk's file system");
     describe_gauge!(DISK_TOTAL, Unit::Bytes, "size of the disk's file system");
+    describe_gauge!(DISK_GARBAGE, Unit::Bytes, "bytes of segments that nothing uses");
+    describe_gauge!(DISK_QUARANTINED, Unit::Count, "damaged replicas that wait to be written anew");
     describe_gauge!(INCARNATION, Unit::Count, "how often the node was started");
     describe_gauge!(RESIDENT, Unit::Bytes, "memory of the process that is in RAM");
     describe_gauge!(CPU_SECONDS, Unit::Seconds, "processor time of the process");
@@ -94,7 +100,9 @@ fn record_disk(disk: &DiskStatus) {
     gauge!(DISK_CHUNKS, "disk" => label.clone()).set(disk.chunks as f64);
     gauge!(DISK_BYTES, "disk" => label.clone()).set(disk.bytes as f64);
     gauge!(DISK_FREE, "disk" => label.clone()).set(disk.free as f64);
-    gauge!(DISK_TOTAL, "disk" => label).set(disk.total as f64);
+    gauge!(DISK_TOTAL, "disk" => label.clone()).set(disk.total as f64);
+    gauge!(DISK_GARBAGE, "disk" => label.clone()).set(disk.garbage as f64);
+    gauge!(DISK_QUARANTINED, "disk" => label).set(disk.quarantined as f64);
 }
 
 /// From /proc, as far as it can be read.

@@ -43,6 +43,12 @@ pub enum ChunkRequest {
         /// The ids, at most `STAT_CHUNKS_MAX`.
         chunks: Vec<ChunkId>,
     },
+    /// What the node sent did not verify: look at the replica again. Believed only if the node finds it damaged itself; answered by
+    /// [`ChunkReply::Checked`].
+    Report {
+        /// The id.
+        chunk: ChunkId,
+    },
 }
 
 /// Chunks named in one `Stat` or `Delete`.
@@ -66,6 +72,11 @@ pub enum ChunkReply {
     Stats(Vec<Option<(u32, Blake3Root)>>),
     /// Gone, or never here.
     Deleted,
+    /// It was looked at again.
+    Checked {
+        /// Whether a replica here is damaged. It is quarantined then and will be written anew.
+        damaged: bool,
+    },
 }
 
 /// Why it refuses.

@@ -1,7 +1,7 @@
 //! Calls to a node itself: liveness and status.
 
 use serde::{Deserialize, Serialize};
-use types::{DiskId, GroupId, Incarnation, LogIndex, NodeId, Term};
+use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeId, Term};
 
 /// What a node can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum NodeRequest {
     },
     /// How are you.
     Status,
+    /// Look at every chunk now, as fast as the disks give them; answered by [`NodeReply::Scrubbing`].
+    Scrub,
 }
 
 /// What it answers.
@@ -31,6 +33,8 @@ pub enum NodeReply {
     },
     /// Its state.
     Status(NodeStatus),
+    /// One entry for each disk: done once its [`ScrubStatus::passes`] is this number or more.
+    Scrubbing(Vec<(DiskId, u64)>),
 }
 
 /// A node's view of itself.
@@ -46,6 +50,10 @@ pub struct NodeStatus {
     pub groups: Vec<GroupStatus>,
     /// Its disks.
     pub disks: Vec<DiskStatus>,
+    /// Chunks whose replica here is damaged and of which no other member has an intact one; the first few.
+    pub lost: Vec<ChunkId>,
+    /// How many there are.
+    pub lost_count: u64,
 }
 
 /// One Raft group on a node.
@@ -86,4 +94,27 @@ pub struct DiskStatus {
     pub total: u64,
     /// Whether it was fenced after an error.
     pub fenced: bool,
+    /// Bytes of segments that nothing uses: what compaction can give back.
+    pub garbage: u64,
+    /// Damaged replicas that wait to be written anew.
+    pub quarantined: u64,
+    /// How far the scrub is.
+    pub scrub: ScrubStatus,
+}
+
+/// The scrub of one disk. Times are seconds since 1970 by the node's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// Passes that came to their end.
+    pub passes: u64,
+    /// When the last of them did; 0: none did.
+    pub finished: u64,
+    /// When the present one began; 0: none has.
+    pub begun: u64,
+    /// Chunks looked at in it.
+    pub chunks: u64,
+    /// Bytes read in it.
+    pub bytes: u64,
+    /// Damaged replicas found in it.
+    pub damaged: u64,
 }

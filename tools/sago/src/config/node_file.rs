@@ -64,6 +64,12 @@ pub struct StoreSection {
     pub reserve: Size,
     /// Write past the page cache where the file system can. Default true.
     pub direct_io: bool,
+    /// Segments of which at most this share is in use are emptied to give space back, percent. 1 to 95, default 50.
+    pub compact_percent: u8,
+    /// How much that may copy in a second, per disk. 1 MiB to 16 GiB, default 32 MiB.
+    pub compact_rate: Size,
+    /// Every chunk is looked at within this many days. 1 to 60, default 14.
+    pub scrub_days: u64,
 }
 
 impl Default for MemorySection {
@@ -80,7 +86,14 @@ impl Default for MemorySection {
 
 impl Default for StoreSection {
     fn default() -> Self {
-        StoreSection { segment: Size(1 << 30), reserve: Size(1 << 30), direct_io: true }
+        StoreSection {
+            segment: Size(1 << 30),
+            reserve: Size(1 << 30),
+            direct_io: true,
+            compact_percent: 50,
+            compact_rate: Size(32 << 20),
+            scrub_days: 14,
+        }
     }
 }
 

@@ -79,6 +79,9 @@ fn resolve(args: &NodeArgs, file: &NodeFile, cluster: ClusterFile) -> Result<Nod
             segment_bytes: file.store.segment.0,
             reserve_bytes: file.store.reserve.0,
             direct_io: file.store.direct_io,
+            compact_percent: file.store.compact_percent,
+            compact_rate_bytes: file.store.compact_rate.0,
+            scrub_days: file.store.scrub_days,
         },
         map: cluster.map,
     };
