@@ -7,6 +7,7 @@ use crate::metrics;
 use crate::service::ChunkService;
 use ::metrics::{counter, gauge};
 use chunk_store::{CompactError, CompactGoal, Compacted};
+use proto::node::Fullness;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -19,8 +20,7 @@ const GATHER: Duration = Duration::from_secs(1);
 const STEP_BYTES: u64 = 4 << 20;
 /// Before a disk that is busy is asked again.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
-/// Used share of the file system from which on the disk is compacted harder, and how hard.
-const PRESSED_PERCENT: u64 = 85;
+/// From `nearfull` on segments are emptied of which at most this share is in use, percent.
 const PRESSED_LIVE_PERCENT: u8 = 85;
 
 /// Settings of compaction.
@@ -90,10 +90,7 @@ async fn one_round(service: &ChunkService, disk: usize) -> bool {
 }
 
 fn goal(service: &ChunkService, disk: usize) -> CompactGoal {
-    let pressed = service.store.disks().get(disk).is_some_and(|info| {
-        info.total > 0 && (info.total - info.free.min(info.total)) * 100 >= info.total * PRESSED_PERCENT
-    });
-    let live_percent_max = match pressed {
+    let live_percent_max = match service.fullness(disk) >= Fullness::Near {
         true => service.compaction.live_percent_max.max(PRESSED_LIVE_PERCENT),
         false => service.compaction.live_percent_max,
     };

@@ -18,6 +18,7 @@
 mod admission;
 mod answers;
 mod compaction_worker;
+mod fullness;
 mod heal_worker;
 mod membership;
 pub mod metrics;
@@ -28,6 +29,7 @@ mod service;
 
 pub use chunk_store::{OpenError, StoreConfig};
 pub use compaction_worker::{CompactionConfig, compact_disks};
+pub use fullness::FullnessConfig;
 pub use heal_worker::heal_chunks;
 pub use repair_worker::{RepairHost, RepairWorker};
 pub use replicate::{ChunkCall, FetchError, PeerSource, ReplicaSource};

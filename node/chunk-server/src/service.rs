@@ -2,6 +2,7 @@
 
 use crate::admission::{ByteBudget, Full, counted};
 use crate::compaction_worker::CompactionConfig;
+use crate::fullness::FullnessConfig;
 use crate::heal_worker::Lost;
 use crate::membership::{NotPlaced, disk_of, place};
 use crate::metrics::{self, StoreMetrics};
@@ -10,10 +11,10 @@ use crate::scrub_worker::Scrub;
 use crate::{OpenError, StoreConfig, answers};
 use ::metrics::counter;
 use bytes::Bytes;
-use chunk_store::{ChunkStore, PutError, ScrubState};
+use chunk_store::{ChunkStore, PutError, ScrubState, Space};
 use parking_lot::{Mutex, RwLock};
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest, STAT_CHUNKS_MAX};
-use proto::node::{DiskStatus, ScrubStatus};
+use proto::node::{DiskStatus, Fullness, ScrubStatus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,6 +44,8 @@ pub struct ServiceConfig {
     pub compaction: CompactionConfig,
     /// Every chunk is looked at within this many days. 1..=60, default 14.
     pub scrub_days: u64,
+    /// How full a disk may be for what.
+    pub fullness: FullnessConfig,
 }
 
 impl ServiceConfig {
@@ -58,6 +61,7 @@ impl ServiceConfig {
             fetch_timeout: Duration::from_secs(5),
             compaction: CompactionConfig::default(),
             scrub_days: 14,
+            fullness: FullnessConfig::default(),
         }
     }
 
@@ -69,6 +73,7 @@ impl ServiceConfig {
             (self.replicate_max > 0, "replicate_max must not be 0"),
             (self.compaction.is_valid(), "compaction takes 1 to 95 % and 1 MiB to 16 GiB a second"),
             ((1..=60).contains(&self.scrub_days), "scrub_days must be 1 to 60"),
+            (self.fullness.is_valid(), "nearfull, backfillfull and full must ascend, 1 to 99 %"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(OpenError::Config { rule }),
@@ -90,6 +95,7 @@ pub struct ChunkService {
     fetch_timeout: Duration,
     pub(crate) compaction: CompactionConfig,
     pub(crate) scrub_days: u64,
+    fullness: FullnessConfig,
     /// One a disk: something was deleted there.
     pub(crate) deleted: Vec<Notify>,
     /// One a disk.
@@ -139,6 +145,7 @@ impl ChunkService {
             fetch_timeout: config.fetch_timeout,
             compaction: config.compaction,
             scrub_days: config.scrub_days,
+            fullness: config.fullness,
             deleted: (0..disks).map(|_| Notify::new()).collect(),
             scrubs: kept.into_iter().map(|state| Mutex::new(Scrub::new(state))).collect(),
             scrub_wanted: (0..disks).map(|_| Notify::new()).collect(),
@@ -205,6 +212,7 @@ impl ChunkService {
     #[must_use]
     pub fn statuses(&self) -> Vec<DiskStatus> {
         let status = |info: chunk_store::DiskInfo| DiskStatus {
+            fullness: self.fullness.of(Space { free: info.free, total: info.total }),
             disk: info.id,
             path: info.path.display().to_string(),
             chunks: info.chunks,
@@ -273,7 +281,15 @@ impl ChunkService {
         }
         let _taken = self.bodies.try_take(data.len()).map_err(busy)?;
         let disk = self.place(chunk, epoch)?;
+        if self.fullness(disk) >= Fullness::Full {
+            return Err(ChunkError::NoSpace);
+        }
         self.store_on(disk, chunk, root, data).await
+    }
+
+    /// How full a disk is now.
+    pub(crate) fn fullness(&self, disk: usize) -> Fullness {
+        self.store.space(disk).map_or(Fullness::Normal, |space| self.fullness.of(space))
     }
 
     pub(crate) async fn store_on(&self, disk: usize, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
@@ -350,6 +366,9 @@ impl ChunkService {
             Some((len, root)) if len == chunk.len && root == chunk.root => return Ok(()),
             Some(_) => return Err(ChunkError::Conflict),
             None => {}
+        }
+        if self.fullness(disk) >= Fullness::Backfill {
+            return Err(ChunkError::BackfillFull);
         }
         let _replication = self.replications.try_acquire().map_err(|_| ChunkError::Busy)?;
         let _taken = self.bodies.try_take(chunk.len as usize).map_err(busy)?;

@@ -300,7 +300,7 @@ fn nothing_is_acknowledged_after_a_failed_flush_or_write() {
     let writes = count(|op| matches!(op, Op::Write { .. }));
     let folders = count(|op| matches!(op, Op::SyncFolder));
     let faults = (0..syncs)
-        .map(Fault::Sync)
+        .flat_map(|n| [Fault::Sync(n), Fault::SyncFull(n)])
         .chain((0..writes).map(|n| Fault::Write(n, io::ErrorKind::Other)))
         .chain((0..folders).map(Fault::SyncFolder));
     for fault in faults {

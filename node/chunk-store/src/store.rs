@@ -4,7 +4,7 @@ use crate::compaction::{CompactGoal, Compacted};
 use crate::config::StoreConfig;
 use crate::disk::{Disk, DiskInfo, Prepared};
 use crate::error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, ScrubError};
-use crate::files::{Files, OsFiles};
+use crate::files::{Files, OsFiles, Space};
 use crate::get::RangedRead;
 use crate::index::Entry;
 use crate::observer::{NoObserver, Observer};
@@ -308,6 +308,15 @@ impl ChunkStore {
             Ok(all)
         })
         .await
+    }
+
+    /// Room on the file system of a disk; `None` if it is not open or cannot be asked.
+    #[must_use]
+    pub fn space(&self, disk: usize) -> Option<Space> {
+        match self.slots.get(disk) {
+            Some(Slot::Open(disk)) => disk.segments.files().space().ok(),
+            Some(Slot::Failed(_)) | None => None,
+        }
     }
 
     /// The state of every disk.

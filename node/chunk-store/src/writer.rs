@@ -419,13 +419,13 @@ impl Writer {
             files.remove(&name_of(segment))?;
             return Err(error);
         }
-        file.sync()?;
-        files.sync()?;
+        file.sync().map_err(not_full)?;
+        files.sync().map_err(not_full)?;
         // The rest of the former segment's preallocation goes back to the file system.
         if let Some(former) = former
             && former.end.max(former.dirty_end) < former.len
         {
-            former.file.truncate(former.end.max(former.dirty_end))?;
+            former.file.truncate(former.end.max(former.dirty_end)).map_err(not_full)?;
             self.segments.note_size(former.segment, former.end.max(former.dirty_end));
         }
         self.segments.insert(segment, file.clone(), len);
@@ -539,6 +539,11 @@ impl Writer {
     fn delete_fenced(&self) -> DeleteError {
         DeleteError::Fenced { disk: self.settings.disk }
     }
+}
+
+/// A flush or a cut that says "no space" has failed like any other: what it was to make durable may be lost.
+fn not_full(error: io::Error) -> io::Error {
+    if is_full(&error) { io::Error::other(error) } else { error }
 }
 
 fn same(here: &Located, put: &PutJob) -> bool {

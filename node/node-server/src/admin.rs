@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use proto::node::{DiskStatus, GroupStatus, ScrubStatus};
+use proto::node::{DiskStatus, Fullness, GroupStatus, ScrubStatus};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +42,7 @@ struct DiskPage {
     garbage: u64,
     quarantined: u64,
     scrub: ScrubStatus,
+    fullness: Fullness,
 }
 
 #[derive(Serialize)]
@@ -106,8 +107,9 @@ async fn metrics_page(State(status): State<Arc<Status>>) -> Response {
 }
 
 fn disk_page(status: DiskStatus) -> DiskPage {
-    let DiskStatus { disk, path, chunks, bytes, free, total, fenced, garbage, quarantined, scrub } = status;
-    DiskPage { disk: disk.to_string(), path, chunks, bytes, free, total, fenced, garbage, quarantined, scrub }
+    let DiskStatus { disk, path, chunks, bytes, free, total, fenced, garbage, quarantined, scrub, fullness } = status;
+    let disk = disk.to_string();
+    DiskPage { disk, path, chunks, bytes, free, total, fenced, garbage, quarantined, scrub, fullness }
 }
 
 fn summary(map: &PlacementMap) -> MapSummary {

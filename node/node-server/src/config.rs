@@ -5,6 +5,7 @@
 //! of the RocksDB instances, Raft's entries in memory and QUIC's windows take the rest.
 
 use crate::error::ConfigError;
+use chunk_server::FullnessConfig;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use transport::Credentials;
@@ -66,6 +67,22 @@ pub struct StoreConfig {
     pub compact_rate_bytes: u64,
     /// Every chunk is looked at within this many days. 1 to 60, default 14.
     pub scrub_days: u64,
+    /// Used share of a disk's file system from which on there is a warning, percent. Default 85.
+    pub nearfull_percent: u8,
+    /// From which on the disk takes no copies from other nodes. Above the former, default 90.
+    pub backfillfull_percent: u8,
+    /// From which on it takes no chunks. Above the former, at most 99, default 95.
+    pub full_percent: u8,
+}
+
+impl StoreConfig {
+    pub(crate) fn fullness(&self) -> FullnessConfig {
+        FullnessConfig {
+            nearfull_percent: self.nearfull_percent,
+            backfillfull_percent: self.backfillfull_percent,
+            full_percent: self.full_percent,
+        }
+    }
 }
 
 impl Default for MemoryConfig {
@@ -89,6 +106,9 @@ impl Default for StoreConfig {
             compact_percent: 50,
             compact_rate_bytes: 32 << 20,
             scrub_days: 14,
+            nearfull_percent: 85,
+            backfillfull_percent: 90,
+            full_percent: 95,
         }
     }
 }
@@ -126,6 +146,7 @@ impl NodeConfig {
             ((1..=95).contains(&self.store.compact_percent), "compact_percent", "1 to 95"),
             ((1 << 20..=16 << 30).contains(&self.store.compact_rate_bytes), "compact_rate", "1 MiB to 16 GiB"),
             ((1..=60).contains(&self.store.scrub_days), "scrub_days", "1 to 60"),
+            (self.store.fullness().is_valid(), "nearfull, backfillfull and full", "ascending, 1 to 99"),
         ];
         match rules.iter().find(|(holds, ..)| !holds) {
             Some((_, setting, range)) => Err(ConfigError::Range { setting, range }),

@@ -27,6 +27,8 @@ pub const DISK_TOTAL: &str = "sago_disk_total_bytes";
 pub const DISK_GARBAGE: &str = "sago_disk_garbage_bytes";
 /// Damaged replicas that wait to be written anew; label `disk`.
 pub const DISK_QUARANTINED: &str = "sago_disk_quarantined_chunks";
+/// How full a disk's file system is: 0 normal, 1 nearfull, 2 backfillfull, 3 full; label `disk`.
+pub const DISK_FULLNESS: &str = "sago_disk_fullness";
 /// How often the node was started.
 pub const INCARNATION: &str = "sago_node_incarnation";
 /// Memory of the process that is in RAM.
@@ -79,6 +81,7 @@ fn describe() {
     describe_gauge!(DISK_TOTAL, Unit::Bytes, "size of the disk's file system");
     describe_gauge!(DISK_GARBAGE, Unit::Bytes, "bytes of segments that nothing uses");
     describe_gauge!(DISK_QUARANTINED, Unit::Count, "damaged replicas that wait to be written anew");
+    describe_gauge!(DISK_FULLNESS, Unit::Count, "0 normal, 1 nearfull, 2 backfillfull, 3 full");
     describe_gauge!(INCARNATION, Unit::Count, "how often the node was started");
     describe_gauge!(RESIDENT, Unit::Bytes, "memory of the process that is in RAM");
     describe_gauge!(CPU_SECONDS, Unit::Seconds, "processor time of the process");
@@ -102,7 +105,8 @@ fn record_disk(disk: &DiskStatus) {
     gauge!(DISK_FREE, "disk" => label.clone()).set(disk.free as f64);
     gauge!(DISK_TOTAL, "disk" => label.clone()).set(disk.total as f64);
     gauge!(DISK_GARBAGE, "disk" => label.clone()).set(disk.garbage as f64);
-    gauge!(DISK_QUARANTINED, "disk" => label).set(disk.quarantined as f64);
+    gauge!(DISK_QUARANTINED, "disk" => label.clone()).set(disk.quarantined as f64);
+    gauge!(DISK_FULLNESS, "disk" => label).set(f64::from(disk.fullness as u8));
 }
 
 /// From /proc, as far as it can be read.

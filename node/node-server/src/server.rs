@@ -186,6 +186,7 @@ fn service_config(config: &NodeConfig) -> Result<ServiceConfig, ConfigError> {
     service.body_bytes_max = config.memory.network_bytes;
     service.read_bytes_max = config.memory.read_bytes;
     service.scrub_days = config.store.scrub_days;
+    service.fullness = config.store.fullness();
     service.compaction = CompactionConfig {
         live_percent_max: config.store.compact_percent,
         rate_bytes: config.store.compact_rate_bytes,

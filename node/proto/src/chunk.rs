@@ -121,6 +121,9 @@ pub enum ChunkError {
     /// None of the sources gave the chunk.
     #[error("no source had the chunk")]
     NoSource,
+    /// The disk is too full for copies from other nodes; clients may still write.
+    #[error("too full for copies")]
+    BackfillFull,
 }
 
 impl ChunkError {
@@ -134,7 +137,8 @@ impl ChunkError {
             | ChunkError::NotFound
             | ChunkError::Corrupt
             | ChunkError::Fenced
-            | ChunkError::NoSource => RetryClass::RetryElsewhere,
+            | ChunkError::NoSource
+            | ChunkError::BackfillFull => RetryClass::RetryElsewhere,
             ChunkError::HashMismatch | ChunkError::Invalid | ChunkError::Conflict | ChunkError::Deleted => {
                 RetryClass::Fatal
             }

@@ -100,6 +100,23 @@ pub struct DiskStatus {
     pub quarantined: u64,
     /// How far the scrub is.
     pub scrub: ScrubStatus,
+    /// How full its file system is.
+    pub fullness: Fullness,
+}
+
+/// How full a file system is. The shares are settings of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fullness {
+    /// There is room.
+    #[default]
+    Normal,
+    /// It is time to add space.
+    Near,
+    /// It takes no copies from other nodes.
+    Backfill,
+    /// It takes no chunks.
+    Full,
 }
 
 /// The scrub of one disk. Times are seconds since 1970 by the node's clock.

@@ -15,7 +15,8 @@ pub(crate) fn allows(peer: &PeerIdentity, request: &Request) -> bool {
             ChunkRequest::Put { .. }
             | ChunkRequest::Get { .. }
             | ChunkRequest::Stat { .. }
-            | ChunkRequest::Replicate { .. },
+            | ChunkRequest::Replicate { .. }
+            | ChunkRequest::Report { .. },
         )
         | Request::Meta(_)
         | Request::Control(_) => true,

@@ -22,6 +22,8 @@ pub(super) enum Op {
 pub(super) enum Fault {
     /// A flush fails and the kernel forgets that the pages are dirty.
     Sync(usize),
+    /// The same, and the error says that the file system is full.
+    SyncFull(usize),
     /// A write fails half way.
     Write(usize, io::ErrorKind),
     /// A flush of the folder fails.
@@ -262,12 +264,16 @@ impl SegmentFile for MemoryFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         state.begin();
-        let number = |fault| if let Fault::Sync(n) = fault { Some(n) } else { None };
+        let number = |fault| if let Fault::Sync(n) | Fault::SyncFull(n) = fault { Some(n) } else { None };
         let fails = state.fails(0, number);
+        let kind = match state.fault {
+            Some(Fault::SyncFull(_)) => io::ErrorKind::StorageFull,
+            _ => io::ErrorKind::Other,
+        };
         let content = state.content(&self.name)?;
         let dirty = std::mem::take(&mut content.dirty);
         if fails {
-            return Err(io::ErrorKind::Other.into());
+            return Err(kind.into());
         }
         for (offset, bytes) in dirty {
             let offset = offset as usize;

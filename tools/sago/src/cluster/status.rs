@@ -7,7 +7,7 @@ use crate::output::{Output, bytes, table, time};
 use futures::future::join_all;
 use gateway_core::StoreConfig;
 use proto::control::{ControlAnswer, ControlQuery};
-use proto::node::{NodeReply, NodeRequest, NodeStatus, ScrubStatus};
+use proto::node::{Fullness, NodeReply, NodeRequest, NodeStatus, ScrubStatus};
 use proto::{Reply, Request};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -56,6 +56,7 @@ struct ShownDisk {
     garbage: u64,
     quarantined: u64,
     scrub: ScrubStatus,
+    fullness: Fullness,
 }
 
 #[derive(Serialize)]
@@ -139,6 +140,7 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
                 garbage: disk.garbage,
                 quarantined: disk.quarantined,
                 scrub: disk.scrub.clone(),
+                fullness: disk.fullness,
             })
             .collect(),
         lost: status.map(|status| status.lost.iter().map(ToString::to_string).collect()).unwrap_or_default(),
@@ -178,11 +180,7 @@ fn text(shown: &Shown) -> String {
         let answers = if node.answers { "yes" } else { "no" };
         nodes.push(cells(&[&node.id.to_string(), node.state, answers, &node.domain, &node.addr, &starts, &leads]));
         for disk in &node.disks {
-            let state = match (disk.fenced, disk.quarantined) {
-                (true, _) => "fenced".to_owned(),
-                (false, 0) => "ok".to_owned(),
-                (false, count) => format!("{count} damaged"),
-            };
+            let state = state(disk);
             let free = format!("{} of {}", bytes(disk.free), bytes(disk.total));
             disks.push(cells(&[
                 &node.id.to_string(),
@@ -207,6 +205,23 @@ fn text(shown: &Shown) -> String {
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
     let alarms = shown.nodes.iter().flat_map(alarms).map(|line| format!("ALARM: {line}\n")).collect::<String>();
     format!("{alarms}{}\n{}\n{}\nsessions: {sessions}", table(&nodes), table(&groups), table(&disks))
+}
+
+fn state(disk: &ShownDisk) -> String {
+    let full = match disk.fullness {
+        Fullness::Normal => None,
+        Fullness::Near => Some("nearly full"),
+        Fullness::Backfill => Some("too full for copies"),
+        Fullness::Full => Some("full"),
+    };
+    let damaged = (disk.quarantined > 0).then(|| format!("{} damaged", disk.quarantined));
+    match disk.fenced {
+        true => "fenced".to_owned(),
+        false => {
+            let parts: Vec<_> = full.map(str::to_owned).into_iter().chain(damaged).collect();
+            if parts.is_empty() { "ok".to_owned() } else { parts.join(", ") }
+        }
+    }
 }
 
 /// What a person must look at.

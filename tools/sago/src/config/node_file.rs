@@ -70,6 +70,12 @@ pub struct StoreSection {
     pub compact_rate: Size,
     /// Every chunk is looked at within this many days. 1 to 60, default 14.
     pub scrub_days: u64,
+    /// Used share of a disk's file system from which on there is a warning, percent. Default 85.
+    pub nearfull_percent: u8,
+    /// From which on the disk takes no copies from other nodes, percent. Above the former, default 90.
+    pub backfillfull_percent: u8,
+    /// From which on it takes no chunks, percent. Above the former, at most 99, default 95.
+    pub full_percent: u8,
 }
 
 impl Default for MemorySection {
@@ -93,6 +99,9 @@ impl Default for StoreSection {
             compact_percent: 50,
             compact_rate: Size(32 << 20),
             scrub_days: 14,
+            nearfull_percent: 85,
+            backfillfull_percent: 90,
+            full_percent: 95,
         }
     }
 }
