@@ -43,9 +43,8 @@ impl FullnessConfig {
     #[must_use]
     pub fn of(&self, space: Space) -> Fullness {
         let used = space.total - space.free.min(space.total);
-        let reached = |percent: u8| {
-            space.total > 0 && u128::from(used) * 100 >= u128::from(space.total) * u128::from(percent)
-        };
+        let reached =
+            |percent: u8| space.total > 0 && u128::from(used) * 100 >= u128::from(space.total) * u128::from(percent);
         match () {
             () if reached(self.full_percent) => Fullness::Full,
             () if reached(self.backfillfull_percent) => Fullness::Backfill,
@@ -79,7 +78,8 @@ mod tests {
             full_percent: full,
         };
         assert!(FullnessConfig::default().is_valid() && config(1, 2, 99).is_valid());
-        for bad in [config(0, 50, 90), config(90, 90, 95), config(85, 95, 95), config(95, 90, 85), config(85, 90, 100)] {
+        for bad in [config(0, 50, 90), config(90, 90, 95), config(85, 95, 95), config(95, 90, 85), config(85, 90, 100)]
+        {
             assert!(!bad.is_valid(), "{bad:?}");
         }
     }

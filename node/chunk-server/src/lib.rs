@@ -11,7 +11,7 @@
 //! - What is in memory at once is bounded in bytes, both ways.
 //!
 //! Three workers go with it, each a future that runs for ever: [`compact_disks`] gives back space, [`scrub_disks`] looks at every chunk,
-//! [`heal_chunks`] writes damaged replicas anew.
+//! [`rewrite_chunks`] writes damaged replicas anew.
 
 #![forbid(unsafe_code)]
 
@@ -19,20 +19,20 @@ mod admission;
 mod answers;
 mod compaction_worker;
 mod fullness;
-mod heal_worker;
 mod membership;
 pub mod metrics;
 mod repair_worker;
 mod replicate;
+mod rewrite_worker;
 mod scrub_worker;
 mod service;
 
 pub use chunk_store::{OpenError, StoreConfig};
 pub use compaction_worker::{CompactionConfig, compact_disks};
 pub use fullness::FullnessConfig;
-pub use heal_worker::heal_chunks;
 pub use repair_worker::{RepairHost, RepairWorker};
 pub use replicate::{ChunkCall, FetchError, PeerSource, ReplicaSource};
+pub use rewrite_worker::rewrite_chunks;
 pub use scrub_worker::scrub_disks;
 pub use service::{ChunkService, ServiceConfig};
 

@@ -39,7 +39,7 @@ pub const SCRUB_REWRITTEN: &str = "sago_scrub_rewritten_total";
 /// When the last full pass ended, seconds since 1970; label `disk`.
 pub const SCRUB_FINISHED: &str = "sago_scrub_finished_time_seconds";
 /// Damaged replicas written anew from an intact one.
-pub const HEALED: &str = "sago_chunk_healed_total";
+pub const REWRITTEN: &str = "sago_chunk_rewritten_total";
 /// Chunks of which no member has an intact copy, as far as this node knows.
 pub const LOST: &str = "sago_chunk_no_intact_copy";
 
@@ -61,7 +61,7 @@ pub fn describe() {
     describe_counter!(SCRUB_DAMAGED, Unit::Count, "damaged replicas that the scrub found");
     describe_counter!(SCRUB_REWRITTEN, Unit::Count, "records that the scrub wrote anew");
     describe_gauge!(SCRUB_FINISHED, Unit::Seconds, "when the last full pass of the scrub ended, since 1970");
-    describe_counter!(HEALED, Unit::Count, "damaged replicas written anew from an intact one");
+    describe_counter!(REWRITTEN, Unit::Count, "damaged replicas written anew from an intact one");
     describe_gauge!(LOST, Unit::Count, "chunks of which no member has an intact copy");
     describe_gauge!(FENCED, Unit::Count, "1 if the disk failed and takes no more requests");
 }

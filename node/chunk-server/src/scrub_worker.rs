@@ -5,7 +5,7 @@
 //! asked for ([`ChunkService::scrub_now`]): a pass from the beginning, as fast as the disk gives it
 //! ```
 //!
-//! What it finds is quarantined by the store and written anew by [`crate::heal_worker`].
+//! What it finds is quarantined by the store and written anew by [`crate::rewrite_worker`].
 
 use crate::metrics;
 use crate::service::ChunkService;
@@ -121,7 +121,7 @@ async fn scrub_disk(service: Arc<ChunkService>, disk: usize) {
             (scrub.state, over)
         };
         if !step.damaged.is_empty() {
-            service.heal.notify_one();
+            service.damaged.notify_one();
         }
         if over || state.bytes >= kept_bytes + KEEP_BYTES || kept.elapsed() >= KEEP_EVERY || state.bytes < kept_bytes {
             keep(&service, disk, state).await;
@@ -142,14 +142,7 @@ async fn keep(service: &Arc<ChunkService>, disk: usize, state: ScrubState) {
     }
 }
 
-fn pause(
-    service: &ChunkService,
-    disk: usize,
-    state: ScrubState,
-    step: u64,
-    took: Duration,
-    fast: bool,
-) -> Duration {
+fn pause(service: &ChunkService, disk: usize, state: ScrubState, step: u64, took: Duration, fast: bool) -> Duration {
     let yielding = if service.in_flight() > 0 { 3 * took } else { Duration::ZERO };
     if fast {
         return yielding;
@@ -194,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_pass_goes_on_where_it_was_kept_and_ends_once() {
-        let kept = ScrubState { after: Some(ChunkId(5)), passes: 2, begun: 10, chunks: 5, bytes: 50, ..ScrubState::default() };
+        let kept =
+            ScrubState { after: Some(ChunkId(5)), passes: 2, begun: 10, chunks: 5, bytes: 50, ..ScrubState::default() };
         let mut scrub = Scrub::new(kept);
         assert_eq!(scrub.begin(100), kept);
         assert!(!scrub.note(&step(Some(6), 10), 101));
@@ -206,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_pass_that_is_asked_for_begins_anew_and_counts_when_it_is_over() {
-        let mut scrub = Scrub::new(ScrubState { after: Some(ChunkId(5)), passes: 2, begun: 10, ..ScrubState::default() });
+        let mut scrub =
+            Scrub::new(ScrubState { after: Some(ChunkId(5)), passes: 2, begun: 10, ..ScrubState::default() });
         assert_eq!(scrub.want(), 3);
         assert_eq!(scrub.begin(100).after, None);
         assert!(scrub.fast);

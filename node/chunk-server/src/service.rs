@@ -3,10 +3,10 @@
 use crate::admission::{ByteBudget, Full, counted};
 use crate::compaction_worker::CompactionConfig;
 use crate::fullness::FullnessConfig;
-use crate::heal_worker::Lost;
 use crate::membership::{NotPlaced, disk_of, place};
 use crate::metrics::{self, StoreMetrics};
 use crate::replicate::{FetchError, ReplicaSource};
+use crate::rewrite_worker::Lost;
 use crate::scrub_worker::Scrub;
 use crate::{OpenError, StoreConfig, answers};
 use ::metrics::counter;
@@ -102,7 +102,7 @@ pub struct ChunkService {
     pub(crate) scrubs: Vec<Mutex<Scrub>>,
     pub(crate) scrub_wanted: Vec<Notify>,
     /// A replica was found damaged.
-    pub(crate) heal: Notify,
+    pub(crate) damaged: Notify,
     pub(crate) lost: Mutex<Lost>,
     calls: AtomicUsize,
 }
@@ -149,7 +149,7 @@ impl ChunkService {
             deleted: (0..disks).map(|_| Notify::new()).collect(),
             scrubs: kept.into_iter().map(|state| Mutex::new(Scrub::new(state))).collect(),
             scrub_wanted: (0..disks).map(|_| Notify::new()).collect(),
-            heal: Notify::new(),
+            damaged: Notify::new(),
             lost: Mutex::default(),
             calls: AtomicUsize::new(0),
         }))
@@ -292,7 +292,13 @@ impl ChunkService {
         self.store.space(disk).map_or(Fullness::Normal, |space| self.fullness.of(space))
     }
 
-    pub(crate) async fn store_on(&self, disk: usize, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
+    pub(crate) async fn store_on(
+        &self,
+        disk: usize,
+        chunk: ChunkId,
+        root: Blake3Root,
+        data: Bytes,
+    ) -> Result<(), ChunkError> {
         let len = data.len() as u64;
         self.store.put(disk, chunk, root, data).await.map_err(|error| log_put(chunk, &error))?;
         counter!(metrics::PUT_BYTES).increment(len);
@@ -307,7 +313,7 @@ impl ChunkService {
         let taken = self.reads.take((len as usize + 2 * LEAF_BYTES).min(CHUNK_BYTES_MAX)).await.map_err(busy)?;
         let read = self.store.get(chunk, offset, len).await.map_err(|error| answers::get(&error));
         if matches!(read, Err(ChunkError::Corrupt)) {
-            self.heal.notify_one();
+            self.damaged.notify_one();
         }
         let read = read?;
         counter!(metrics::GET_BYTES).increment(read.data.len() as u64);
@@ -324,7 +330,7 @@ impl ChunkService {
         })?;
         tracing::info!(%chunk, damaged, "a reader reported a replica");
         if damaged {
-            self.heal.notify_one();
+            self.damaged.notify_one();
         }
         Ok(ChunkReply::Checked { damaged })
     }

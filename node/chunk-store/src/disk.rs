@@ -154,11 +154,7 @@ impl Disk {
     }
 
     /// Has the writer do something with some chunks. Blocks until it did.
-    pub(crate) fn ask(
-        &self,
-        chunks: Vec<ChunkId>,
-        job: impl FnOnce(DeleteJob) -> Job,
-    ) -> Result<(), DeleteError> {
+    pub(crate) fn ask(&self, chunks: Vec<ChunkId>, job: impl FnOnce(DeleteJob) -> Job) -> Result<(), DeleteError> {
         let permit = self.queue.reserve(16 * chunks.len()).ok_or(DeleteError::Busy)?;
         let (answer, answered) = oneshot::channel();
         self.queue.push(job(DeleteJob { chunks, answer }), permit);

@@ -551,9 +551,7 @@ fn encode_position(position: Position, disk: DiskId, totals: Totals) -> Vec<u8> 
     out.push(INDEX_VERSION);
     out.extend_from_slice(&disk.0);
     let Totals { chunks, bytes, quarantined } = totals;
-    for field in
-        [position.place.segment.0, position.place.offset, position.batch.0, chunks, bytes, quarantined]
-    {
+    for field in [position.place.segment.0, position.place.offset, position.batch.0, chunks, bytes, quarantined] {
         out.extend_from_slice(&field.to_le_bytes());
     }
     out

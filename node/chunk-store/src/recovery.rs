@@ -76,7 +76,9 @@ pub(crate) fn recover(
         let from = if number == start.segment { start.offset.max(RECORDS_AT) } else { RECORDS_AT };
         // Compaction leaves gaps: only the very next segment knows where this one ends.
         let former_end = match numbers.get(i + 1) {
-            Some(next) if next.0 == number.0 + 1 => SegmentHeader::read(&*segments.get(*next)?, tag, *next)?.and_then(|header| header.former_end),
+            Some(next) if next.0 == number.0 + 1 => {
+                SegmentHeader::read(&*segments.get(*next)?, tag, *next)?.and_then(|header| header.former_end)
+            }
             _ => None,
         };
         scan.index_is_ahead(number, from, len);

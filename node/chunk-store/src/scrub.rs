@@ -61,12 +61,7 @@ pub(crate) fn scrub(disk: &Disk, after: Option<ChunkId>, budget: u64) -> Result<
 }
 
 /// Looks at one chunk, wherever compaction moves it meanwhile.
-pub(crate) fn look(
-    disk: &Disk,
-    chunk: ChunkId,
-    mut located: Located,
-    done: &mut Scrubbed,
-) -> Result<(), ScrubError> {
+pub(crate) fn look(disk: &Disk, chunk: ChunkId, mut located: Located, done: &mut Scrubbed) -> Result<(), ScrubError> {
     done.chunks += 1;
     loop {
         if disk.is_fenced() {

@@ -291,11 +291,7 @@ impl ChunkStore {
     ///
     /// # Errors
     /// An index failed.
-    pub async fn quarantined(
-        &self,
-        after: Option<ChunkId>,
-        max: usize,
-    ) -> Result<Vec<Listed>, IndexError> {
+    pub async fn quarantined(&self, after: Option<ChunkId>, max: usize) -> Result<Vec<Listed>, IndexError> {
         let slots = self.slots.clone();
         blocking(move || {
             let mut all = Vec::new();

@@ -136,12 +136,9 @@ mod tests {
         let mut fenced = status();
         fenced.disks[0].fenced = true;
         assert_eq!(problems(&fenced, leader, &up).len(), 1);
-        for (fullness, wrong, warned) in [
-            (Fullness::Normal, 0, 0),
-            (Fullness::Near, 0, 1),
-            (Fullness::Backfill, 0, 1),
-            (Fullness::Full, 1, 0),
-        ] {
+        for (fullness, wrong, warned) in
+            [(Fullness::Normal, 0, 0), (Fullness::Near, 0, 1), (Fullness::Backfill, 0, 1), (Fullness::Full, 1, 0)]
+        {
             let mut filling = status();
             filling.disks[0].fullness = fullness;
             assert_eq!((problems(&filling, leader, &up).len(), warnings(&filling).len()), (wrong, warned));

@@ -13,7 +13,7 @@ use crate::peers::Peers;
 use crate::repair::Host;
 use crate::status::Status;
 use chunk_server::{
-    ChunkService, CompactionConfig, PeerSource, RepairWorker, ServiceConfig, compact_disks, heal_chunks, scrub_disks,
+    ChunkService, CompactionConfig, PeerSource, RepairWorker, ServiceConfig, compact_disks, rewrite_chunks, scrub_disks,
 };
 use meta_server::{MetaConfig, MetaServer, QuicNetwork};
 use parking_lot::Mutex;
@@ -92,7 +92,7 @@ impl NodeServer {
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
         tasks.spawn(compact_disks(chunks.clone()));
         tasks.spawn(scrub_disks(chunks.clone()));
-        tasks.spawn(heal_chunks(chunks.clone()));
+        tasks.spawn(rewrite_chunks(chunks.clone()));
         tasks.spawn(admin::serve(pages, status));
         tasks.spawn(keep_metrics());
         let listen = endpoint.local_addr();

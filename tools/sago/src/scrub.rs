@@ -71,7 +71,9 @@ pub async fn scrub(args: ScrubArgs, output: Output) -> Done {
     let lost = shown.disks.iter().map(|disk| disk.lost).max().unwrap_or(0);
     output.show(&shown, text)?;
     match args.wait && lost > 0 {
-        true => Err(Failure::new(Kind::Failed, format!("{lost} chunks have no intact copy; see `sago cluster status`"))),
+        true => {
+            Err(Failure::new(Kind::Failed, format!("{lost} chunks have no intact copy; see `sago cluster status`")))
+        }
         false => Ok(()),
     }
 }

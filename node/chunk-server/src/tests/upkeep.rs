@@ -1,7 +1,7 @@
-//! What a disk does by itself: compaction, scrub and healing, with their workers running.
+//! What a disk does by itself: compaction, scrub and the rewriting of damaged copies, with their workers running.
 
 use super::*;
-use crate::{CompactionConfig, compact_disks, heal_chunks, scrub_disks};
+use crate::{CompactionConfig, compact_disks, rewrite_chunks, scrub_disks};
 use proto::node::{DiskStatus, Fullness};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn work(service: &Arc<ChunkService>) -> JoinSet<()> {
     let mut workers = JoinSet::new();
     workers.spawn(compact_disks(service.clone()));
     workers.spawn(scrub_disks(service.clone()));
-    workers.spawn(heal_chunks(service.clone()));
+    workers.spawn(rewrite_chunks(service.clone()));
     workers
 }
 
@@ -119,7 +119,7 @@ async fn rot_is_found_by_a_scrub_and_written_anew_from_another_member() {
     for seq in rotten {
         assert!(rot(&segments(&_folder, "a"), &bytes(seq)), "{seq} was not found");
     }
-    // The fake gives one chunk for all: healing goes one by one.
+    // The fake gives one chunk for all: they are written anew one by one.
     let workers = work(&service);
     let target = service.scrub_now();
     assert_eq!(target.len(), 2);
@@ -132,7 +132,7 @@ async fn rot_is_found_by_a_scrub_and_written_anew_from_another_member() {
         source.answers.lock().insert(NodeId(2), Err(FetchError::Unreachable(NodeId(2))));
         source.answers.lock().insert(NodeId(3), Ok(bytes(seq)));
         until("it is written anew", || async {
-            service.heal.notify_one();
+            service.damaged.notify_one();
             intact(&service, id(0, seq), &bytes(seq)).await
         })
         .await;
@@ -169,9 +169,7 @@ async fn a_report_is_believed_only_if_the_replica_is_damaged() {
     let Fixture { service, _folder, .. } = fixture().await;
     let bytes = data(1, 200_000);
     assert_eq!(put(&service, id(0, 1), EPOCH, &bytes).await, Ok(ChunkReply::Stored));
-    let report = || async {
-        service.handle(false, ChunkRequest::Report { chunk: id(0, 1) }, Bytes::new()).await.0
-    };
+    let report = || async { service.handle(false, ChunkRequest::Report { chunk: id(0, 1) }, Bytes::new()).await.0 };
     assert_eq!(report().await, Ok(ChunkReply::Checked { damaged: false }));
     assert!(intact(&service, id(0, 1), &bytes).await);
     assert!(rot(&segments(&_folder, "a"), &bytes));

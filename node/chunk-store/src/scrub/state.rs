@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn the_file_has_the_documented_text() {
         let text = ScrubState { after: None, ..state() }.encode();
-        let body = "sago-scrub 1\nafter -\npasses 3\nfinished 1700000000\nbegun 1700000001\nchunks 9\nbytes 8\ndamaged 1\n";
+        let body =
+            "sago-scrub 1\nafter -\npasses 3\nfinished 1700000000\nbegun 1700000001\nchunks 9\nbytes 8\ndamaged 1\n";
         assert_eq!(text, format!("{body}crc32c {:08x}\n", crc32c(body.as_bytes())));
     }
 }

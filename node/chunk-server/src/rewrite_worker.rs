@@ -46,30 +46,30 @@ pub(crate) struct Lost {
 /// What became of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    Healed,
+    Rewritten,
     /// Every other member answered, and none has it intact.
     NoIntactCopy,
     /// Some did not answer, or this node could not write it now.
     Later,
 }
 
-/// Heals for ever; may be dropped at any time.
-pub async fn heal_chunks(service: Arc<ChunkService>) {
-    let mut healer = Healer { service: service.clone(), round: 0, tried: BTreeMap::new() };
+/// Works for ever; may be dropped at any time.
+pub async fn rewrite_chunks(service: Arc<ChunkService>) {
+    let mut rewriter = Rewriter { service: service.clone(), round: 0, tried: BTreeMap::new() };
     loop {
-        let _ = timeout(ROUND, service.heal.notified()).await;
-        healer.one_round().await;
+        let _ = timeout(ROUND, service.damaged.notified()).await;
+        rewriter.one_round().await;
     }
 }
 
-struct Healer {
+struct Rewriter {
     service: Arc<ChunkService>,
     round: u64,
     /// Chunks that could not be had: how often, and the round of the next try.
     tried: BTreeMap<ChunkId, (u64, u64, Outcome)>,
 }
 
-impl Healer {
+impl Rewriter {
     async fn one_round(&mut self) {
         self.round += 1;
         let mut seen = BTreeSet::new();
@@ -86,7 +86,7 @@ impl Healer {
             after = Some(last.chunk);
             let full = page.len() == PAGE;
             seen.extend(page.iter().map(|listed| listed.chunk));
-            self.heal(page).await;
+            self.rewrite(page).await;
             if !full {
                 break;
             }
@@ -95,28 +95,26 @@ impl Healer {
         self.tell();
     }
 
-    async fn heal(&mut self, page: Vec<Listed>) {
+    async fn rewrite(&mut self, page: Vec<Listed>) {
         let Some(map) = self.service.map() else { return };
         let due = |chunk: &ChunkId| self.tried.get(chunk).is_none_or(|(_, round, _)| *round <= self.round);
         let jobs: Vec<_> = page.into_iter().filter(|listed| due(&listed.chunk)).collect();
         let running = jobs.into_iter().map(|listed| {
             let (service, map) = (self.service.clone(), map.clone());
-            async move { (listed.chunk, heal_one(&service, &map, listed).await) }
+            async move { (listed.chunk, rewrite_one(&service, &map, listed).await) }
         });
-        let done: Vec<_> = futures::StreamExt::collect(futures::StreamExt::buffer_unordered(
-            futures::stream::iter(running),
-            PARALLEL,
-        ))
-        .await;
+        let done: Vec<_> =
+            futures::StreamExt::collect(futures::StreamExt::buffer_unordered(futures::stream::iter(running), PARALLEL))
+                .await;
         for (chunk, outcome) in done {
             self.note(chunk, outcome);
         }
     }
 
     fn note(&mut self, chunk: ChunkId, outcome: Outcome) {
-        if outcome == Outcome::Healed {
+        if outcome == Outcome::Rewritten {
             tracing::info!(%chunk, "a damaged replica was written anew");
-            counter!(metrics::HEALED).increment(1);
+            counter!(metrics::REWRITTEN).increment(1);
             self.tried.remove(&chunk);
             return;
         }
@@ -129,16 +127,17 @@ impl Healer {
         *former = outcome;
     }
 
-    /// Shows what could not be healed.
+    /// Shows what could not be written anew.
     fn tell(&self) {
         let lost = || self.tried.iter().filter(|(_, (.., outcome))| *outcome == Outcome::NoIntactCopy);
         let count = lost().count() as u64;
         gauge!(metrics::LOST).set(count as f64);
-        *self.service.lost.lock() = Lost { chunks: lost().map(|(chunk, _)| *chunk).take(LOST_LISTED_MAX).collect(), count };
+        *self.service.lost.lock() =
+            Lost { chunks: lost().map(|(chunk, _)| *chunk).take(LOST_LISTED_MAX).collect(), count };
     }
 }
 
-async fn heal_one(service: &ChunkService, map: &PlacementMap, listed: Listed) -> Outcome {
+async fn rewrite_one(service: &ChunkService, map: &PlacementMap, listed: Listed) -> Outcome {
     let chunk = ChunkRef { id: listed.chunk, len: listed.len, root: listed.root };
     let sources = sources(map, service.node(), chunk.id);
     if sources.is_empty() || disk_of(map, service.node(), chunk.id).is_none() {
@@ -150,16 +149,18 @@ async fn heal_one(service: &ChunkService, map: &PlacementMap, listed: Listed) ->
         match service.fetch_from(source, chunk).await {
             Ok(data) => {
                 return match service.store_on(listed.disk, chunk.id, chunk.root, data).await {
-                    Ok(()) => Outcome::Healed,
+                    Ok(()) => Outcome::Rewritten,
                     // Deleted meanwhile: no longer quarantined either.
-                    Err(ChunkError::Deleted) => Outcome::Healed,
+                    Err(ChunkError::Deleted) => Outcome::Rewritten,
                     Err(error) => {
                         tracing::debug!(chunk = %chunk.id, %error, "the replica is not written anew yet");
                         Outcome::Later
                     }
                 };
             }
-            Err(FetchError::Refused { why: ChunkError::NotFound | ChunkError::Corrupt | ChunkError::Deleted, .. }) => {}
+            Err(FetchError::Refused {
+                why: ChunkError::NotFound | ChunkError::Corrupt | ChunkError::Deleted, ..
+            }) => {}
             Err(_) => answered = false,
         }
     }
