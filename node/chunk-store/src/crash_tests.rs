@@ -7,6 +7,7 @@
 mod compaction;
 mod image;
 mod memory;
+mod scrub;
 mod workload;
 
 use crate::error::PutError;

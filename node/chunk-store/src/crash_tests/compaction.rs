@@ -23,16 +23,16 @@ use tokio::runtime::{Builder, Runtime};
 use types::{ChunkId, NodeId};
 
 /// A whole disk over memory, with its threads.
-struct Site {
-    memory: MemoryDisk,
-    disk: Disk,
+pub(super) struct Site {
+    pub(super) memory: MemoryDisk,
+    pub(super) disk: Disk,
     runtime: Runtime,
     folder: TempDir,
     jobs: Vec<Done>,
 }
 
 impl Site {
-    fn new() -> Site {
+    pub(super) fn new() -> Site {
         Site::on(MemoryDisk::default(), temporary_folder())
     }
 
@@ -54,7 +54,7 @@ impl Site {
     }
 
     /// The same disk after a clean stop; with `None` the index is gone.
-    fn restart(self, keep_index: bool) -> Site {
+    pub(super) fn restart(self, keep_index: bool) -> Site {
         let Site { memory, disk, folder, .. } = self;
         drop(disk);
         if !keep_index {
@@ -63,7 +63,7 @@ impl Site {
         Site::on(memory, folder)
     }
 
-    fn put(&mut self, chunk: ChunkId) -> Result<(), PutError> {
+    pub(super) fn put(&mut self, chunk: ChunkId) -> Result<(), PutError> {
         let data = chunk_data(chunk);
         let root = types::root_of(&data, &types::leaves_of(&data));
         let asked_at = self.memory.ops().len();
@@ -74,7 +74,7 @@ impl Site {
         done
     }
 
-    fn delete(&mut self, chunks: Vec<ChunkId>) -> Result<(), DeleteError> {
+    pub(super) fn delete(&mut self, chunks: Vec<ChunkId>) -> Result<(), DeleteError> {
         let asked_at = self.memory.ops().len();
         let done = self.runtime.block_on(self.disk.delete(chunks.clone()));
         self.note(chunks, Answer::Deleted, asked_at, done.is_ok());
@@ -91,7 +91,7 @@ impl Site {
         self.disk.compact(&CompactGoal { live_percent_max: 60, budget_bytes, never_again: None })
     }
 
-    fn compact_all(&self) -> Compacted {
+    pub(super) fn compact_all(&self) -> Compacted {
         let mut sum = Compacted::default();
         for _ in 0..1000 {
             let done = self.compact(64 << 10).expect("the disk is good");
