@@ -18,15 +18,18 @@ use crate::replicate::FetchError;
 use crate::service::ChunkService;
 use ::metrics::{counter, gauge};
 use chunk_store::Listed;
+use futures::StreamExt;
 use proto::chunk::ChunkError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use types::{ChunkId, ChunkRef, NodeId, PlacementMap};
 
 /// How often it is looked without being told.
 const ROUND: Duration = Duration::from_secs(5);
+/// What is found in this time is written anew together.
+const GATHER: Duration = Duration::from_millis(250);
 /// Quarantined chunks taken from the store at once.
 const PAGE: usize = 256;
 /// Chunks fetched at once.
@@ -57,7 +60,10 @@ enum Outcome {
 pub async fn rewrite_chunks(service: Arc<ChunkService>) {
     let mut rewriter = Rewriter { service: service.clone(), round: 0, tried: BTreeMap::new() };
     loop {
-        let _ = timeout(ROUND, service.damaged.notified()).await;
+        if timeout(ROUND, service.damaged.notified()).await.is_ok() {
+            // wait-ok: readers of a chunk without an intact copy must not make this spin
+            sleep(GATHER).await;
+        }
         rewriter.one_round().await;
     }
 }
@@ -99,13 +105,12 @@ impl Rewriter {
         let Some(map) = self.service.map() else { return };
         let due = |chunk: &ChunkId| self.tried.get(chunk).is_none_or(|(_, round, _)| *round <= self.round);
         let jobs: Vec<_> = page.into_iter().filter(|listed| due(&listed.chunk)).collect();
-        let running = jobs.into_iter().map(|listed| {
-            let (service, map) = (self.service.clone(), map.clone());
+        let service = self.service.clone();
+        let running = futures::stream::iter(jobs).map(move |listed| {
+            let (service, map) = (service.clone(), map.clone());
             async move { (listed.chunk, rewrite_one(&service, &map, listed).await) }
         });
-        let done: Vec<_> =
-            futures::StreamExt::collect(futures::StreamExt::buffer_unordered(futures::stream::iter(running), PARALLEL))
-                .await;
+        let done: Vec<_> = running.buffer_unordered(PARALLEL).collect().await;
         for (chunk, outcome) in done {
             self.note(chunk, outcome);
         }
