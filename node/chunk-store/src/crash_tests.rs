@@ -18,7 +18,7 @@ use image::{Image, Torn};
 use memory::{Fault, Op};
 use std::collections::BTreeMap;
 use std::io;
-use types::ChunkId;
+use types::{ChunkId, DiskId};
 use workload::{Answer, Rig, Run, chunk_data, run};
 
 const SEED: u64 = 0x5a60;
@@ -111,7 +111,7 @@ fn go_on(mut rig: Rig, mut expected: BTreeMap<ChunkId, Expected>, torn: &Torn, c
         expected.insert(chunk, Expected::There);
     }
     check(&rig, &expected, context);
-    let again = Rig::recover(&rig.disk.after_power_cut(), None);
+    let again = Rig::recover_as(&rig.disk.after_power_cut(), None, rig.tag, DiskId([1; 16]));
     check(&again, &expected, &format!("{context}, then again from the segments alone"));
     if !matches!(torn, Torn::Suffix(_) | Torn::Sectors(_)) {
         assert_eq!(again.report.damaged, 0, "{context}: false alarm later {:?}", again.report);

@@ -84,6 +84,7 @@ pub(super) struct Rig {
     pub(super) segments: Arc<Segments>,
     pub(super) index: Arc<Index>,
     pub(super) report: RecoveryReport,
+    pub(super) tag: Tag,
     writer: Writer,
     _folder: TempDir,
 }
@@ -115,7 +116,7 @@ impl Rig {
         };
         let index = Arc::new(index);
         let writer = Writer::new(settings, segments.clone(), index.clone(), Arc::default(), Arc::new(NoObserver), tail);
-        Rig { disk: disk.clone(), segments, index, report, writer, _folder: folder }
+        Rig { disk: disk.clone(), segments, index, report, tag, writer, _folder: folder }
     }
 
     pub(super) fn empty() -> Rig {
