@@ -424,6 +424,7 @@ fn failure_of(error: &ChunkError) -> Failure {
         | ChunkError::Corrupt
         | ChunkError::NotFound
         | ChunkError::NoSource
+        | ChunkError::BackfillFull
         | ChunkError::Busy => Failure::Broken,
     }
 }

@@ -13,12 +13,15 @@
 //!   [`LeftoverWorker`] once the members were seen to have it.
 //! - What is in memory at once is bounded in bytes, both ways.
 //!
-//! What it does not do yet: scrub and compaction workers.
+//! Three workers go with it, each a future that runs for ever: [`compact_disks`] gives back space, [`scrub_disks`] looks at every chunk,
+//! [`rewrite_chunks`] writes damaged replicas anew.
 
 #![forbid(unsafe_code)]
 
 mod admission;
 mod answers;
+mod compaction_worker;
+mod fullness;
 mod in_flight;
 mod leftover_worker;
 mod membership;
@@ -27,14 +30,20 @@ mod move_host;
 mod pull_worker;
 mod repair_worker;
 mod replicate;
+mod rewrite_worker;
+mod scrub_worker;
 mod service;
 
 pub use chunk_store::{OpenError, StoreConfig};
+pub use compaction_worker::{CompactionConfig, compact_disks};
+pub use fullness::FullnessConfig;
 pub use leftover_worker::LeftoverWorker;
 pub use move_host::MoveHost;
 pub use pull_worker::PullWorker;
 pub use repair_worker::{RepairHost, RepairWorker};
 pub use replicate::{ChunkCall, FetchError, PeerSource, ReplicaSource};
+pub use rewrite_worker::rewrite_chunks;
+pub use scrub_worker::scrub_disks;
 pub use service::{ChunkService, ServiceConfig};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use chunk_store::{BatchWritten, Observer};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-/// Requests answered; labels `call` (put, get, stat, delete, replicate) and `result` (ok, refused).
+/// Requests answered; labels `call` (put, get, stat, delete, replicate, report) and `result` (ok, refused).
 pub const REQUESTS: &str = "sago_chunk_requests_total";
 /// Bytes of chunks stored by puts and replication.
 pub const PUT_BYTES: &str = "sago_chunk_put_bytes_total";
@@ -28,6 +28,27 @@ pub const LEFTOVER_CHUNKS: &str = "sago_move_leftover_chunks_total";
 /// 1 if a disk failed and takes no more requests; label `disk`.
 pub const FENCED: &str = "sago_chunk_disk_fenced";
 
+/// Bytes of records written once more by compaction; label `disk`.
+pub const COMPACTED: &str = "sago_compaction_copied_bytes_total";
+/// Bytes that compaction gave back; label `disk`.
+pub const FREED: &str = "sago_compaction_freed_bytes_total";
+/// 1 while there is more to compact; label `disk`.
+pub const COMPACTING: &str = "sago_compaction_active";
+/// Chunks that the scrub looked at; label `disk`.
+pub const SCRUBBED_CHUNKS: &str = "sago_scrub_chunks_total";
+/// Bytes that it read; label `disk`.
+pub const SCRUBBED_BYTES: &str = "sago_scrub_bytes_total";
+/// Damaged replicas that it found; label `disk`.
+pub const SCRUB_DAMAGED: &str = "sago_scrub_damaged_total";
+/// Records that it wrote anew because only what is round the data was damaged; label `disk`.
+pub const SCRUB_REWRITTEN: &str = "sago_scrub_rewritten_total";
+/// When the last full pass ended, seconds since 1970; label `disk`.
+pub const SCRUB_FINISHED: &str = "sago_scrub_finished_time_seconds";
+/// Damaged replicas written anew from an intact one.
+pub const REWRITTEN: &str = "sago_chunk_rewritten_total";
+/// Chunks of which no member has an intact copy, as far as this node knows.
+pub const LOST: &str = "sago_chunk_no_intact_copy";
+
 /// Tells the recorder what the numbers mean. Once, at start.
 pub fn describe() {
     describe_counter!(REQUESTS, Unit::Count, "chunk requests answered");
@@ -41,6 +62,16 @@ pub fn describe() {
     describe_counter!(MOVE_CHUNKS, Unit::Count, "chunks copied to disks that moves bring in");
     describe_counter!(MOVE_BYTES, Unit::Bytes, "bytes of chunks copied to disks that moves bring in");
     describe_counter!(LEFTOVER_CHUNKS, Unit::Count, "chunks taken off disks that their groups moved away from");
+    describe_counter!(COMPACTED, Unit::Bytes, "bytes of records written once more by compaction");
+    describe_counter!(FREED, Unit::Bytes, "bytes that compaction gave back");
+    describe_gauge!(COMPACTING, Unit::Count, "1 while there is more to compact");
+    describe_counter!(SCRUBBED_CHUNKS, Unit::Count, "chunks that the scrub looked at");
+    describe_counter!(SCRUBBED_BYTES, Unit::Bytes, "bytes that the scrub read");
+    describe_counter!(SCRUB_DAMAGED, Unit::Count, "damaged replicas that the scrub found");
+    describe_counter!(SCRUB_REWRITTEN, Unit::Count, "records that the scrub wrote anew");
+    describe_gauge!(SCRUB_FINISHED, Unit::Seconds, "when the last full pass of the scrub ended, since 1970");
+    describe_counter!(REWRITTEN, Unit::Count, "damaged replicas written anew from an intact one");
+    describe_gauge!(LOST, Unit::Count, "chunks of which no member has an intact copy");
     describe_gauge!(FENCED, Unit::Count, "1 if the disk failed and takes no more requests");
 }
 

@@ -1,19 +1,24 @@
 //! Answers chunk requests.
 
 use crate::admission::{ByteBudget, Full, counted};
+use crate::compaction_worker::CompactionConfig;
+use crate::fullness::FullnessConfig;
 use crate::in_flight::{Counted, InFlight};
 use crate::membership::{NotPlaced, disk_of, place};
 use crate::metrics::{self, StoreMetrics};
-use crate::replicate::ReplicaSource;
+use crate::replicate::{FetchError, ReplicaSource};
+use crate::rewrite_worker::Lost;
+use crate::scrub_worker::Scrub;
 use crate::{OpenError, StoreConfig, answers};
 use ::metrics::counter;
 use bytes::Bytes;
-use chunk_store::{ChunkStore, PutError};
+use chunk_store::{ChunkStore, PutError, ScrubState, Space};
 use parking_lot::Mutex;
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest, LIST_CHUNKS_MAX, STAT_CHUNKS_MAX};
-use proto::node::DiskStatus;
+use proto::node::{DiskStatus, Fullness, ScrubStatus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio::time::{Instant, timeout};
@@ -48,6 +53,12 @@ pub struct ServiceConfig {
     pub replicate_max: usize,
     /// How long one source may take to give a chunk. Default 5 s.
     pub fetch_timeout: Duration,
+    /// How space of deleted chunks comes back.
+    pub compaction: CompactionConfig,
+    /// Every chunk is looked at within this many days. 1..=60, default 14.
+    pub scrub_days: u64,
+    /// How full a disk may be for what.
+    pub fullness: FullnessConfig,
 }
 
 impl ServiceConfig {
@@ -61,6 +72,9 @@ impl ServiceConfig {
             reads_waiting_max: 1024,
             replicate_max: 8,
             fetch_timeout: Duration::from_secs(5),
+            compaction: CompactionConfig::default(),
+            scrub_days: 14,
+            fullness: FullnessConfig::default(),
         }
     }
 
@@ -70,6 +84,9 @@ impl ServiceConfig {
             (self.read_bytes_max >= CHUNK_BYTES_MAX, "read_bytes_max must hold one chunk of 4 MiB"),
             (self.body_bytes_max.max(self.read_bytes_max) <= 1 << 31, "byte budgets are at most 2 GiB"),
             (self.replicate_max > 0, "replicate_max must not be 0"),
+            (self.compaction.is_valid(), "compaction takes 1 to 95 % and 1 MiB to 16 GiB a second"),
+            ((1..=60).contains(&self.scrub_days), "scrub_days must be 1 to 60"),
+            (self.fullness.is_valid(), "nearfull, backfillfull and full must ascend, 1 to 99 %"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(OpenError::Config { rule }),
@@ -89,7 +106,7 @@ struct Lease {
 /// The chunk service of a node. All calls may be dropped at any time: a put leaves an unreferenced replica at most.
 pub struct ChunkService {
     node: NodeId,
-    store: ChunkStore,
+    pub(crate) store: ChunkStore,
     source: Arc<dyn ReplicaSource>,
     map: watch::Sender<Option<Arc<PlacementMap>>>,
     map_wanted: Notify,
@@ -102,6 +119,27 @@ pub struct ChunkService {
     reads: ByteBudget,
     replications: Semaphore,
     fetch_timeout: Duration,
+    pub(crate) compaction: CompactionConfig,
+    pub(crate) scrub_days: u64,
+    fullness: FullnessConfig,
+    /// One a disk: something was deleted there.
+    pub(crate) deleted: Vec<Notify>,
+    /// One a disk.
+    pub(crate) scrubs: Vec<Mutex<Scrub>>,
+    pub(crate) scrub_wanted: Vec<Notify>,
+    /// A replica was found damaged.
+    pub(crate) damaged: Notify,
+    pub(crate) lost: Mutex<Lost>,
+    calls: AtomicUsize,
+}
+
+/// A call in flight.
+struct Call<'a>(&'a AtomicUsize);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ChunkService {
@@ -119,6 +157,8 @@ impl ChunkService {
             Ok(store) => store?,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        let disks = store.disks().len();
+        let kept: Vec<ScrubState> = (0..disks).map(|disk| store.scrub_state(disk).unwrap_or_default()).collect();
         Ok(Arc::new(ChunkService {
             node: config.store.node,
             store,
@@ -132,6 +172,15 @@ impl ChunkService {
             reads: ByteBudget::new(config.read_bytes_max, config.reads_waiting_max),
             replications: Semaphore::new(config.replicate_max),
             fetch_timeout: config.fetch_timeout,
+            compaction: config.compaction,
+            scrub_days: config.scrub_days,
+            fullness: config.fullness,
+            deleted: (0..disks).map(|_| Notify::new()).collect(),
+            scrubs: kept.into_iter().map(|state| Mutex::new(Scrub::new(state))).collect(),
+            scrub_wanted: (0..disks).map(|_| Notify::new()).collect(),
+            damaged: Notify::new(),
+            lost: Mutex::default(),
+            calls: AtomicUsize::new(0),
         }))
     }
 
@@ -189,6 +238,8 @@ impl ChunkService {
         request: ChunkRequest,
         body: Bytes,
     ) -> (Result<ChunkReply, ChunkError>, Bytes) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let _call = Call(&self.calls);
         let (call, done) = match request {
             ChunkRequest::Put { chunk, epoch, root } => {
                 ("put", self.put(chunk, epoch, root, body).await.map(|()| ChunkReply::Stored).map(bare))
@@ -211,6 +262,7 @@ impl ChunkService {
             ChunkRequest::Delete { chunks } => {
                 ("delete", self.delete(chunks).await.map(|()| ChunkReply::Deleted).map(bare))
             }
+            ChunkRequest::Report { chunk } => ("report", self.report(chunk).await.map(bare)),
         };
         metrics::answered(call, done.is_ok());
         if matches!(done, Err(ChunkError::Busy)) {
@@ -226,6 +278,7 @@ impl ChunkService {
     #[must_use]
     pub fn statuses(&self) -> Vec<DiskStatus> {
         let status = |info: chunk_store::DiskInfo| DiskStatus {
+            fullness: self.fullness.of(Space { free: info.free, total: info.total }),
             disk: info.id,
             path: info.path.display().to_string(),
             chunks: info.chunks,
@@ -233,8 +286,44 @@ impl ChunkService {
             free: info.free,
             total: info.total,
             fenced: info.fenced,
+            garbage: info.garbage,
+            quarantined: info.quarantined,
+            scrub: ScrubStatus::default(),
         };
-        self.store.disks().into_iter().map(status).collect()
+        let mut statuses: Vec<_> = self.store.disks().into_iter().map(status).collect();
+        for (status, scrub) in statuses.iter_mut().zip(&self.scrubs) {
+            status.scrub = scrub.lock().status();
+        }
+        statuses
+    }
+
+    /// Chunks whose replica here is damaged and of which every other member said that it has no intact one: the first `max`, and how many
+    /// there are.
+    #[must_use]
+    pub fn lost(&self, max: usize) -> (Vec<ChunkId>, u64) {
+        let lost = self.lost.lock();
+        (lost.chunks.iter().take(max).copied().collect(), lost.count)
+    }
+
+    /// Asks for a look at every chunk, as fast as the disks give them. For each disk the number of passes that are over when it is done.
+    pub fn scrub_now(&self) -> Vec<(DiskId, u64)> {
+        let ids = self.disk_ids();
+        let wanted = self.scrubs.iter().zip(&self.scrub_wanted).zip(ids);
+        let ask = |((scrub, notify), id): ((&Mutex<Scrub>, &Notify), DiskId)| {
+            let passes = scrub.lock().want();
+            notify.notify_one();
+            (id, passes)
+        };
+        wanted.map(ask).collect()
+    }
+
+    /// Calls that are being answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// For every disk, in the order of the configuration, whether it failed and takes no more requests.
@@ -260,11 +349,25 @@ impl ChunkService {
         }
         let _taken = self.bodies.try_take(data.len()).map_err(busy)?;
         let (disk, _counted) = self.admit(chunk, epoch).await?;
+        if self.fullness(disk) >= Fullness::Full {
+            return Err(ChunkError::NoSpace);
+        }
         let _gate = self.gate(chunk.slot()).read().await;
         self.store_on(disk, chunk, root, data).await
     }
 
-    async fn store_on(&self, disk: usize, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
+    /// How full a disk is now.
+    pub(crate) fn fullness(&self, disk: usize) -> Fullness {
+        self.store.space(disk).map_or(Fullness::Normal, |space| self.fullness.of(space))
+    }
+
+    pub(crate) async fn store_on(
+        &self,
+        disk: usize,
+        chunk: ChunkId,
+        root: Blake3Root,
+        data: Bytes,
+    ) -> Result<(), ChunkError> {
         let len = data.len() as u64;
         self.store.put(disk, chunk, root, data).await.map_err(|error| log_put(chunk, &error))?;
         counter!(metrics::PUT_BYTES).increment(len);
@@ -277,10 +380,28 @@ impl ChunkService {
         }
         // The range grows to whole leaves on both sides.
         let taken = self.reads.take((len as usize + 2 * LEAF_BYTES).min(CHUNK_BYTES_MAX)).await.map_err(busy)?;
-        let read = self.store.get(chunk, offset, len).await.map_err(|error| answers::get(&error))?;
+        let read = self.store.get(chunk, offset, len).await.map_err(|error| answers::get(&error));
+        if matches!(read, Err(ChunkError::Corrupt)) {
+            self.damaged.notify_one();
+        }
+        let read = read?;
         counter!(metrics::GET_BYTES).increment(read.data.len() as u64);
         let reply = ChunkReply::Data { first_leaf: read.first_leaf, chunk_len: read.chunk_len, leaves: read.leaves };
         Ok((reply, counted(read.data, taken)))
+    }
+
+    /// A reader says that what it got does not verify. Its word is not taken for it.
+    async fn report(&self, chunk: ChunkId) -> Result<ChunkReply, ChunkError> {
+        let _taken = self.reads.take(CHUNK_BYTES_MAX).await.map_err(busy)?;
+        let damaged = self.store.recheck(chunk).await.map_err(|error| {
+            tracing::warn!(%chunk, %error, "a reported replica cannot be looked at");
+            ChunkError::Fenced
+        })?;
+        tracing::info!(%chunk, damaged, "a reader reported a replica");
+        if damaged {
+            self.damaged.notify_one();
+        }
+        Ok(ChunkReply::Checked { damaged })
     }
 
     async fn stat(&self, chunks: Vec<ChunkId>) -> Result<ChunkReply, ChunkError> {
@@ -307,6 +428,7 @@ impl ChunkService {
         for (number, chunks) in by_disk {
             self.store.delete(number, chunks).await.map_err(|error| answers::delete(&error))?;
         }
+        self.deleted.iter().for_each(Notify::notify_one);
         Ok(())
     }
 
@@ -325,6 +447,9 @@ impl ChunkService {
             Some(_) => return Err(ChunkError::Conflict),
             None => {}
         }
+        if self.fullness(disk) >= Fullness::Backfill {
+            return Err(ChunkError::BackfillFull);
+        }
         let _replication = self.replications.try_acquire().map_err(|_| ChunkError::Busy)?;
         let _taken = self.bodies.try_take(chunk.len as usize).map_err(busy)?;
         let data = self.fetch(chunk, sources).await.ok_or(ChunkError::NoSource)?;
@@ -337,14 +462,22 @@ impl ChunkService {
     /// The chunk from the first source that has it.
     async fn fetch(&self, chunk: ChunkRef, sources: Vec<NodeId>) -> Option<Bytes> {
         for node in sources.into_iter().filter(|node| *node != self.node) {
-            match tokio::time::timeout(self.fetch_timeout, self.source.fetch(node, chunk)).await {
-                Ok(Ok(data)) if is_chunk(&data, &chunk) => return Some(data),
-                Ok(Ok(_)) => tracing::warn!(chunk = %chunk.id, %node, "a source sent something else"),
-                Ok(Err(error)) => tracing::info!(chunk = %chunk.id, %error, "a source did not give the chunk"),
-                Err(_) => tracing::info!(chunk = %chunk.id, %node, "a source did not answer in time"),
+            match self.fetch_from(node, chunk).await {
+                Ok(data) => return Some(data),
+                Err(error) => tracing::info!(chunk = %chunk.id, %error, "a source did not give the chunk"),
             }
         }
         None
+    }
+
+    /// The chunk from one node, verified.
+    pub(crate) async fn fetch_from(&self, node: NodeId, chunk: ChunkRef) -> Result<Bytes, FetchError> {
+        match tokio::time::timeout(self.fetch_timeout, self.source.fetch(node, chunk)).await {
+            Ok(Ok(data)) if is_chunk(&data, &chunk) => Ok(data),
+            Ok(Ok(_)) => Err(FetchError::Malformed(node)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(FetchError::Unreachable(node)),
+        }
     }
 
     /// Counts a put of `chunk` under `epoch` and says which disk takes it. Waits a little for a map that the writer has already.
@@ -380,7 +513,7 @@ impl ChunkService {
         Ok((number, pg, epoch))
     }
 
-    fn known_map(&self) -> Option<Arc<PlacementMap>> {
+    pub(crate) fn known_map(&self) -> Option<Arc<PlacementMap>> {
         self.map.borrow().clone()
     }
 

@@ -1,5 +1,7 @@
 //! The service over real disks, with a fake network.
 
+mod upkeep;
+
 use crate::{ChunkCall, ChunkService, FetchError, PeerSource, ReplicaSource, ServiceConfig, StoreConfig};
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -17,8 +17,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout_at};
 use transport::{Class, TransportError};
-use types::{CHUNK_BYTES_MAX, ChunkRef, LEAF_BYTES, PlacementGroup, PlacementMap};
+use types::{CHUNK_BYTES_MAX, ChunkId, ChunkRef, LEAF_BYTES, PlacementGroup, PlacementMap};
 
+/// How long a report of a corrupt replica may take.
+const REPORT_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether the members that are waited for still live.
 const LIVENESS_CHECK: Duration = Duration::from_millis(50);
 /// Before a map without the chunk's slot is looked at again.
@@ -98,11 +100,14 @@ impl Reader {
             let wake = match step.verdict {
                 ReadVerdict::Done(data) => {
                     for member in read.corrupt() {
-                        tracing::warn!(chunk = %chunk.id, node = %group.members[member].node, "corrupt replica");
+                        self.report(map, group.members[member].node, chunk.id);
                     }
                     return Ok(Some(data));
                 }
-                ReadVerdict::Lost => return Ok(None),
+                ReadVerdict::Lost => {
+                    read.corrupt().for_each(|member| self.report(map, group.members[member].node, chunk.id));
+                    return Ok(None);
+                }
                 ReadVerdict::Pending(wake) => wake,
             };
             let wake = wake.map_or(until, |wake| self.instant(wake).min(until));
@@ -165,6 +170,18 @@ impl Reader {
             }
             checked
         }
+    }
+
+    /// Has a node look at its replica again. Nobody waits for it: if it is lost, the next reader tells, or the scrub finds it.
+    fn report(&self, map: &PlacementMap, node: types::NodeId, chunk: ChunkId) {
+        tracing::warn!(%chunk, %node, "corrupt replica");
+        let Some(peer) = self.nodes.peer(Some(map), node) else { return };
+        tokio::spawn(async move {
+            let report = Request::Chunk(ChunkRequest::Report { chunk });
+            if let Err(error) = peer.call(Class::Small, &report, Bytes::new(), REPORT_MAX).await {
+                tracing::debug!(%chunk, %node, %error, "the corrupt replica was not reported");
+            }
+        });
     }
 
     fn instant(&self, moment: Moment) -> Instant {

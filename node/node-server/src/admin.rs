@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use proto::node::{DiskStatus, GroupStatus};
+use proto::node::{DiskStatus, Fullness, GroupStatus, ScrubStatus};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ struct Page {
     version: String,
     groups: Vec<GroupStatus>,
     disks: Vec<DiskPage>,
+    /// Chunks of which no member has an intact copy; the first few.
+    lost: Vec<String>,
+    lost_count: u64,
     map: MapSummary,
 }
 
@@ -36,6 +39,10 @@ struct DiskPage {
     free: u64,
     total: u64,
     fenced: bool,
+    garbage: u64,
+    quarantined: u64,
+    scrub: ScrubStatus,
+    fullness: Fullness,
 }
 
 #[derive(Serialize)]
@@ -87,6 +94,8 @@ async fn status_page(State(status): State<Arc<Status>>) -> Response {
         version: own.version,
         groups: own.groups,
         disks: own.disks.into_iter().map(disk_page).collect(),
+        lost: own.lost.iter().map(ToString::to_string).collect(),
+        lost_count: own.lost_count,
         map: summary(&status.peers.map()),
     };
     Json(page).into_response()
@@ -98,8 +107,9 @@ async fn metrics_page(State(status): State<Arc<Status>>) -> Response {
 }
 
 fn disk_page(status: DiskStatus) -> DiskPage {
-    let DiskStatus { disk, path, chunks, bytes, free, total, fenced } = status;
-    DiskPage { disk: disk.to_string(), path, chunks, bytes, free, total, fenced }
+    let DiskStatus { disk, path, chunks, bytes, free, total, fenced, garbage, quarantined, scrub, fullness } = status;
+    let disk = disk.to_string();
+    DiskPage { disk, path, chunks, bytes, free, total, fenced, garbage, quarantined, scrub, fullness }
 }
 
 fn summary(map: &PlacementMap) -> MapSummary {

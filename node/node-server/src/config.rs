@@ -5,6 +5,7 @@
 //! of the RocksDB instances, Raft's entries in memory and QUIC's windows take the rest.
 
 use crate::error::ConfigError;
+use chunk_server::FullnessConfig;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use transport::Credentials;
@@ -60,6 +61,28 @@ pub struct StoreConfig {
     pub reserve_bytes: u64,
     /// Write past the page cache. Default true.
     pub direct_io: bool,
+    /// Segments of which at most this share is in use are emptied by compaction, percent. 1 to 95, default 50.
+    pub compact_percent: u8,
+    /// Bytes that compaction copies in a second, per disk. 1 MiB to 16 GiB, default 32 MiB.
+    pub compact_rate_bytes: u64,
+    /// Every chunk is looked at within this many days. 1 to 60, default 14.
+    pub scrub_days: u64,
+    /// Used share of a disk's file system from which on there is a warning, percent. Default 85.
+    pub nearfull_percent: u8,
+    /// From which on the disk takes no copies from other nodes. Above the former, default 90.
+    pub backfillfull_percent: u8,
+    /// From which on it takes no chunks. Above the former, at most 99, default 95.
+    pub full_percent: u8,
+}
+
+impl StoreConfig {
+    pub(crate) fn fullness(&self) -> FullnessConfig {
+        FullnessConfig {
+            nearfull_percent: self.nearfull_percent,
+            backfillfull_percent: self.backfillfull_percent,
+            full_percent: self.full_percent,
+        }
+    }
 }
 
 impl Default for MemoryConfig {
@@ -76,7 +99,17 @@ impl Default for MemoryConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        StoreConfig { segment_bytes: 1 << 30, reserve_bytes: 1 << 30, direct_io: true }
+        StoreConfig {
+            segment_bytes: 1 << 30,
+            reserve_bytes: 1 << 30,
+            direct_io: true,
+            compact_percent: 50,
+            compact_rate_bytes: 32 << 20,
+            scrub_days: 14,
+            nearfull_percent: 85,
+            backfillfull_percent: 90,
+            full_percent: 95,
+        }
     }
 }
 
@@ -110,6 +143,10 @@ impl NodeConfig {
             (budget.contains(disk_queue_bytes), "disk_queue", "8 MiB to 2 GiB"),
             ((8 << 20..=1 << 40).contains(&self.store.segment_bytes), "segment", "8 MiB to 1 TiB"),
             (self.store.segment_bytes.is_multiple_of(4096), "segment", "a multiple of 4 KiB"),
+            ((1..=95).contains(&self.store.compact_percent), "compact_percent", "1 to 95"),
+            ((1 << 20..=16 << 30).contains(&self.store.compact_rate_bytes), "compact_rate", "1 MiB to 16 GiB"),
+            ((1..=60).contains(&self.store.scrub_days), "scrub_days", "1 to 60"),
+            (self.store.fullness().is_valid(), "nearfull, backfillfull and full", "ascending, 1 to 99"),
         ];
         match rules.iter().find(|(holds, ..)| !holds) {
             Some((_, setting, range)) => Err(ConfigError::Range { setting, range }),

@@ -77,6 +77,7 @@ impl Dispatch {
                 NodeReply::Heard { leading: self.leads_control(), map_version: self.decided_by.load(Ordering::Acquire) }
             }
             NodeRequest::Status => NodeReply::Status(self.status.node()),
+            NodeRequest::Scrub => NodeReply::Scrubbing(self.chunks.scrub_now()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a node does its work, as a list of what is wrong. Empty is healthy; nothing is painted over.
 
 use crate::status::Status;
-use proto::node::NodeStatus;
+use proto::node::{DiskStatus, Fullness, NodeStatus};
 use serde::Serialize;
 use std::time::Duration;
 use types::{NodeId, NodeState, PlacementMap};
@@ -19,17 +19,33 @@ pub(crate) struct Health {
     control_leader: Option<u64>,
     /// What is wrong, for people.
     problems: Vec<String>,
+    /// What will be wrong if nobody does anything.
+    warnings: Vec<String>,
 }
 
 pub(crate) fn health(status: &Status) -> Health {
     let leader = status.last_heard.leader(LEADER_SILENT_MAX);
-    let problems = problems(&status.node(), leader, &status.peers.map());
+    let own = status.node();
+    let problems = problems(&own, leader, &status.peers.map());
     Health {
         healthy: problems.is_empty(),
         node: status.node.0,
         control_leader: leader.map(|leader| leader.0),
         problems,
+        warnings: warnings(&own),
     }
+}
+
+fn warnings(status: &NodeStatus) -> Vec<String> {
+    let filling = |disk: &DiskStatus| match disk.fullness {
+        Fullness::Near => Some(format!("disk {} ({}) is nearly full", disk.disk, disk.path)),
+        Fullness::Backfill => {
+            Some(format!("disk {} ({}) is too full to take copies from other nodes", disk.disk, disk.path))
+        }
+        // A problem, not a warning.
+        Fullness::Full | Fullness::Normal => None,
+    };
+    status.disks.iter().filter_map(filling).collect()
 }
 
 fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> Vec<String> {
@@ -51,14 +67,24 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
     for disk in status.disks.iter().filter(|disk| disk.fenced) {
         found.push(format!("disk {} ({}) failed and is out of service", disk.disk, disk.path));
     }
+    for disk in status.disks.iter().filter(|disk| disk.fullness == Fullness::Full) {
+        found.push(format!("disk {} ({}) is full and takes no chunks", disk.disk, disk.path));
+    }
+    for chunk in &status.lost {
+        found.push(format!("chunk {chunk} has no intact copy"));
+    }
+    let unnamed = status.lost_count.saturating_sub(status.lost.len() as u64);
+    if unnamed > 0 {
+        found.push(format!("{unnamed} more chunks have no intact copy"));
+    }
     found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::node::{DiskStatus, GroupStatus};
-    use types::{DiskId, GroupId, Incarnation, LogIndex, NodeEntry, Term};
+    use proto::node::{GroupStatus, ScrubStatus};
+    use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeEntry, Term};
 
     fn status() -> NodeStatus {
         let group = GroupStatus {
@@ -79,9 +105,14 @@ mod tests {
             free: 1,
             total: 1,
             fenced: false,
+            garbage: 0,
+            quarantined: 0,
+            scrub: ScrubStatus::default(),
+            fullness: Fullness::Normal,
         };
         let (version, incarnation) = (String::new(), Incarnation(1));
-        NodeStatus { node: NodeId(1), incarnation, version, groups: vec![group], disks: vec![disk] }
+        let (groups, disks) = (vec![group], vec![disk]);
+        NodeStatus { node: NodeId(1), incarnation, version, groups, disks, lost: Vec::new(), lost_count: 0 }
     }
 
     fn map(state: NodeState) -> PlacementMap {
@@ -105,5 +136,16 @@ mod tests {
         let mut fenced = status();
         fenced.disks[0].fenced = true;
         assert_eq!(problems(&fenced, leader, &up).len(), 1);
+        for (fullness, wrong, warned) in
+            [(Fullness::Normal, 0, 0), (Fullness::Near, 0, 1), (Fullness::Backfill, 0, 1), (Fullness::Full, 1, 0)]
+        {
+            let mut filling = status();
+            filling.disks[0].fullness = fullness;
+            assert_eq!((problems(&filling, leader, &up).len(), warnings(&filling).len()), (wrong, warned));
+        }
+        let mut lost = status();
+        (lost.lost, lost.lost_count) = (vec![ChunkId(5)], 3);
+        let found = problems(&lost, leader, &up);
+        assert!(found.len() == 2 && found[0].contains("no intact copy") && found[1].starts_with("2 more"), "{found:?}");
     }
 }

@@ -29,6 +29,12 @@ pub const PLACEMENT_GROUPS: &str = "sago_placement_groups";
 pub const MOVES_RUNNING: &str = "sago_moves_running";
 /// Moves that are needed and cannot begin.
 pub const MOVES_BLOCKED: &str = "sago_moves_blocked";
+/// Bytes of segments that nothing uses; label `disk`.
+pub const DISK_GARBAGE: &str = "sago_disk_garbage_bytes";
+/// Damaged replicas that wait to be written anew; label `disk`.
+pub const DISK_QUARANTINED: &str = "sago_disk_quarantined_chunks";
+/// How full a disk's file system is: 0 normal, 1 nearfull, 2 backfillfull, 3 full; label `disk`.
+pub const DISK_FULLNESS: &str = "sago_disk_fullness";
 /// How often the node was started.
 pub const INCARNATION: &str = "sago_node_incarnation";
 /// Memory of the process that is in RAM.
@@ -96,6 +102,9 @@ fn describe() {
     describe_gauge!(PLACEMENT_GROUPS, Unit::Count, "placement groups by copies that are not lost, on the leader");
     describe_gauge!(MOVES_RUNNING, Unit::Count, "moves in progress, on the leader");
     describe_gauge!(MOVES_BLOCKED, Unit::Count, "moves that are needed and cannot begin, on the leader");
+    describe_gauge!(DISK_GARBAGE, Unit::Bytes, "bytes of segments that nothing uses");
+    describe_gauge!(DISK_QUARANTINED, Unit::Count, "damaged replicas that wait to be written anew");
+    describe_gauge!(DISK_FULLNESS, Unit::Count, "0 normal, 1 nearfull, 2 backfillfull, 3 full");
     describe_gauge!(INCARNATION, Unit::Count, "how often the node was started");
     describe_gauge!(RESIDENT, Unit::Bytes, "memory of the process that is in RAM");
     describe_gauge!(CPU_SECONDS, Unit::Seconds, "processor time of the process");
@@ -117,7 +126,10 @@ fn record_disk(disk: &DiskStatus) {
     gauge!(DISK_CHUNKS, "disk" => label.clone()).set(disk.chunks as f64);
     gauge!(DISK_BYTES, "disk" => label.clone()).set(disk.bytes as f64);
     gauge!(DISK_FREE, "disk" => label.clone()).set(disk.free as f64);
-    gauge!(DISK_TOTAL, "disk" => label).set(disk.total as f64);
+    gauge!(DISK_TOTAL, "disk" => label.clone()).set(disk.total as f64);
+    gauge!(DISK_GARBAGE, "disk" => label.clone()).set(disk.garbage as f64);
+    gauge!(DISK_QUARANTINED, "disk" => label.clone()).set(disk.quarantined as f64);
+    gauge!(DISK_FULLNESS, "disk" => label).set(f64::from(disk.fullness as u8));
 }
 
 /// From /proc, as far as it can be read.

@@ -14,7 +14,10 @@ use crate::moves::drive;
 use crate::peers::Peers;
 use crate::repair::Host;
 use crate::status::Status;
-use chunk_server::{ChunkService, LeftoverWorker, PeerSource, PullWorker, RepairWorker, ServiceConfig};
+use chunk_server::{
+    ChunkService, CompactionConfig, LeftoverWorker, PeerSource, PullWorker, RepairWorker, ServiceConfig, compact_disks,
+    rewrite_chunks, scrub_disks,
+};
 use meta_server::{MetaConfig, MetaServer, QuicNetwork};
 use parking_lot::Mutex;
 use proto::control::ControlCommand;
@@ -100,6 +103,9 @@ impl NodeServer {
         tasks.spawn(judge(dispatch, peers.clone()));
         let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
+        tasks.spawn(compact_disks(chunks.clone()));
+        tasks.spawn(scrub_disks(chunks.clone()));
+        tasks.spawn(rewrite_chunks(chunks.clone()));
         tasks.spawn(admin::serve(pages, status));
         tasks.spawn(keep_metrics());
         let listen = endpoint.local_addr();
@@ -192,6 +198,12 @@ fn service_config(config: &NodeConfig) -> Result<ServiceConfig, ConfigError> {
     let mut service = ServiceConfig::new(store);
     service.body_bytes_max = config.memory.network_bytes;
     service.read_bytes_max = config.memory.read_bytes;
+    service.scrub_days = config.store.scrub_days;
+    service.fullness = config.store.fullness();
+    service.compaction = CompactionConfig {
+        live_percent_max: config.store.compact_percent,
+        rate_bytes: config.store.compact_rate_bytes,
+    };
     Ok(service)
 }
 

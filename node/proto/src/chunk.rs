@@ -60,6 +60,12 @@ pub enum ChunkRequest {
         /// At most so many, 1..=`LIST_CHUNKS_MAX`.
         max: u32,
     },
+    /// What the node sent did not verify: look at the replica again. Believed only if the node finds it damaged itself; answered by
+    /// [`ChunkReply::Checked`].
+    Report {
+        /// The id.
+        chunk: ChunkId,
+    },
 }
 
 /// Chunks of one `List`.
@@ -99,6 +105,11 @@ pub enum ChunkReply {
     Passed,
     /// What is known of the chunks of the slot, ascending. Fewer than asked for only at the end.
     Listed(Vec<ListedChunk>),
+    /// It was looked at again.
+    Checked {
+        /// Whether a replica here is damaged. It is quarantined then and will be written anew.
+        damaged: bool,
+    },
 }
 
 /// Why it refuses.
@@ -146,6 +157,9 @@ pub enum ChunkError {
     /// The node has lost touch with the control group; it takes no changes, and gives what it has.
     #[error("the node has no lease")]
     NoLease,
+    /// The disk is too full for copies from other nodes; clients may still write.
+    #[error("too full for copies")]
+    BackfillFull,
 }
 
 impl ChunkError {
@@ -160,7 +174,8 @@ impl ChunkError {
             | ChunkError::Corrupt
             | ChunkError::Fenced
             | ChunkError::NoSource
-            | ChunkError::NoLease => RetryClass::RetryElsewhere,
+            | ChunkError::NoLease
+            | ChunkError::BackfillFull => RetryClass::RetryElsewhere,
             ChunkError::HashMismatch | ChunkError::Invalid | ChunkError::Conflict | ChunkError::Deleted => {
                 RetryClass::Fatal
             }

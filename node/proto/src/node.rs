@@ -1,7 +1,7 @@
 //! Calls to a node itself: liveness and status.
 
 use serde::{Deserialize, Serialize};
-use types::{DiskId, GroupId, Incarnation, LogIndex, NodeId, Term};
+use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeId, Term};
 
 /// What a node can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum NodeRequest {
     },
     /// How are you.
     Status,
+    /// Look at every chunk now, as fast as the disks give them; answered by [`NodeReply::Scrubbing`].
+    Scrub,
 }
 
 /// What it answers.
@@ -35,6 +37,8 @@ pub enum NodeReply {
     },
     /// Its state.
     Status(NodeStatus),
+    /// One entry for each disk: done once its [`ScrubStatus::passes`] is this number or more.
+    Scrubbing(Vec<(DiskId, u64)>),
 }
 
 /// A node's view of itself.
@@ -50,6 +54,10 @@ pub struct NodeStatus {
     pub groups: Vec<GroupStatus>,
     /// Its disks.
     pub disks: Vec<DiskStatus>,
+    /// Chunks whose replica here is damaged and of which no other member has an intact one; the first few.
+    pub lost: Vec<ChunkId>,
+    /// How many there are.
+    pub lost_count: u64,
 }
 
 /// One Raft group on a node.
@@ -90,4 +98,44 @@ pub struct DiskStatus {
     pub total: u64,
     /// Whether it was fenced after an error.
     pub fenced: bool,
+    /// Bytes of segments that nothing uses: what compaction can give back.
+    pub garbage: u64,
+    /// Damaged replicas that wait to be written anew.
+    pub quarantined: u64,
+    /// How far the scrub is.
+    pub scrub: ScrubStatus,
+    /// How full its file system is.
+    pub fullness: Fullness,
+}
+
+/// How full a file system is. The shares are settings of the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fullness {
+    /// There is room.
+    #[default]
+    Normal,
+    /// It is time to add space.
+    Near,
+    /// It takes no copies from other nodes.
+    Backfill,
+    /// It takes no chunks.
+    Full,
+}
+
+/// The scrub of one disk. Times are seconds since 1970 by the node's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// Passes that came to their end.
+    pub passes: u64,
+    /// When the last of them did; 0: none did.
+    pub finished: u64,
+    /// When the present one began; 0: none has.
+    pub begun: u64,
+    /// Chunks looked at in it.
+    pub chunks: u64,
+    /// Bytes read in it.
+    pub bytes: u64,
+    /// Damaged replicas found in it.
+    pub damaged: u64,
 }

@@ -13,12 +13,13 @@ pub(crate) fn allows(peer: &PeerIdentity, request: &Request) -> bool {
             peer.is_node()
         }
         Request::Node(NodeRequest::Heartbeat { node, .. }) => peer.node() == Some(*node),
-        Request::Node(NodeRequest::Ping | NodeRequest::Status)
+        Request::Node(NodeRequest::Ping | NodeRequest::Status | NodeRequest::Scrub)
         | Request::Chunk(
             ChunkRequest::Put { .. }
             | ChunkRequest::Get { .. }
             | ChunkRequest::Stat { .. }
-            | ChunkRequest::Replicate { .. },
+            | ChunkRequest::Replicate { .. }
+            | ChunkRequest::Report { .. },
         )
         | Request::Meta(_)
         | Request::Control(_) => true,

@@ -9,6 +9,7 @@ mod mount;
 mod node;
 mod object;
 mod placement;
+mod scrub;
 mod user;
 
 pub use bucket::BucketCommand;
@@ -20,6 +21,7 @@ pub use mount::MountArgs;
 pub use node::NodeArgs;
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
+pub use scrub::ScrubArgs;
 pub use user::{KeyCommand, UserCommand};
 
 use clap::{Args, Parser, Subcommand};
@@ -92,6 +94,8 @@ pub enum Command {
     /// Buckets.
     #[command(subcommand)]
     Bucket(BucketCommand),
+    /// Look at every chunk now, and find what is damaged.
+    Scrub(ScrubArgs),
     /// Store files.
     Put(PutArgs),
     /// Fetch a file.
@@ -127,7 +131,7 @@ mod tests {
             command.get_subcommands().for_each(|sub| check(sub, &path));
         }
         check(&Cli::command(), "");
-        for name in ["demo", "node", "gateway", "mount", "put", "get", "ls", "rm"] {
+        for name in ["demo", "node", "gateway", "mount", "scrub", "put", "get", "ls", "rm"] {
             let command = Cli::command();
             let help = command.find_subcommand(name).and_then(|sub| sub.get_after_help().map(ToString::to_string));
             assert!(help.is_some_and(|help| help.contains(&format!("sago {name}"))), "{name} has no example");

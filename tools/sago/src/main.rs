@@ -15,6 +15,7 @@ mod demo;
 mod exit;
 mod object;
 mod output;
+mod scrub;
 mod serve;
 mod user;
 
@@ -78,6 +79,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::User(command) => Box::pin(user::user(command, output)).await,
         Command::Key(command) => Box::pin(user::key(command, output)).await,
         Command::Bucket(command) => Box::pin(bucket::bucket(command, output)).await,
+        Command::Scrub(args) => Box::pin(scrub::scrub(args, output)).await,
         Command::Put(args) => Box::pin(object::put(args, output)).await,
         Command::Get(args) => Box::pin(object::get(args, output)).await,
         Command::Ls(args) => Box::pin(object::ls(args, output)).await,

@@ -6,6 +6,7 @@ use crate::membership::disks_of;
 use bytes::Bytes;
 use chunk_store::Known;
 use proto::chunk::{ChunkError, ListedChunk};
+use proto::node::Fullness;
 use types::{ChunkId, ChunkIdParts, ChunkRef, DiskId, GroupId, NodeId, PgEpoch, PgId, SessionId, Slot, WriterEpoch};
 
 /// First and last id of a slot.
@@ -96,6 +97,9 @@ impl ChunkService {
         let (number, _counted) = self.admit(chunk.id, epoch).await?;
         if self.store.disk_number(disk) != Some(number) {
             return Err(ChunkError::NotMember);
+        }
+        if self.fullness(number) >= Fullness::Backfill {
+            return Err(ChunkError::BackfillFull);
         }
         let taken = self.bodies.try_take(chunk.len as usize).map_err(super::busy)?;
         let data = match self.whole(chunk).await {

@@ -204,7 +204,15 @@ impl FakeNode {
 
     fn status(&self) -> NodeStatus {
         let (groups, disks) = (Vec::new(), Vec::new());
-        NodeStatus { node: self.id, incarnation: Incarnation(1), version: "fake".into(), groups, disks }
+        NodeStatus {
+            node: self.id,
+            incarnation: Incarnation(1),
+            version: "fake".into(),
+            groups,
+            disks,
+            lost: Vec::new(),
+            lost_count: 0,
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Site {
             disks: vec![self.path(id, "disk")],
             create,
             memory: MemoryConfig::default(),
-            store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false },
+            store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false, ..StoreConfig::default() },
             map: self.map.clone(),
         }
     }

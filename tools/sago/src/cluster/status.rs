@@ -3,17 +3,17 @@
 use crate::cli::StatusArgs;
 use crate::connect::{connect_with, load};
 use crate::exit::{Done, Kind};
-use crate::output::{Output, bytes, table};
+use crate::output::{Output, bytes, table, time};
 use futures::future::join_all;
 use gateway_core::StoreConfig;
 use proto::control::{ControlAnswer, ControlQuery};
-use proto::node::{NodeReply, NodeRequest, NodeStatus};
+use proto::node::{Fullness, NodeReply, NodeRequest, NodeStatus, ScrubStatus};
 use proto::{Reply, Request};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use transport::{Class, Endpoint};
-use types::{GroupId, NodeEntry, NodeId, NodeState, PlacementMap};
+use types::{GroupId, NodeEntry, NodeId, NodeState, PlacementMap, Timestamp};
 
 /// How long a node is waited for. One that is down is noticed sooner.
 const ASK_MAX: Duration = Duration::from_secs(3);
@@ -40,6 +40,9 @@ struct ShownNode {
     incarnation: Option<u64>,
     leads: Vec<u32>,
     disks: Vec<ShownDisk>,
+    /// Chunks that no member has intact, as this node knows; the first few.
+    lost: Vec<String>,
+    lost_count: u64,
 }
 
 #[derive(Serialize)]
@@ -50,6 +53,10 @@ struct ShownDisk {
     free: u64,
     total: u64,
     fenced: bool,
+    garbage: u64,
+    quarantined: u64,
+    scrub: ScrubStatus,
+    fullness: Fullness,
 }
 
 #[derive(Serialize)]
@@ -131,8 +138,14 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
                 free: disk.free,
                 total: disk.total,
                 fenced: disk.fenced,
+                garbage: disk.garbage,
+                quarantined: disk.quarantined,
+                scrub: disk.scrub.clone(),
+                fullness: disk.fullness,
             })
             .collect(),
+        lost: status.map(|status| status.lost.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        lost_count: status.map_or(0, |status| status.lost_count),
     }
 }
 
@@ -161,22 +174,24 @@ fn shown_group(group: GroupId, voters: &[NodeId], statuses: &BTreeMap<NodeId, No
 fn text(shown: &Shown) -> String {
     let cells = |row: &[&str]| row.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
     let mut nodes = vec![cells(&["NODE", "STATE", "ANSWERS", "DOMAIN", "ADDRESS", "STARTS", "LEADS"])];
-    let mut disks = vec![cells(&["NODE", "DISK", "CHUNKS", "BYTES", "FREE", "STATE"])];
+    let mut disks = vec![cells(&["NODE", "DISK", "CHUNKS", "BYTES", "GARBAGE", "FREE", "SCRUBBED", "STATE"])];
     for node in &shown.nodes {
         let leads = node.leads.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         let starts = node.incarnation.map(|count| count.to_string()).unwrap_or_default();
         let answers = if node.answers { "yes" } else { "no" };
         nodes.push(cells(&[&node.id.to_string(), node.state, answers, &node.domain, &node.addr, &starts, &leads]));
         for disk in &node.disks {
-            let state = if disk.fenced { "fenced" } else { "ok" };
+            let state = state(disk);
             let free = format!("{} of {}", bytes(disk.free), bytes(disk.total));
             disks.push(cells(&[
                 &node.id.to_string(),
                 &disk.path,
                 &disk.chunks.to_string(),
                 &bytes(disk.bytes),
+                &bytes(disk.garbage),
                 &free,
-                state,
+                &scrubbed(disk),
+                &state,
             ]));
         }
     }
@@ -189,5 +204,45 @@ fn text(shown: &Shown) -> String {
         groups.push(vec![name, leader, voters, group.term.to_string(), group.commit.to_string(), behind]);
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
-    format!("{}\n{}\n{}\nsessions: {sessions}", table(&nodes), table(&groups), table(&disks))
+    let alarms = shown.nodes.iter().flat_map(alarms).map(|line| format!("ALARM: {line}\n")).collect::<String>();
+    format!("{alarms}{}\n{}\n{}\nsessions: {sessions}", table(&nodes), table(&groups), table(&disks))
+}
+
+fn state(disk: &ShownDisk) -> String {
+    let full = match disk.fullness {
+        Fullness::Normal => None,
+        Fullness::Near => Some("nearly full"),
+        Fullness::Backfill => Some("too full for copies"),
+        Fullness::Full => Some("full"),
+    };
+    let damaged = (disk.quarantined > 0).then(|| format!("{} damaged", disk.quarantined));
+    match disk.fenced {
+        true => "fenced".to_owned(),
+        false => {
+            let parts: Vec<_> = full.map(str::to_owned).into_iter().chain(damaged).collect();
+            if parts.is_empty() { "ok".to_owned() } else { parts.join(", ") }
+        }
+    }
+}
+
+/// What a person must look at.
+fn alarms(node: &ShownNode) -> Vec<String> {
+    let mut lines: Vec<_> =
+        node.lost.iter().map(|chunk| format!("chunk {chunk} has no intact copy (node {})", node.id)).collect();
+    let unnamed = node.lost_count.saturating_sub(node.lost.len() as u64);
+    if unnamed > 0 {
+        lines.push(format!("{unnamed} more chunks have no intact copy (node {})", node.id));
+    }
+    lines
+}
+
+/// How far the scrub is, and when it was through last.
+fn scrubbed(disk: &ShownDisk) -> String {
+    let scrub = &disk.scrub;
+    let percent = (scrub.begun > 0).then(|| (scrub.chunks * 100 / disk.chunks.max(1)).min(100));
+    let last = match scrub.finished {
+        0 => "never through".to_owned(),
+        at => format!("through {}", time(Timestamp::from_secs(at as i64, 0))),
+    };
+    percent.map_or(last.clone(), |percent| format!("{percent} %, {last}"))
 }

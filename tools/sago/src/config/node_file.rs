@@ -64,6 +64,18 @@ pub struct StoreSection {
     pub reserve: Size,
     /// Write past the page cache where the file system can. Default true.
     pub direct_io: bool,
+    /// Segments of which at most this share is in use are emptied to give space back, percent. 1 to 95, default 50.
+    pub compact_percent: u8,
+    /// How much that may copy in a second, per disk. 1 MiB to 16 GiB, default 32 MiB.
+    pub compact_rate: Size,
+    /// Every chunk is looked at within this many days. 1 to 60, default 14.
+    pub scrub_days: u64,
+    /// Used share of a disk's file system from which on there is a warning, percent. Default 85.
+    pub nearfull_percent: u8,
+    /// From which on the disk takes no copies from other nodes, percent. Above the former, default 90.
+    pub backfillfull_percent: u8,
+    /// From which on it takes no chunks, percent. Above the former, at most 99, default 95.
+    pub full_percent: u8,
 }
 
 impl Default for MemorySection {
@@ -80,7 +92,17 @@ impl Default for MemorySection {
 
 impl Default for StoreSection {
     fn default() -> Self {
-        StoreSection { segment: Size(1 << 30), reserve: Size(1 << 30), direct_io: true }
+        StoreSection {
+            segment: Size(1 << 30),
+            reserve: Size(1 << 30),
+            direct_io: true,
+            compact_percent: 50,
+            compact_rate: Size(32 << 20),
+            scrub_days: 14,
+            nearfull_percent: 85,
+            backfillfull_percent: 90,
+            full_percent: 95,
+        }
     }
 }
 

@@ -79,6 +79,12 @@ fn resolve(args: &NodeArgs, file: &NodeFile, cluster: ClusterFile) -> Result<Nod
             segment_bytes: file.store.segment.0,
             reserve_bytes: file.store.reserve.0,
             direct_io: file.store.direct_io,
+            compact_percent: file.store.compact_percent,
+            compact_rate_bytes: file.store.compact_rate.0,
+            scrub_days: file.store.scrub_days,
+            nearfull_percent: file.store.nearfull_percent,
+            backfillfull_percent: file.store.backfillfull_percent,
+            full_percent: file.store.full_percent,
         },
         map: cluster.map,
     };
