@@ -223,6 +223,6 @@ mod tests {
         assert!(half.abs_diff(pause) < pause / 10);
         assert!(paced(tib, state(0), STEP_BYTES, days, 1000 + time / 2) < pause * 6 / 10);
         assert_eq!(paced(tib, state(0), STEP_BYTES, days, 1000 + 2 * time), Duration::from_millis(62));
-        assert_eq!(paced(1, state(0), 1, days, 1000), PAUSE_MAX);
+        assert_eq!(paced(1, state(0), STEP_BYTES, days, 1000), PAUSE_MAX);
     }
 }

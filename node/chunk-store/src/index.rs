@@ -64,6 +64,9 @@ pub(crate) enum Entry {
     Quarantined(Located),
 }
 
+/// Chunks whose record lies in a segment, and behind which chunk to go on.
+type InSegment = (Vec<(ChunkId, Entry)>, Option<ChunkId>);
+
 /// Up to where the segments are in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -361,7 +364,7 @@ impl Index {
         segment: SegmentNo,
         after: Option<ChunkId>,
         max: usize,
-    ) -> Result<(Vec<(ChunkId, Entry)>, Option<ChunkId>), IndexError> {
+    ) -> Result<InSegment, IndexError> {
         let start = key(after.unwrap_or(ChunkId(0)));
         let mut found = Vec::new();
         let mut last = None;
