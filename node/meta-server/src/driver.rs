@@ -1,5 +1,6 @@
 //! The raft thread: owns all groups of this node, waits for events, performs what the groups ask for. It never does I/O.
 
+use crate::boot_note::Note;
 use crate::event::{Event, PersistedQueue};
 use crate::group::GroupDriver;
 use crate::outbox::Outbox;
@@ -28,6 +29,8 @@ pub(crate) struct Driver {
     pub(crate) outbox: Outbox,
     pub(crate) log: Arc<RaftLog>,
     pub(crate) fetcher: Fetcher,
+    /// To be left once no replica is in quarantine.
+    pub(crate) note: Option<Note>,
     pub(crate) ticks: u64,
 }
 
@@ -68,6 +71,11 @@ impl Driver {
         self.ticks += 1;
         for group in self.groups.values_mut() {
             group.tick(self.ticks);
+        }
+        if self.groups.values().all(|group| !group.raft.is_quarantined())
+            && let Some(note) = self.note.take()
+        {
+            self.fetcher.runtime.spawn_blocking(move || leave(&note));
         }
     }
 
@@ -140,6 +148,12 @@ impl Driver {
         for group in self.groups.values_mut() {
             group.step_down(None);
         }
+    }
+}
+
+fn leave(note: &Note) {
+    if let Err(error) = note.leave() {
+        tracing::warn!(%error, "the next start will be as careful as this one");
     }
 }
 

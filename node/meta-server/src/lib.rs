@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod applier;
+mod boot_note;
 mod config;
 mod control;
 mod driver;

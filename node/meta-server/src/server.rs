@@ -10,7 +10,7 @@ use crate::network::Network;
 use crate::outbox::Outbox;
 use crate::shared::GroupShared;
 use crate::snapshots::{Fetcher, SnapshotServer};
-use crate::start::{StartError, StartedGroup, start_groups};
+use crate::start::{StartError, Started, StartedGroup, start_groups};
 use crate::writer::Writer;
 use bytes::Bytes;
 use meta_core::Applied;
@@ -53,7 +53,7 @@ impl MetaServer {
     /// The disk could not be read, or holds what contradicts itself; the message says what to do.
     pub fn start(config: &MetaConfig, network: Arc<dyn Network>) -> Result<Arc<MetaServer>, StartError> {
         let (events, inbox) = sync_channel(EVENTS_MAX);
-        let (log, cache, started) = start_groups(config, &logger())?;
+        let Started { log, cache, groups: started, note } = start_groups(config, &logger())?;
         let mut threads = Vec::new();
         let mut spawn = |name: String, run: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
             let thread = std::thread::Builder::new().name(name.clone());
@@ -89,7 +89,7 @@ impl MetaServer {
             runtime: tokio::runtime::Handle::current(),
         };
         let outbox = Outbox::new(network);
-        let driver = Driver { groups: drivers, events: inbox, writer, persisted, outbox, log, fetcher, ticks: 0 };
+        let driver = Driver { groups: drivers, events: inbox, writer, persisted, outbox, log, fetcher, note, ticks: 0 };
         spawn("raft".to_owned(), Box::new(move || driver.run()))?;
         let server = MetaServer { node: config.node, groups, events, snapshots, threads: Mutex::new(threads) };
         Ok(Arc::new(server))

@@ -1,11 +1,12 @@
 //! From what lies on the disk to running replicas.
 
+use crate::boot_note::{self, Note};
 use crate::config::MetaConfig;
 use crate::shared::GroupShared;
 use raft_core::{Group, GroupConfig, HardState, LogStart, Quarantine, slog};
 use raft_log::{RaftLog, Recovery};
 use state_store::{SharedCache, StateStore};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fs, io};
 use types::{GroupId, LogIndex, NodeId};
@@ -37,22 +38,37 @@ pub(crate) struct StartedGroup {
     pub(crate) path: PathBuf,
 }
 
-pub(crate) fn start_groups(
-    config: &MetaConfig,
-    logger: &slog::Logger,
-) -> Result<(Arc<RaftLog>, SharedCache, Vec<StartedGroup>), StartError> {
+/// Everything that was recovered.
+pub(crate) struct Started {
+    pub(crate) log: Arc<RaftLog>,
+    pub(crate) cache: SharedCache,
+    pub(crate) groups: Vec<StartedGroup>,
+    /// To be left once no replica is in quarantine any more.
+    pub(crate) note: Option<Note>,
+}
+
+pub(crate) fn start_groups(config: &MetaConfig, logger: &slog::Logger) -> Result<Started, StartError> {
     fs::create_dir_all(config.dir.join("state"))?;
     let (log, recovery) = RaftLog::open(&config.dir.join("raft"), config.node)?;
     let log = Arc::new(log);
-    // Asked at every start: the answer is also noted for the next one.
-    let same_boot = same_boot(&config.dir)?;
-    let distrust = recovery.unclean && !same_boot;
+    let (found, note) = boot_note::look(&config.dir)?;
+    let distrust = match found {
+        boot_note::Found::SameBoot => false,
+        boot_note::Found::OtherBoot => recovery.unclean,
+        boot_note::Found::Copy => {
+            tracing::warn!(folder = %config.dir.display(), "this folder is a copy, and may be an old one");
+            true
+        }
+    };
+    if !distrust {
+        note.leave()?;
+    }
     let cache = SharedCache::new(config.cache_bytes);
     let mut groups = Vec::new();
     for placed in config.map.raft_groups.iter().filter(|placed| placed.voters.contains(&config.node)) {
         groups.push(start_group(config, placed.id, &placed.voters, &log, &recovery, distrust, &cache, logger)?);
     }
-    Ok((log, cache, groups))
+    Ok(Started { log, cache, groups, note: distrust.then_some(note) })
 }
 
 #[allow(clippy::too_many_arguments, reason = "one call site; a struct would only repeat the names")]
@@ -106,16 +122,4 @@ fn start_group(
     }
     let shared = Arc::new(GroupShared::new(id, raft.view(), store, applied));
     Ok(StartedGroup { shared, raft, hard_state: recovered.hard_state, path })
-}
-
-/// Whether the machine has run on since the last start. A killed process loses nothing that it wrote; a disk that lies about
-/// flushes shows only when the power goes.
-fn same_boot(dir: &Path) -> io::Result<bool> {
-    let current = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let path = dir.join("boot-id");
-    let same = fs::read_to_string(&path).is_ok_and(|last| last == current);
-    if !same {
-        fs::write(&path, current)?;
-    }
-    Ok(same)
 }

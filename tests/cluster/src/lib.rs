@@ -4,9 +4,11 @@
 //! seconds, five rounds of killing everything. The bounds are the same in both.
 #![forbid(unsafe_code)]
 
+mod campaign;
 mod fault;
 mod verdict;
 
+pub use campaign::Campaign;
 pub use fault::{Violence, one_node_at_a_time};
 pub use verdict::conclude;
 
@@ -20,7 +22,26 @@ pub fn options() -> Options {
     if !mount {
         harness::skip("no /dev/fuse: the load goes through S3 alone");
     }
-    Options { nodes: 3, mount }
+    Options { mount, ..Options::default() }
+}
+
+/// Size of each node's fault disk: sparse, so it costs what is written. Nothing that is deleted comes back yet.
+const DISK_BYTES: u64 = 12 << 30;
+
+/// Three nodes on disks that fail on command; none where this machine cannot have them.
+#[must_use]
+pub fn on_fault_disks() -> Option<Options> {
+    if let Some(what) = harness::fault_disks_missing() {
+        harness::skip(what);
+        return None;
+    }
+    Some(Options { disk_bytes: Some(DISK_BYTES), ..options() })
+}
+
+/// Three nodes behind a network that fails on command.
+#[must_use]
+pub fn behind_a_network() -> Options {
+    Options { network: true, ..options() }
 }
 
 /// The mixed load on a cluster.

@@ -1,7 +1,15 @@
 //! A cluster of real processes: `sago demo --json` starts it, the harness does the violence.
 
+mod power;
+mod site;
+mod status;
+
+pub use status::{DiskPage, NodePage};
+
+use crate::network::Network;
 use crate::{binary, process, until, within};
 use anyhow::{Context, ensure};
+use fault_disk::FaultDisk;
 use loadgen::s3::{Payload, S3Client};
 use loadgen::target::Target;
 use rustix::process::Signal;
@@ -19,6 +27,8 @@ const READY_MAX: Duration = Duration::from_secs(120);
 const WRITABLE_MAX: Duration = Duration::from_secs(60);
 /// Longest orderly end.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// The role of a leader on the status page.
+const LEADER: &str = "leader";
 /// The bucket that is made and mounted.
 const BUCKET: &str = "test";
 
@@ -29,11 +39,17 @@ pub struct Options {
     pub nodes: usize,
     /// Whether the bucket is mounted; needs /dev/fuse.
     pub mount: bool,
+    /// Each node on a [`FaultDisk`] of so many bytes (sparse); needs what [`fault_disk::missing`] looks for.
+    pub disk_bytes: Option<u64>,
+    /// Whether everything between the processes goes through a [`Network`].
+    pub network: bool,
+    /// Decides what the network loses and damages.
+    pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, mount: false }
+        Self { nodes: 3, mount: false, disk_bytes: None, network: false, seed: 0 }
     }
 }
 
@@ -47,7 +63,8 @@ pub struct Cluster {
     target: Target,
     /// Nodes that the harness has started again; the others are children of `demo`.
     restarted: BTreeMap<usize, Child>,
-    // Last, so that it is removed after everything in it has ended.
+    // The disks before the folder that they lie in, and both after every process has ended.
+    site: site::Site,
     folder: TempDir,
 }
 
@@ -74,8 +91,9 @@ impl Cluster {
         }
         check_room(folder.path())?;
         let port = free_port()?;
+        let site = site::prepare(&sago, folder.path(), port, &options)?;
         let (demo, target) = launch(&sago, folder.path(), port, &options)?;
-        let cluster = Self { options, port, sago, demo, target, restarted: BTreeMap::new(), folder };
+        let cluster = Self { options, port, sago, demo, target, restarted: BTreeMap::new(), site, folder };
         cluster.wait_writable()?;
         Ok(cluster)
     }
@@ -125,6 +143,89 @@ impl Cluster {
         self.target.nodes[at].pid
     }
 
+    /// What node `at` says of itself.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn status(&self, at: usize) -> anyhow::Result<NodePage> {
+        status::ask(&self.target.nodes[at].admin)
+    }
+
+    /// The node that leads most groups, by what all nodes say that answer.
+    ///
+    /// # Errors
+    /// Nobody leads anything.
+    pub fn leader(&self) -> anyhow::Result<usize> {
+        let led = |at: usize| {
+            let groups = self.status(at).map(|page| page.groups).unwrap_or_default();
+            groups.iter().filter(|group| group.role == LEADER).count()
+        };
+        let most = (0..self.nodes()).map(|at| (led(at), at)).max().filter(|(led, _)| *led > 0);
+        most.map(|(_, at)| at).context("no node leads a group")
+    }
+
+    /// Whether each other node knows a leader of each group, and none that is node `at`.
+    #[must_use]
+    pub fn led_without(&self, at: usize) -> bool {
+        let own = self.target.nodes[at].id;
+        (0..self.nodes()).filter(|other| *other != at).all(|other| {
+            let groups = self.status(other).map(|page| page.groups).unwrap_or_default();
+            !groups.is_empty() && groups.iter().all(|group| group.leader.is_some_and(|leader| leader.0 != own))
+        })
+    }
+
+    /// Whether every node answers, knows a leader of each of its groups, and has no disk out of service.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        (0..self.nodes()).all(|at| {
+            self.status(at).is_ok_and(|page| {
+                page.groups.iter().all(|group| group.leader.is_some()) && page.disks.iter().all(|disk| !disk.fenced)
+            })
+        })
+    }
+
+    /// Whether the process of node `at` runs.
+    #[must_use]
+    pub fn runs(&self, at: usize) -> bool {
+        process::runs(self.pid(at))
+    }
+
+    /// How often the logs of node `at` have a text, in all its lives.
+    #[must_use]
+    pub fn said(&self, at: usize, text: &str) -> usize {
+        let id = self.target.nodes[at].id;
+        let logs = [format!("cluster/logs/node-{id}.log"), format!("node-{id}.log")];
+        let count = |name: &String| {
+            let log = std::fs::read(self.folder.path().join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&log).matches(text).count()
+        };
+        logs.iter().map(count).sum()
+    }
+
+    /// The disk of node `at`.
+    ///
+    /// # Panics
+    /// If the cluster was started without.
+    #[must_use]
+    pub fn disk(&self, at: usize) -> &FaultDisk {
+        &self.site.disks[at]
+    }
+
+    /// The network between the processes.
+    ///
+    /// # Panics
+    /// If the cluster was started without.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.site.network.as_ref().expect("the cluster was started with a network")
+    }
+
+    /// The folder of node `at`: its settings, and its data in `data`.
+    #[must_use]
+    pub fn node_folder(&self, at: usize) -> PathBuf {
+        site::node_folder(self.folder.path(), at)
+    }
+
     /// SIGKILL to one node; returns when it is gone.
     ///
     /// # Errors
@@ -151,6 +252,8 @@ impl Cluster {
             if let Some(mut child) = self.restarted.remove(at) {
                 child.wait()?;
             }
+            // The number may be given to somebody else from now on, who must not get our signals.
+            self.target.nodes[*at].pid = 0;
         }
         Ok(())
     }
@@ -176,6 +279,8 @@ impl Cluster {
         let log = self.log(&format!("node-{}", node.id))?;
         let child = Command::new(program)
             .args(arguments)
+            // A test that is killed leaves no node behind, and no node keeps a disk of it.
+            .args(["--with-parent", &std::process::id().to_string()])
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -245,6 +350,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // A process with a request in a disk that hangs cannot even be killed.
+        self.site.disks.iter().for_each(FaultDisk::mend);
         let everything = self.everything();
         everything.iter().for_each(|pid| process::send(*pid, Signal::CONT));
         process::send(self.demo.id(), Signal::TERM);
@@ -267,9 +374,7 @@ impl Drop for Cluster {
 
 fn launch(sago: &Path, folder: &Path, port: u16, options: &Options) -> anyhow::Result<(Child, Target)> {
     let ready = folder.join("ready.json");
-    let mut command = Command::new(sago);
-    command.arg("demo").arg("--dir").arg(folder.join("cluster")).args(["--bucket", BUCKET, "--no-sample", "--json"]);
-    command.args(["--nodes", &options.nodes.to_string(), "--s3-port", &port.to_string()]);
+    let mut command = demo_command(sago, folder, port, options);
     if options.mount {
         let mount = folder.join("mount");
         // A stale mount of a killed run is there but cannot be looked at; the demo clears it.
@@ -295,6 +400,14 @@ fn launch(sago: &Path, folder: &Path, port: u16, options: &Options) -> anyhow::R
             Err(error.context(last_words(folder)))
         }
     }
+}
+
+/// What every start of the demo has in common.
+fn demo_command(sago: &Path, folder: &Path, port: u16, options: &Options) -> Command {
+    let mut command = Command::new(sago);
+    command.arg("demo").arg("--dir").arg(folder.join("cluster")).args(["--bucket", BUCKET, "--no-sample", "--json"]);
+    command.args(["--nodes", &options.nodes.to_string(), "--s3-port", &port.to_string()]);
+    command
 }
 
 /// A log file that later starts add to.

@@ -1,10 +1,12 @@
 //! What every test with real processes stands on.
 //!
 //! ```text
-//! Cluster ── starts `sago demo`, kills, stops and restarts its node processes
+//! Cluster ── starts `sago demo`, kills, stops and restarts its node processes; cuts their power, if they are on fault disks
+//! Network ── loses, delays, damages and cuts what goes between them
 //! Load ───── writers, readers and a probe; every acknowledged write goes to the Ledger (fsync) before the next one
 //! Register ─ what a key may hold now: the last acknowledged version, or one issued since
 //! checker ── at the end every key is read again and compared with the Ledger
+//! linear ─── whether what many clients saw of one key has an order in which it makes sense
 //! ```
 //! Rules: wait for a condition with a bound ([`wait`]), never for a time. A seed decides all choices and is printed. What a machine
 //! lacks is skipped loudly, and is a failure under `SAGO_CI` ([`skip()`]).
@@ -16,8 +18,10 @@ mod checker;
 mod cluster;
 mod gaps;
 mod ledger;
+pub mod linear;
 mod load;
 pub mod memory_cluster;
+mod network;
 mod process;
 mod register;
 mod skip;
@@ -25,12 +29,14 @@ mod wait;
 
 pub use body::{Body, BodyFault, OpId};
 pub use checker::{Verdict, check};
-pub use cluster::{Cluster, Options};
+pub use cluster::{Cluster, DiskPage, NodePage, Options};
+pub use fault_disk::{FaultDisk, Kept, Kind as DiskRequest, SyncFault, missing as fault_disks_missing};
 pub use gaps::{Gap, gaps};
 pub use ledger::{Entry, Ledger};
-pub use load::{Load, LoadConfig, LoadReport};
+pub use load::{Contest, ContestReport, Load, LoadConfig, LoadReport};
 pub use loadgen::s3::{Credentials, Listing, Payload, S3Client, S3Error};
 pub use loadgen::target::Target;
+pub use network::{Carried, End, Link, Network};
 pub use register::{Kind, Register};
 pub use skip::skip;
 pub use wait::{schedule, until, within};

@@ -1,8 +1,11 @@
 //! Mixed load with a memory of what it did: writers, readers, files through the mount, and a probe that measures how long nobody can write.
 
+mod contest;
 mod files;
 mod objects;
 mod state;
+
+pub use contest::{Contest, ContestReport};
 
 use crate::{Ledger, Register};
 use loadgen::s3::S3Client;

@@ -51,6 +51,9 @@ pub struct Node {
     /// How to start it again, as program and arguments.
     #[serde(default)]
     pub start: Vec<String>,
+    /// Base address of its own /metrics, /health and /status.
+    #[serde(default)]
+    pub admin: String,
 }
 
 impl Target {
