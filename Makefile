@@ -16,7 +16,7 @@ export PATH := $(SAGO_CACHE)/bin:$(PATH)
 
 CARGO ?= cargo
 
-.PHONY: help setup demo test bench battery ci
+.PHONY: help setup demo test sim bench battery ci
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,13 @@ test: ## Every test, real processes, clients and faults included
 	@sh tools/setup.sh --for test
 	$(CARGO) build --workspace --all-targets --locked
 	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" $(CARGO) test --workspace --locked
+
+# One seed (SEED=n), or so many (SEEDS=n) from FIRST on. Optimised, with all assertions.
+SEEDS ?= 1000
+FIRST ?= 0
+sim: ## More seeds of the simulation (SEEDS=n FIRST=n), or one of them with its shrunk script if it fails (SEED=n)
+	SAGO_SIM_SEEDS=$(SEEDS) SAGO_SIM_FIRST=$(FIRST) SAGO_SIM_SEED=$(SEED) $(CARGO) test --profile sim --locked --package sim --test seeds \
+	  -- --nocapture --exact $(if $(SEED),one_seed,nothing_acknowledged_is_lost_and_every_answer_is_linearizable)
 
 bench: ## Measure a fresh cluster, all replicas on this machine, and print the table of docs/BENCHMARKS.md
 	@sh tools/setup.sh --for demo

@@ -1,18 +1,21 @@
-//! The disk under one replica: what was written, what of it is flushed, and what a crash leaves.
+//! The disk under one replica: what was written, what of it is flushed, what it only says to have flushed, and what a crash leaves.
 
+use crate::bug::Bug;
 use crate::random::Random;
-use meta_core::memory::MemoryKv;
+use crate::rows::Rows;
 use raft_core::{Entry, HardState, LogReadError, LogReader, LogStart, RaftMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use types::LogIndex;
+use types::{LogIndex, NodeId};
 
 /// How a node's process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// The process is killed: what was handed to the system survives.
+    /// The process ends: what was handed to the system survives.
     Kill,
-    /// The power goes: of what was not flushed, any first part survives.
+    /// The process ends itself because a flush failed: of what was not flushed, any first part survives.
+    Flush,
+    /// The power goes: the same, and what the disk only said to have flushed is gone.
     Power,
 }
 
@@ -26,7 +29,7 @@ pub struct LogWrite {
     /// The new hard state.
     pub hard_state: Option<HardState>,
     /// A snapshot that replaces state and log.
-    pub install: Option<(MemoryKv, LogStart)>,
+    pub install: Option<(Rows, LogStart)>,
     /// To be sent once it is flushed.
     pub send_after: Vec<RaftMessage>,
 }
@@ -41,7 +44,7 @@ pub struct Durable {
     /// Where the log begins.
     pub start: LogStart,
     /// The state machine's rows.
-    pub state: MemoryKv,
+    pub state: Rows,
     /// What they hold.
     pub applied: LogStart,
 }
@@ -78,6 +81,8 @@ pub struct Disk {
     durable: Durable,
     pending: VecDeque<LogWrite>,
     written: Arc<Written>,
+    /// What really was there when it began to say that it had flushed and had not.
+    honest: Option<Box<Durable>>,
 }
 
 /// The log as the running process reads it: with what is not flushed yet.
@@ -103,30 +108,57 @@ impl Disk {
         self.written.clone()
     }
 
-    /// What is flushed.
+    /// What a restart of the process would find.
     #[must_use]
     pub fn durable(&self) -> &Durable {
         &self.durable
     }
 
     /// Queues a write.
-    pub fn write(&mut self, write: LogWrite) {
-        if write.install.is_some() {
+    pub fn write(&mut self, write: LogWrite, bug: Option<Bug>) {
+        if let Some((_, at)) = write.install {
             self.written.lock().clear();
+            if bug == Some(Bug::SnapshotInHalves) {
+                self.durable.entries.clear();
+                self.durable.start = at;
+            }
         }
         put(&mut self.written.lock(), &write.entries);
         self.pending.push_back(write);
     }
 
-    /// The oldest write is flushed.
-    pub fn flush(&mut self) -> Option<LogWrite> {
-        let write = self.pending.pop_front()?;
+    /// The oldest write is flushed. A disk that lies keeps nothing of it once its power goes; nor of what follows, for a log ends at its
+    /// first gap.
+    pub fn flush(&mut self, lies: bool, bug: Option<Bug>) -> Option<LogWrite> {
+        let mut write = self.pending.pop_front()?;
+        if lies {
+            self.begin_to_lie();
+        }
+        if bug == Some(Bug::VoteNotPersisted)
+            && let Some(new) = &mut write.hard_state
+        {
+            new.vote = NodeId(0);
+        }
         self.durable.take(&write);
         Some(write)
     }
 
+    fn begin_to_lie(&mut self) {
+        if self.honest.is_none() {
+            self.honest = Some(Box::new(self.durable.clone()));
+        }
+    }
+
+    /// An honest flush makes everything durable that was only said to be.
+    pub fn end_lie(&mut self) {
+        self.honest = None;
+    }
+
     /// Makes the state durable and drops the log up to `cut`, which it covers.
-    pub fn sync_state(&mut self, state: MemoryKv, applied: LogStart, cut: LogStart) {
+    pub fn sync_state(&mut self, state: Rows, applied: LogStart, cut: LogStart, lies: bool) {
+        if lies {
+            self.begin_to_lie();
+        }
         (self.durable.state, self.durable.applied) = (state, applied);
         if cut.index > self.durable.start.index && cut.index <= self.durable.last().index {
             self.durable.start = cut;
@@ -136,24 +168,38 @@ impl Disk {
         }
     }
 
-    /// What is left after a crash. `state` is what the process had applied.
-    pub fn crash(&mut self, crash: Crash, state: (&MemoryKv, LogStart), random: &mut Random) {
+    /// What is left after a crash. `state` is what the process had applied. `true` if it had promised more than there is.
+    pub fn crash(&mut self, crash: Crash, state: (&Rows, LogStart), bug: Option<Bug>, random: &mut Random) -> bool {
         let survive = match crash {
             Crash::Kill => self.pending.len(),
-            Crash::Power => random.below(self.pending.len() as u64 + 1) as usize,
+            Crash::Flush | Crash::Power => random.below(self.pending.len() as u64 + 1) as usize,
         };
-        for write in self.pending.drain(..).take(survive) {
-            self.durable.take(&write);
+        let lied = if crash == Crash::Power { self.honest.take() } else { None };
+        let forgot = lied.is_some();
+        if let Some(honest) = lied {
+            self.durable = *honest;
+        } else {
+            for write in self.pending.drain(..).take(survive) {
+                self.durable.take(&write);
+            }
         }
         self.pending.clear();
-        // The rows were handed to the system as they were applied; an installed snapshot that did not survive takes its rows along.
-        if crash == Crash::Kill
-            && state.1.index > self.durable.applied.index
-            && state.1.index <= self.durable.last().index
-        {
-            (self.durable.state, self.durable.applied) = (state.0.clone(), state.1);
+        // The rows were handed to the system as they were applied, and the system may have written them; an installed snapshot that
+        // did not survive takes its rows along.
+        let newer = state.1.index > self.durable.applied.index && state.1.index <= self.durable.last().index;
+        if newer && !forgot && (crash == Crash::Kill || random.chance(500)) {
+            self.durable.applied = state.1;
+            if bug != Some(Bug::IndexOutsideBatch) {
+                self.durable.state = state.0.clone();
+            }
         }
         self.written = Arc::default();
         self.written.lock().clone_from(&self.durable.entries);
+        forgot
+    }
+
+    /// Everything is gone.
+    pub fn wipe(&mut self) {
+        *self = Disk::default();
     }
 }

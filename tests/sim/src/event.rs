@@ -1,26 +1,15 @@
 //! What happens when, in an order that the seed alone decides.
 
-use crate::client::ClientId;
-use bytes::Bytes;
-use chunk_core::read::Piece;
-use proto::chunk::ChunkError;
-use proto::meta::{Answer, Command, Outcome, Query, Refusal};
+use crate::message::{Message, Party};
+use crate::trace::Trace;
 use raft_core::RaftMessage;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use types::{Blake3Root, ChunkId, NodeId, RequestId};
+use std::sync::Arc;
+use types::{ChunkId, NodeId, PlacementMap};
 
 /// Milliseconds since the run began.
 pub type Millis = u64;
-
-/// Whoever sends and receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Party {
-    /// A storage node.
-    Node(NodeId),
-    /// A client.
-    Client(ClientId),
-}
 
 /// One process life of a node: what was meant for an earlier one is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,88 +27,80 @@ pub enum Event {
         /// What.
         message: Message,
     },
-    /// A tenth of a second by a node's clock.
+    /// A tick by a node's clock.
     Tick(NodeId, Life),
     /// The oldest write of a node's log is flushed.
     LogFlushed(NodeId, Life),
     /// A chunk is flushed, and whoever sent it is to be told.
-    ChunkFlushed {
-        /// Where.
-        node: NodeId,
-        /// Of that life.
-        life: Life,
-        /// Which.
-        chunk: ChunkId,
-        /// Its bytes.
-        content: Bytes,
-        /// Who waits, for which request.
-        reply: (ClientId, u64),
-    },
+    ChunkFlushed(NodeId, Life, ChunkId),
     /// A follower has fetched what a snapshot message names.
-    Fetched {
-        /// The follower.
-        node: NodeId,
-        /// Of that life.
-        life: Life,
-        /// The message.
-        message: RaftMessage,
-    },
+    Fetched(NodeId, Life, RaftMessage),
+    /// A node looks at all its chunks.
+    Scrub(NodeId, Life),
+    /// A node hears of a placement map.
+    MapReaches(NodeId, Arc<PlacementMap>),
+    /// The placement map changes.
+    MapChanges,
     /// A client looks at its clock. Only the newest of these counts.
-    Wake(ClientId, u64),
-    /// The next fault is due.
-    Fault,
+    Wake(u64, u64),
+    /// The fault of that place in the script is due.
+    Fault(usize),
     /// A node that was killed starts again.
     Start(NodeId),
+    /// The power of a node goes, as part of a fault that began before.
+    PowerGoes(NodeId),
+    /// A cut between two parties begins.
+    Part(Party, Party),
     /// A cut between two parties ends.
     Join(Party, Party),
+    /// The storm of losses is over.
+    StormEnds,
 }
 
-/// What travels.
-#[derive(Clone, Debug)]
-pub enum Message {
-    /// An encoded Raft message.
-    Raft(Bytes),
-    /// A client's call.
-    Request(u64, Request),
-    /// Its answer.
-    Reply(u64, Reply),
-}
+impl Event {
+    /// The node that has to be awake for it.
+    #[must_use]
+    pub fn concerns(&self) -> Option<NodeId> {
+        match self {
+            Event::Deliver { to: Party::Node(node), .. }
+            | Event::Tick(node, _)
+            | Event::LogFlushed(node, _)
+            | Event::ChunkFlushed(node, ..)
+            | Event::Fetched(node, ..)
+            | Event::Scrub(node, _)
+            | Event::MapReaches(node, _) => Some(*node),
+            _ => None,
+        }
+    }
 
-/// A client's call.
-#[derive(Clone, Debug)]
-pub enum Request {
-    /// To the group.
-    Command(RequestId, Command),
-    /// To the group.
-    Query(Query),
-    /// To the chunk store.
-    Put(ChunkId, Blake3Root, Bytes),
-    /// To the chunk store.
-    Get(ChunkId),
-}
-
-/// An answer.
-#[derive(Clone, Debug)]
-pub enum Reply {
-    /// Ask that one, if it is known.
-    NotLeader(Option<NodeId>),
-    /// Of a command.
-    Applied(Result<Outcome, Refusal>),
-    /// Of a query.
-    Answer(Box<Result<Answer, Refusal>>),
-    /// The command may or may not be applied.
-    Unknown,
-    /// The chunk is durable.
-    Stored,
-    /// Of the chunk store.
-    Refused(ChunkError),
-    /// Of the chunk store.
-    Piece(Piece),
+    /// Adds what happens to the trace.
+    pub fn note<'t>(&self, trace: &'t mut Trace) -> &'t mut Trace {
+        match self {
+            Event::Deliver { from, to, message } => {
+                trace.add(1).add(from.number()).add(to.number());
+                message.note(trace)
+            }
+            Event::Tick(node, life) => trace.add(2).add(node.0).add(life.0),
+            Event::LogFlushed(node, life) => trace.add(3).add(node.0).add(life.0),
+            Event::ChunkFlushed(node, _, chunk) => trace.add(4).add(node.0).add(chunk.0 as u64),
+            Event::Fetched(node, _, message) => trace.add(5).add(node.0).add(message.index.0),
+            Event::Scrub(node, _) => trace.add(6).add(node.0),
+            Event::MapReaches(node, map) => trace.add(7).add(node.0).add(map.version),
+            Event::MapChanges => trace.add(8),
+            Event::Wake(client, count) => trace.add(9).add(*client).add(*count),
+            Event::Fault(place) => trace.add(10).add(*place as u64),
+            Event::Start(node) => trace.add(11).add(node.0),
+            Event::PowerGoes(node) => trace.add(12).add(node.0),
+            Event::Part(one, other) => trace.add(13).add(one.number()).add(other.number()),
+            Event::Join(one, other) => trace.add(14).add(one.number()).add(other.number()),
+            Event::StormEnds => trace.add(15),
+        }
+    }
 }
 
 /// What is to come, soonest first; of one moment in the order it was put in.
 #[derive(Default)]
-pub struct Schedule {
+pub struct Agenda {
     heap: BinaryHeap<Reverse<(Millis, u64, Slot)>>,
     count: u64,
 }
@@ -144,15 +125,18 @@ impl Ord for Slot {
     }
 }
 
-impl Schedule {
+impl Agenda {
     /// Adds an event.
     pub fn at(&mut self, when: Millis, event: Event) {
         self.count += 1;
         self.heap.push(Reverse((when, self.count, Slot(event))));
     }
 
-    /// Takes the next.
-    pub fn next(&mut self) -> Option<(Millis, Event)> {
+    /// Takes the next, unless it is later than `end`.
+    pub fn next(&mut self, end: Millis) -> Option<(Millis, Event)> {
+        if self.heap.peek().is_none_or(|Reverse((when, ..))| *when > end) {
+            return None;
+        }
         self.heap.pop().map(|Reverse((when, _, Slot(event)))| (when, event))
     }
 }

@@ -1,5 +1,6 @@
-//! What goes wrong, and how often it did.
+//! What goes wrong: kinds, and one planned fault as data that says everything about it.
 
+use crate::event::Millis;
 use crate::random::Random;
 use std::fmt;
 
@@ -12,50 +13,131 @@ pub enum Fault {
     Power,
     /// All machines lose power at once.
     PowerAll,
+    /// The power of a node goes while it writes a chunk, and of that some sectors are there.
+    Torn,
     /// A process stands still for a while.
     Pause,
-    /// Nothing passes between two parties, one way or both.
+    /// Nothing passes from one node to another, one way or both.
     Cut,
-    /// A node is cut off from everybody.
+    /// A node is cut off from all nodes, and sometimes from the clients.
     Isolate,
+    /// Two nodes cannot talk, though all others reach both.
+    Bridge,
+    /// Nodes are cut off one after the other and come back in another order.
+    Swizzle,
+    /// Many messages are lost, doubled and late.
+    Storm,
     /// A node's flushes take long.
     SlowDisk,
+    /// A node has no room for chunks.
+    FullDisk,
+    /// A node cannot read its chunks.
+    ReadError,
+    /// A node's next flush of the log or of a chunk fails.
+    FlushError,
+    /// A disk says that it has flushed and has not; then its power goes.
+    LyingDisk,
     /// Bytes of one copy of a chunk change.
     Rot,
+    /// A node's next chunk is acknowledged and never written.
+    LostWrite,
+    /// A node's next chunk is written over another one.
+    Misdirect,
+    /// A node's wall clock jumps.
+    ClockJump,
+    /// A node's clock runs too fast or too slow.
+    ClockDrift,
+    /// A node's disk is empty from now on; only with a planted mistake.
+    Wipe,
 }
 
 impl Fault {
-    /// All kinds.
-    pub const ALL: [Fault; 8] = [
+    /// All kinds that happen without a planted mistake.
+    pub const ALL: [Fault; 20] = [
         Fault::Kill,
         Fault::Power,
         Fault::PowerAll,
+        Fault::Torn,
         Fault::Pause,
         Fault::Cut,
         Fault::Isolate,
+        Fault::Bridge,
+        Fault::Swizzle,
+        Fault::Storm,
         Fault::SlowDisk,
+        Fault::FullDisk,
+        Fault::ReadError,
+        Fault::FlushError,
+        Fault::LyingDisk,
         Fault::Rot,
+        Fault::LostWrite,
+        Fault::Misdirect,
+        Fault::ClockJump,
+        Fault::ClockDrift,
     ];
 
     /// One of them; those that stop everybody are rarer.
     #[must_use]
     pub fn draw(random: &mut Random) -> Fault {
-        let drawn = *random.pick(&Self::ALL).expect("there are some");
-        if drawn == Fault::PowerAll && random.chance(500) { Fault::Kill } else { drawn }
+        match *random.pick(&Self::ALL).expect("there are some") {
+            Fault::PowerAll if random.chance(500) => Fault::Kill,
+            drawn => drawn,
+        }
+    }
+
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Kill => "kill",
+            Fault::Power => "power cut",
+            Fault::PowerAll => "power cut of all",
+            Fault::Torn => "torn write",
+            Fault::Pause => "pause",
+            Fault::Cut => "cut",
+            Fault::Isolate => "isolation",
+            Fault::Bridge => "bridged partition",
+            Fault::Swizzle => "swizzle",
+            Fault::Storm => "storm of losses",
+            Fault::SlowDisk => "slow disk",
+            Fault::FullDisk => "full disk",
+            Fault::ReadError => "read error",
+            Fault::FlushError => "flush error",
+            Fault::LyingDisk => "lying disk",
+            Fault::Rot => "rot",
+            Fault::LostWrite => "lost write",
+            Fault::Misdirect => "misdirected write",
+            Fault::ClockJump => "clock jump",
+            Fault::ClockDrift => "clock drift",
+            Fault::Wipe => "wiped disk",
+        }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Fault::Kill => "kill",
-            Fault::Power => "power cut",
-            Fault::PowerAll => "power cut of all",
-            Fault::Pause => "pause",
-            Fault::Cut => "cut",
-            Fault::Isolate => "isolation",
-            Fault::SlowDisk => "slow disk",
-            Fault::Rot => "rot",
-        })
+        f.pad(self.name())
+    }
+}
+
+/// One fault as it is planned. Whatever else it needs is drawn from `dice`, so that it is the same whichever others are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedFault {
+    /// When.
+    pub at: Millis,
+    /// What.
+    pub fault: Fault,
+    /// To which node, counted from 0.
+    pub node: u64,
+    /// For how long, where that means anything.
+    pub length: Millis,
+    /// Decides the rest.
+    pub dice: u64,
+}
+
+impl fmt::Display for PlannedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PlannedFault { at, fault, node, length, dice } = self;
+        write!(f, "{at:>6} ms  {fault} at node {} for {length} ms, dice {dice:#x}", node + 1)
     }
 }

@@ -1,10 +1,12 @@
-//! The network: late, lossy, doubling, reordering, and cut one way or both.
+//! The network: late, lossy, doubling, reordering, and cut one way or both. Each direction has chance of its own.
 
-use crate::event::{Event, Message, Millis, Party, Schedule};
+use crate::event::{Agenda, Event, Millis};
+use crate::message::{Message, Party};
 use crate::random::Random;
+use crate::script::Knobs;
 use std::collections::BTreeMap;
 
-/// How bad it is in this run.
+/// How bad it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
     /// Messages lost, in a thousand.
@@ -19,30 +21,39 @@ pub struct Weather {
 
 /// The network.
 pub struct Network {
+    ordinary: Weather,
     weather: Weather,
     /// Direction -> how many cuts lie on it.
     cuts: BTreeMap<(Party, Party), u32>,
+    links: BTreeMap<(Party, Party), Random>,
     random: Random,
 }
 
 impl Network {
-    /// Whole, in the given weather.
+    /// Whole, in the weather of the run.
     #[must_use]
-    pub fn new(weather: Weather, random: Random) -> Self {
-        Network { weather, cuts: BTreeMap::new(), random }
+    pub fn new(knobs: &Knobs, random: Random) -> Self {
+        let Knobs { loss, twice, delay_max, late, .. } = *knobs;
+        let ordinary = Weather { loss, twice, delay_max, late };
+        Network { ordinary, weather: ordinary, cuts: BTreeMap::new(), links: BTreeMap::new(), random }
     }
 
     /// Sends, or loses.
-    pub fn send(&mut self, now: Millis, from: Party, to: Party, message: Message, schedule: &mut Schedule) {
-        let Weather { loss, twice, delay_max, late } = self.weather;
-        if self.is_cut(from, to) || self.random.chance(loss) {
+    pub fn send(&mut self, now: Millis, from: Party, to: Party, message: Message, agenda: &mut Agenda) {
+        if self.is_cut(from, to) {
             return;
         }
-        let copies = 1 + u64::from(self.random.chance(twice));
+        let Weather { loss, twice, delay_max, late } = self.weather;
+        let fresh = || self.random.fork(from.number() << 32 | to.number());
+        let link = self.links.entry((from, to)).or_insert_with(fresh);
+        if link.chance(loss) {
+            return;
+        }
+        let copies = 1 + u64::from(link.chance(twice));
         for _ in 0..copies {
-            let tail = if self.random.chance(late) { self.random.below(2000) } else { 0 };
-            let delay = self.random.between(1, delay_max + 1) + tail;
-            schedule.at(now + delay, Event::Deliver { from, to, message: message.clone() });
+            let tail = if link.chance(late) { link.below(2000) } else { 0 };
+            let delay = link.between(1, delay_max + 1) + tail;
+            agenda.at(now + delay, Event::Deliver { from, to, message: message.clone() });
         }
     }
 
@@ -67,9 +78,20 @@ impl Network {
         }
     }
 
+    /// Worse weather.
+    pub fn storm(&mut self, weather: Weather) {
+        self.weather = weather;
+    }
+
+    /// The weather of the run again.
+    pub fn ordinary(&mut self) {
+        self.weather = self.ordinary;
+    }
+
     /// Fair weather and no cuts from now on.
     pub fn calm(&mut self) {
         self.cuts.clear();
-        self.weather = Weather { loss: 0, twice: 0, delay_max: 3, late: 0 };
+        self.ordinary = Weather { loss: 0, twice: 0, delay_max: 3, late: 0 };
+        self.weather = self.ordinary;
     }
 }

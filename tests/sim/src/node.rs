@@ -1,14 +1,55 @@
-//! A storage node: one replica of the metadata group and a store of chunks, over a disk that outlives its processes.
+//! A storage node: one replica of the metadata group and a store of chunks, over disks that outlive its processes.
 
+use crate::bug::Bug;
+use crate::chunks::{ChunkStore, Cut};
 use crate::disk::{Crash, Disk};
-use crate::event::{Life, Millis, Reply};
+use crate::event::{Life, Millis};
+use crate::message::Waiter;
 use crate::random::Random;
-use crate::replica::{Bug, Replica, Start};
-use bytes::Bytes;
-use chunk_core::read::Piece;
-use proto::chunk::ChunkError;
+use crate::replica::{Replica, Start};
+use crate::script::Knobs;
 use std::collections::BTreeMap;
-use types::{ChunkId, NodeId};
+use std::sync::Arc;
+use types::{ChunkId, ChunkRef, NodeId, PlacementMap, Timestamp};
+
+/// A copy that is being fetched.
+pub struct Fetch {
+    /// What.
+    pub chunk: ChunkRef,
+    /// Who is asked after the one that is being asked.
+    pub sources: Vec<NodeId>,
+    /// Who wanted it; nobody if the node did itself.
+    pub waiter: Option<Waiter>,
+}
+
+/// How long something lasts.
+#[derive(Default)]
+pub struct Troubles {
+    /// Flushes are slow until then.
+    pub slow: Millis,
+    /// The process stands still until then.
+    pub paused: Millis,
+    /// There is no room for chunks until then.
+    pub full: Millis,
+    /// Chunks cannot be read until then.
+    pub unreadable: Millis,
+    /// Flushes are lies until then.
+    pub lying: Millis,
+    /// There were such flushes, and none since that was honest.
+    pub lied: bool,
+    /// The clock runs at `drift` percent until then.
+    pub drifting: Millis,
+    /// See `drifting`.
+    pub drift: u64,
+    /// The next flush fails.
+    pub flush_fails: bool,
+    /// The next chunk is lost.
+    pub loses_next: bool,
+    /// The power goes while the next chunk is written.
+    pub tears_next: bool,
+    /// The next chunk is written over another.
+    pub misdirects_next: bool,
+}
 
 /// A node.
 pub struct Node {
@@ -16,18 +57,31 @@ pub struct Node {
     pub id: NodeId,
     /// Its process, while it runs.
     pub replica: Option<Replica>,
+    /// Whether its process runs; one without a vote has no replica.
+    pub runs: bool,
     /// The disk of its replica.
     pub disk: Disk,
     /// Counts its processes.
     pub life: Life,
-    /// Flushed chunks.
-    pub chunks: BTreeMap<ChunkId, Bytes>,
+    /// Its chunks.
+    pub chunks: ChunkStore,
+    /// Who waits for a chunk to be flushed.
+    pub storing: BTreeMap<ChunkId, Vec<Waiter>>,
+    /// Copies it lacks and should have: put aside by a scrub.
+    pub wanted: BTreeMap<ChunkId, ChunkRef>,
+    /// Copies that are being fetched, by the number of the call.
+    pub fetches: BTreeMap<u64, Fetch>,
+    /// The placement map it knows.
+    pub map: Arc<PlacementMap>,
     /// When the log's last queued write will be flushed: they are flushed one after the other.
     pub log_busy_until: Millis,
-    /// Flushes are slow until then.
-    pub slow_until: Millis,
-    /// The process stands still until then.
-    pub paused_until: Millis,
+    /// What is wrong with it.
+    pub troubles: Troubles,
+    /// How far its wall clock is ahead.
+    pub clock_ahead: i64,
+    /// Chance of its own.
+    pub random: Random,
+    calls: u64,
     /// The power went: the next start trusts its promises only after it has caught up.
     distrust: bool,
 }
@@ -35,63 +89,99 @@ pub struct Node {
 impl Node {
     /// A node with empty disks, not running.
     #[must_use]
-    pub fn new(id: NodeId) -> Self {
+    pub fn new(id: NodeId, map: Arc<PlacementMap>, random: Random) -> Self {
         Node {
             id,
             replica: None,
+            runs: false,
             disk: Disk::default(),
             life: Life(0),
-            chunks: BTreeMap::new(),
+            chunks: ChunkStore::default(),
+            storing: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            map,
             log_busy_until: 0,
-            slow_until: 0,
-            paused_until: 0,
+            troubles: Troubles::default(),
+            clock_ahead: 0,
+            random,
+            calls: 0,
             distrust: false,
         }
     }
 
-    /// Starts its process from what is on the disk.
-    pub fn start(&mut self, voters: &[NodeId], seed: u64, bug: Option<Bug>) {
+    /// Starts its process from what is on the disk. `true` if its replica does not vote yet.
+    pub fn start(&mut self, voters: &[NodeId], seed: u64, bug: Option<Bug>, knobs: Knobs) -> bool {
         self.life = Life(self.life.0 + 1);
+        self.runs = true;
+        if !voters.contains(&self.id) {
+            return false;
+        }
         let distrust = std::mem::take(&mut self.distrust);
-        let start = Start { node: self.id, voters, seed: seed ^ (self.id.0 << 32) ^ self.life.0, distrust, bug };
-        self.replica = Some(Replica::start(&start, &self.disk));
+        let seed = seed ^ (self.id.0 << 32) ^ self.life.0;
+        self.replica = Some(Replica::start(&Start { node: self.id, voters, seed, distrust, bug, knobs }, &self.disk));
+        distrust
     }
 
-    /// Ends its process.
-    pub fn crash(&mut self, crash: Crash, random: &mut Random) {
-        if let Some(replica) = self.replica.take() {
-            replica.crash(crash, &mut self.disk, random);
-        }
+    /// Ends its process; of the chunk `tear`, which is being written, a part is left. Returns what became of its chunks, and whether its log's disk had promised more than there is.
+    pub fn crash(&mut self, crash: Crash, tear: Option<ChunkId>, random: &mut Random) -> (Cut, bool) {
+        let forgot = match self.replica.take() {
+            Some(replica) => replica.crash(crash, &mut self.disk, random),
+            None => false,
+        };
+        let cut = match crash {
+            Crash::Power => self.chunks.power_cut(tear, random),
+            Crash::Kill | Crash::Flush => {
+                self.chunks.kill();
+                Cut::default()
+            }
+        };
+        self.runs = false;
         self.life = Life(self.life.0 + 1);
-        (self.log_busy_until, self.paused_until) = (0, 0);
+        (self.log_busy_until, self.troubles.paused) = (0, 0);
+        (self.troubles.flush_fails, self.troubles.tears_next) = (false, false);
+        self.storing.clear();
+        self.fetches.clear();
         self.distrust |= crash == Crash::Power;
+        (cut, forgot)
+    }
+
+    /// Its disk is replaced by an empty one, and nobody takes note.
+    pub fn wipe(&mut self) {
+        self.disk.wipe();
+        self.chunks.wipe();
+        self.wanted.clear();
+        self.distrust = false;
+    }
+
+    /// The number of its next call.
+    pub fn next_call(&mut self) -> u64 {
+        self.calls += 1;
+        self.calls
+    }
+
+    /// Whether its disk lies now.
+    #[must_use]
+    pub fn lies(&self, now: Millis) -> bool {
+        now < self.troubles.lying
+    }
+
+    /// Its wall clock.
+    #[must_use]
+    pub fn clock(&self, now: Millis) -> Timestamp {
+        Timestamp((now as i64 + self.clock_ahead) * 1_000_000)
+    }
+
+    /// How long its next tick takes.
+    pub fn tick_time(&mut self, now: Millis, tick: Millis) -> Millis {
+        // Clocks run up to a tenth too fast or too slow, and far more in trouble.
+        let exact = if now < self.troubles.drifting { tick * self.troubles.drift / 100 } else { tick };
+        self.random.between(exact * 9 / 10, exact * 11 / 10).max(1)
     }
 
     /// How long a flush takes now.
-    pub fn flush_time(&self, now: Millis, random: &mut Random) -> Millis {
-        let slow = if now < self.slow_until { random.between(50, 400) } else { 0 };
-        random.between(1, 6) + slow
-    }
-
-    /// What the chunk store says to a read: the bytes it has, right or not; the reader checks.
-    #[must_use]
-    pub fn read(&self, chunk: ChunkId) -> Reply {
-        match self.chunks.get(&chunk) {
-            None => Reply::Refused(ChunkError::NotFound),
-            Some(data) => {
-                let chunk_len = data.len() as u32;
-                Reply::Piece(Piece { first_leaf: 0, chunk_len, leaves: Vec::new(), data: data.clone() })
-            }
-        }
-    }
-
-    /// Changes a byte of a chunk; false if it has none of that id.
-    pub fn rot(&mut self, chunk: ChunkId, random: &mut Random) -> bool {
-        let Some(data) = self.chunks.get_mut(&chunk) else { return false };
-        let mut rotten = data.to_vec();
-        let place = random.below(rotten.len() as u64) as usize;
-        rotten[place] ^= 1 << random.below(8);
-        *data = rotten.into();
-        true
+    pub fn flush_time(&mut self, now: Millis) -> Millis {
+        let slow = if now < self.troubles.slow { self.random.between(50, 400) } else { 0 };
+        self.random.between(1, 6) + slow
     }
 }

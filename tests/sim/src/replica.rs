@@ -1,55 +1,67 @@
 //! One replica of the metadata group: the real raft-core and meta-core, and the shell that performs what they ask for.
+//!
+//! The order of steps is that of `meta-server`'s threads (`group.rs`, `writer.rs`, `applier.rs`): what is promised leaves after the flush,
+//! one write after the other, the state is flushed before the log is cut.
 
-use crate::client::ClientId;
+mod proposals;
+mod reads;
+
+use crate::bug::Bug;
 use crate::disk::{Crash, Disk, LogWrite};
-use crate::event::{Millis, Reply};
+use crate::marks::{Mark, Marks};
+use crate::message::{Reply, Waiter};
 use crate::random::Random;
-use meta_core::memory::MemoryKv;
+use crate::rows::Rows;
+use crate::script::Knobs;
 use meta_core::{Applied, apply, query};
-use proto::log::{LogBatch, LogCommand};
+use proposals::Proposals;
+use proto::log::LogBatch;
 use proto::meta::{Command, Query};
 use raft_core::{
     Effects, Entry, Group, GroupConfig, HardState, LogStart, MessageKind, Quarantine, RaftMessage, Role, slog,
 };
+use reads::Reads;
 use std::collections::BTreeMap;
 use types::{GroupId, LogIndex, NodeId, RequestId, Term, Timestamp};
 
 /// The group everything lies in.
 pub const GROUP: GroupId = GroupId(1);
-/// Entries after which the state is flushed and the log cut.
-const LOG_ENTRIES: u64 = 48;
 /// Ticks a follower may take to fetch a snapshot.
 const SNAPSHOT_TICKS: u64 = 50;
 
-/// Mistakes that can be planted, to see that they are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
-    /// Raft's promises are sent before the log is flushed.
-    PromiseBeforeFlush,
-    /// A leader answers queries without asking whether it still leads.
-    ReadWithoutQuorum,
-    /// A writer is content with one durable copy and says that it has three.
-    OneCopyIsEnough,
-    /// A reader believes what a replica sends.
-    BelieveReplicas,
-    /// A client that had no answer sends its command again as a new one.
-    RetryUnderAnotherNumber,
+/// An entry that was applied.
+pub struct AppliedEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// What its commands came to.
+    pub results: Vec<Applied>,
+    /// The rows after it.
+    pub fingerprint: u64,
 }
-
-/// Who waits for an answer.
-type Waiter = (ClientId, u64);
 
 /// What came out of a turn.
 #[derive(Default)]
 pub struct Turn {
     /// Raft messages to send.
     pub messages: Vec<RaftMessage>,
-    /// Answers to clients.
+    /// Answers.
     pub replies: Vec<(Waiter, Reply)>,
     /// Writes handed to the disk; each is flushed later.
     pub writes: usize,
-    /// Entries applied, with their results.
-    pub applied: Vec<(Entry, Vec<Applied>)>,
+    /// Entries applied.
+    pub applied: Vec<AppliedEntry>,
+    /// Rare branches.
+    pub marks: Marks,
+}
+
+/// Effects on their way to the log.
+#[derive(Default)]
+struct Flight {
+    writes: usize,
+    /// The newest effects that had nothing to write and came behind some that have.
+    skipped: u64,
+    /// The commit index has moved and was not written.
+    commit_unwritten: bool,
 }
 
 /// A replica that runs.
@@ -57,18 +69,19 @@ pub struct Replica {
     node: NodeId,
     group: Group,
     bug: Option<Bug>,
+    knobs: Knobs,
     hard_state: HardState,
-    state: MemoryKv,
+    state: Rows,
     applied: LogStart,
     /// The log is cut here at the next flush of the state.
     mark: LogStart,
-    proposed: BTreeMap<LogIndex, (Term, Waiter)>,
-    /// Queries by the context of their round.
-    asked: BTreeMap<u64, (Waiter, Query)>,
-    contexts: u64,
-    /// Queries that wait for an entry to be applied.
-    confirmed: Vec<(LogIndex, Waiter, Query)>,
-    fetched: Option<MemoryKv>,
+    proposed: LogIndex,
+    durable: LogIndex,
+    led: bool,
+    proposals: Proposals,
+    reads: Reads,
+    flight: Flight,
+    fetched: Option<Rows>,
     awaiting: BTreeMap<NodeId, u64>,
     ticks: u64,
 }
@@ -85,6 +98,8 @@ pub struct Start<'a> {
     pub distrust: bool,
     /// A planted mistake.
     pub bug: Option<Bug>,
+    /// Sizes and limits.
+    pub knobs: Knobs,
 }
 
 impl Replica {
@@ -113,14 +128,17 @@ impl Replica {
             node: start.node,
             group,
             bug: start.bug,
+            knobs: start.knobs,
             hard_state,
             state: durable.state.clone(),
             applied: durable.applied,
             mark: durable.applied,
-            proposed: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            contexts: 0,
-            confirmed: Vec::new(),
+            proposed: last.index,
+            durable: last.index,
+            led: false,
+            proposals: Proposals::default(),
+            reads: Reads::default(),
+            flight: Flight::default(),
             fetched: None,
             awaiting: BTreeMap::new(),
             ticks: 0,
@@ -129,7 +147,7 @@ impl Replica {
 
     /// The rows and the entry they are at.
     #[must_use]
-    pub fn state(&self) -> (&MemoryKv, LogStart) {
+    pub fn state(&self) -> (&Rows, LogStart) {
         (&self.state, self.applied)
     }
 
@@ -146,12 +164,12 @@ impl Replica {
         format!("{:?}, quarantined {}", self.group.view(), self.group.is_quarantined())
     }
 
-    /// Leaves the disk as a crash would.
-    pub fn crash(&self, crash: Crash, disk: &mut Disk, random: &mut Random) {
-        disk.crash(crash, self.state(), random);
+    /// Leaves the disk as a crash would. `true` if the disk had promised more than there is.
+    pub fn crash(&self, crash: Crash, disk: &mut Disk, random: &mut Random) -> bool {
+        disk.crash(crash, self.state(), self.bug, random)
     }
 
-    /// A tenth of a second has passed here.
+    /// Time has passed here.
     pub fn tick(&mut self) {
         self.group.tick();
         self.ticks += 1;
@@ -177,39 +195,32 @@ impl Replica {
     }
 
     /// The state that a snapshot message named was fetched.
-    pub fn step_snapshot(&mut self, message: RaftMessage, state: MemoryKv, at: LogStart) {
+    pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, at: LogStart) {
         self.fetched = Some(state);
         self.group.step_snapshot(message, at);
     }
 
     /// Takes a command; an answer at once means that it was not taken.
     #[must_use]
-    pub fn command(&mut self, now: Millis, waiter: Waiter, id: RequestId, command: Command) -> Option<Reply> {
-        let batch =
-            LogBatch { time: Timestamp(now as i64 * 1_000_000), commands: vec![LogCommand::Meta(Some(id), command)] };
-        match self.group.propose(proto::encode(&batch)) {
-            Ok(at) => {
-                self.proposed.insert(at.index, (at.term, waiter));
-                None
-            }
-            Err(_) => Some(self.not_leader()),
+    pub fn command(&mut self, waiter: Waiter, id: RequestId, command: Command) -> Option<Reply> {
+        if !self.led {
+            return Some(self.not_leader());
         }
+        self.proposals.push(waiter, id, command);
+        None
     }
 
     /// Takes a query; an answer at once means that it was not taken.
     #[must_use]
     pub fn query(&mut self, waiter: Waiter, wanted: Query) -> Option<Reply> {
-        if self.bug == Some(Bug::ReadWithoutQuorum) && self.leads().is_some() {
+        if !self.led {
+            return Some(self.not_leader());
+        }
+        if self.bug == Some(Bug::ReadWithoutQuorum) {
             return Some(self.answer(&wanted));
         }
-        self.contexts += 1;
-        match self.group.read(self.contexts) {
-            Ok(()) => {
-                self.asked.insert(self.contexts, (waiter, wanted));
-                None
-            }
-            Err(_) => Some(self.not_leader()),
-        }
+        self.reads.push(waiter, wanted, self.ticks);
+        None
     }
 
     fn not_leader(&self) -> Reply {
@@ -217,60 +228,117 @@ impl Replica {
     }
 
     fn answer(&self, wanted: &Query) -> Reply {
-        Reply::Answer(Box::new(query(&self.state, GROUP, wanted).expect("a store in memory")))
+        let answer = query(&self.state, GROUP, wanted).expect("a store in memory");
+        Reply::Answer(self.applied.index, Box::new(answer))
     }
 
     /// The oldest write is flushed.
     pub fn flushed(&mut self, write: LogWrite, turn: &mut Turn) {
-        self.group.persisted(write.number, write.entries.last().map(|entry| entry.index));
+        self.flight.writes -= 1;
+        let skipped = if self.flight.writes == 0 { self.flight.skipped } else { 0 };
+        let last = write.install.map(|(_, at)| at.index).or(write.entries.last().map(|entry| entry.index));
+        self.group.persisted(write.number.max(skipped), last);
+        self.durable = last.unwrap_or(self.durable);
         turn.messages.extend(write.send_after);
     }
 
-    /// Performs what Raft asks for.
-    pub fn perform(&mut self, disk: &mut Disk, turn: &mut Turn) {
+    /// Moves commands and queries into Raft and performs what it asks for. `time` is the wall clock of the node.
+    pub fn perform(&mut self, time: Timestamp, lies: bool, disk: &mut Disk, turn: &mut Turn) {
         self.group.applied(self.applied);
+        self.feed(time, turn);
         while self.group.has_ready() {
             let effects = self.group.ready();
+            self.notice_role(turn);
             self.perform_one(effects, disk, turn);
         }
-        if self.leads().is_none() {
-            let lost = std::mem::take(&mut self.proposed).into_values().map(|(_, waiter)| (waiter, Reply::Unknown));
-            turn.replies.extend(lost);
-            let reply = self.not_leader();
-            turn.replies
-                .extend(std::mem::take(&mut self.asked).into_values().map(|(waiter, _)| (waiter, reply.clone())));
+        self.notice_role(turn);
+        for (waiter, wanted) in self.reads.due(self.applied.index) {
+            turn.replies.push((waiter, self.answer(&wanted)));
         }
-        self.answer_confirmed(turn);
-        if self.applied.index.0 >= self.mark.index.0 + LOG_ENTRIES {
-            disk.sync_state(self.state.clone(), self.applied, self.mark);
-            if disk.durable().start == self.mark {
+        if self.applied.index.0 >= self.mark.index.0 + self.knobs.log_entries {
+            disk.sync_state(self.state.clone(), self.applied, self.mark, lies);
+            if disk.durable().start == self.mark && self.mark.index > self.group.view().start {
                 self.group.truncated(self.mark);
+                turn.marks.hit(Mark::LogCut);
             }
             self.mark = self.applied;
         }
+    }
+
+    fn feed(&mut self, time: Timestamp, turn: &mut Turn) {
+        while self.led && self.proposed.0 < self.durable.0 + self.knobs.undurable_entries {
+            let Some((batch, waiters)) = self.proposals.next_batch(time, self.knobs.batch_commands) else { break };
+            if waiters.len() > 1 {
+                turn.marks.hit(Mark::ManyCommandsInEntry);
+            }
+            match self.group.propose(batch) {
+                Ok(at) => {
+                    self.proposed = at.index;
+                    self.proposals.proposed(at, waiters);
+                }
+                Err(_) => turn.replies.extend(waiters.into_iter().map(|waiter| (waiter, Reply::NotLeader(None)))),
+            }
+        }
+        if self.led {
+            let lost = self.reads.begin(&mut self.group, self.ticks);
+            turn.replies.extend(lost.into_iter().map(|waiter| (waiter, Reply::NotLeader(None))));
+        }
+    }
+
+    /// Whoever waits is told when leadership has moved.
+    fn notice_role(&mut self, turn: &mut Turn) {
+        let view = self.group.view();
+        let leads = view.role == Role::Leader;
+        if self.led && !leads {
+            let reply = self.not_leader();
+            let (in_log, queued) = self.proposals.lost_leadership();
+            if !in_log.is_empty() {
+                turn.marks.hit(Mark::LeaderChangedInFlight);
+            }
+            turn.replies.extend(in_log.into_iter().map(|waiter| (waiter, Reply::Unknown)));
+            let unsent = queued.into_iter().chain(self.reads.lost_leadership());
+            turn.replies.extend(unsent.map(|waiter| (waiter, reply.clone())));
+        }
+        if leads && !self.led {
+            self.proposed = view.last;
+            self.durable = self.durable.min(view.last);
+        }
+        self.led = leads;
     }
 
     fn perform_one(&mut self, effects: Effects, disk: &mut Disk, turn: &mut Turn) {
         turn.messages.extend(effects.send_now);
         self.hard_state = effects.hard_state.unwrap_or(self.hard_state);
         for (context, index) in effects.reads {
-            if let Some((waiter, wanted)) = self.asked.remove(&context) {
-                self.confirmed.push((index, waiter, wanted));
-            }
+            self.reads.confirmed(context, index);
         }
         let install = effects.snapshot.and_then(|point| {
             let state = self.fetched.take()?;
             self.state = state.clone();
-            (self.applied, self.mark) = (point.at, point.at);
+            (self.applied, self.mark, self.durable) = (point.at, point.at, point.at.index);
+            turn.marks.hit(Mark::SnapshotInstalled);
             Some((state, point.at))
         });
         let mut send_after = effects.send_after_persist;
         if self.bug == Some(Bug::PromiseBeforeFlush) {
             turn.messages.append(&mut send_after);
         }
-        let (number, entries) = (effects.number, effects.entries);
-        disk.write(LogWrite { number, entries, hard_state: effects.hard_state, install, send_after });
-        turn.writes += 1;
+        let nothing_to_write = effects.entries.is_empty() && !effects.must_sync && install.is_none();
+        self.flight.commit_unwritten |= effects.hard_state.is_some();
+        if nothing_to_write && self.flight.writes == 0 {
+            turn.messages.extend(send_after);
+            self.group.persisted(effects.number, None);
+        } else if nothing_to_write && send_after.is_empty() {
+            self.flight.skipped = effects.number;
+        } else {
+            self.flight.writes += 1;
+            turn.writes += 1;
+            // A commit index need not be durable, so it waits for a write that is made anyway.
+            let hard_state =
+                (!nothing_to_write && std::mem::take(&mut self.flight.commit_unwritten)).then_some(self.hard_state);
+            let (number, entries) = (effects.number, effects.entries);
+            disk.write(LogWrite { number, entries, hard_state, install, send_after }, self.bug);
+        }
         for entry in effects.committed {
             self.apply(entry, turn);
         }
@@ -285,23 +353,14 @@ impl Replica {
             apply(&mut self.state, GROUP, &batch).expect("a store in memory")
         };
         self.applied = LogStart { index: entry.index, term: entry.term };
-        match self.proposed.remove(&entry.index) {
-            Some((term, waiter)) if term == entry.term => {
-                if let Some(Applied::Meta(result)) = results.first() {
-                    turn.replies.push((waiter, Reply::Applied(result.clone())));
-                }
-            }
-            Some((_, waiter)) => turn.replies.push((waiter, Reply::Unknown)),
-            None => {}
+        let (own, waiters) = self.proposals.committed(self.applied);
+        for (waiter, result) in waiters.into_iter().zip(results.iter().map(Some).chain(std::iter::repeat(None))) {
+            let reply = match result {
+                Some(Applied::Meta(result)) if own => Reply::Applied(entry.index, result.clone()),
+                _ => Reply::Unknown,
+            };
+            turn.replies.push((waiter, reply));
         }
-        turn.applied.push((entry, results));
-    }
-
-    fn answer_confirmed(&mut self, turn: &mut Turn) {
-        let applied = self.applied.index;
-        let due: Vec<_> = self.confirmed.extract_if(.., |(index, ..)| *index <= applied).collect();
-        for (_, waiter, wanted) in due {
-            turn.replies.push((waiter, self.answer(&wanted)));
-        }
+        turn.applied.push(AppliedEntry { entry, results, fingerprint: self.state.fingerprint() });
     }
 }

@@ -1,0 +1,66 @@
+//! Mistakes that can be planted in the shells, to see that they are found.
+
+use crate::fault::Fault;
+
+/// A planted mistake. The numbers are those of the table in docs/RELIABILITY.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// M1: Raft's promises are sent before the log is flushed.
+    PromiseBeforeFlush,
+    /// M2: a writer is content with one durable copy and says that it has three.
+    OneCopyIsEnough,
+    /// M4: a vote is given and not written down.
+    VoteNotPersisted,
+    /// M5: a flush that failed is taken for done, since the next one succeeds.
+    FlushErrorIgnored,
+    /// M6: a leader answers queries without asking whether it still leads.
+    ReadWithoutQuorum,
+    /// M7: the index of the last applied entry is made durable apart from the rows.
+    IndexOutsideBatch,
+    /// M8: a reader believes what a replica sends.
+    BelieveReplicas,
+    /// M10: a node whose disk was wiped goes on under its old id as if nothing were missing.
+    WipedNodeVotes,
+    /// M12: a client that had no answer sends its command again as a new one.
+    RetryUnderAnotherNumber,
+    /// M13: a reader takes later extents from whatever the name leads to by then.
+    MixedVersions,
+    /// M14: a copy is made from whatever another node sends, without looking at its hash.
+    RepairWithoutHash,
+    /// M17: the log is reset for a snapshot before the rows are there.
+    SnapshotInHalves,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 12] = [
+        Bug::PromiseBeforeFlush,
+        Bug::OneCopyIsEnough,
+        Bug::VoteNotPersisted,
+        Bug::FlushErrorIgnored,
+        Bug::ReadWithoutQuorum,
+        Bug::IndexOutsideBatch,
+        Bug::BelieveReplicas,
+        Bug::WipedNodeVotes,
+        Bug::RetryUnderAnotherNumber,
+        Bug::MixedVersions,
+        Bug::RepairWithoutHash,
+        Bug::SnapshotInHalves,
+    ];
+
+    /// The faults that bring it out: with it, many are of these kinds. A wiped disk is among them only here, since without the
+    /// mistake the node would refuse to start and wait for a person.
+    #[must_use]
+    pub fn favours(self) -> &'static [Fault] {
+        match self {
+            Bug::PromiseBeforeFlush | Bug::OneCopyIsEnough => &[Fault::Power, Fault::PowerAll, Fault::SlowDisk],
+            Bug::VoteNotPersisted | Bug::IndexOutsideBatch => &[Fault::Kill],
+            Bug::FlushErrorIgnored => &[Fault::FlushError, Fault::Power],
+            Bug::ReadWithoutQuorum => &[Fault::Isolate],
+            Bug::BelieveReplicas | Bug::RepairWithoutHash => &[Fault::Rot],
+            Bug::WipedNodeVotes => &[Fault::Wipe],
+            Bug::SnapshotInHalves => &[Fault::Isolate, Fault::Swizzle, Fault::Power],
+            Bug::RetryUnderAnotherNumber | Bug::MixedVersions => &[],
+        }
+    }
+}

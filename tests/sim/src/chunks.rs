@@ -1,0 +1,237 @@
+//! The chunk store of a node: records that are flushed or not, torn by a power cut, rotten, lost or written over.
+//!
+//! A record carries its own hash, as that of the real store does. What was not known to be flushed is checked at the next start.
+
+use crate::random::Random;
+use bytes::Bytes;
+use chunk_core::read::Piece;
+use proto::chunk::ChunkError;
+use std::collections::BTreeMap;
+use types::{Blake3Root, ChunkId, ChunkRef};
+
+/// The unit of which a power cut leaves all or nothing.
+const SECTOR_BYTES: usize = 512;
+
+#[derive(Clone, Debug)]
+struct Record {
+    root: Blake3Root,
+    len: u32,
+    data: Bytes,
+    /// Whether it is on the medium; a disk that lies has it in its cache only.
+    durable: bool,
+}
+
+impl Record {
+    fn is_good(&self) -> bool {
+        types::root_of(&self.data, &types::leaves_of(&self.data)) == self.root
+    }
+}
+
+/// What is to become of a chunk that is being flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// It is written.
+    Honest,
+    /// It is said to be written and lies in the disk's cache.
+    Lied,
+    /// It is said to be written and is nowhere.
+    Lost,
+    /// It is written over that one.
+    Misdirected(ChunkId),
+}
+
+/// What a power cut did to chunks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Records of which some sectors are there.
+    pub torn: u64,
+    /// Flushed records that are gone, for the disk had lied.
+    pub forgotten: u64,
+}
+
+/// The chunks of a node.
+#[derive(Default)]
+pub struct ChunkStore {
+    records: BTreeMap<ChunkId, Record>,
+    /// Being written.
+    pending: BTreeMap<ChunkId, Record>,
+}
+
+impl ChunkStore {
+    /// Takes a chunk that is to be flushed.
+    ///
+    /// # Errors
+    /// It does not have its hash, or the id is taken by other bytes.
+    pub fn put(&mut self, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
+        let record = Record { root, len: data.len() as u32, data, durable: true };
+        if !record.is_good() {
+            return Err(ChunkError::HashMismatch);
+        }
+        if self.records.get(&chunk).is_some_and(|there| there.root != root) {
+            return Err(ChunkError::Conflict);
+        }
+        self.pending.insert(chunk, record);
+        Ok(())
+    }
+
+    /// The flush of a chunk has ended.
+    pub fn flushed(&mut self, chunk: ChunkId, flush: Flush) {
+        let Some(mut record) = self.pending.remove(&chunk) else { return };
+        match flush {
+            Flush::Honest => {}
+            Flush::Lied => record.durable = false,
+            Flush::Lost => return,
+            Flush::Misdirected(victim) => {
+                if let Some(victim) = self.records.get_mut(&victim) {
+                    victim.data = record.data;
+                }
+                return;
+            }
+        }
+        // A copy that is there stays, unless it is damaged.
+        let there = self.records.get(&chunk).is_some_and(|there| there.is_good() && (there.durable || !record.durable));
+        if !there {
+            self.records.insert(chunk, record);
+        }
+    }
+
+    /// Whether a chunk is on the medium, and good.
+    #[must_use]
+    pub fn has_good(&self, chunk: ChunkId) -> bool {
+        self.records.get(&chunk).is_some_and(|record| record.durable && record.is_good())
+    }
+
+    /// Whether there is a record of a chunk that seems to be flushed.
+    #[must_use]
+    pub fn has(&self, chunk: ChunkId) -> bool {
+        self.records.contains_key(&chunk)
+    }
+
+    /// One of the chunks, chosen by `dice`.
+    #[must_use]
+    pub fn any(&self, dice: u64) -> Option<ChunkId> {
+        let count = self.records.len() as u64;
+        self.records.keys().nth(if count == 0 { 0 } else { (dice % count) as usize }).copied()
+    }
+
+    /// What it says to a read: the bytes it has, right or not; the reader checks.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn read(&self, chunk: ChunkId) -> Result<Piece, ChunkError> {
+        let record = self.records.get(&chunk).ok_or(ChunkError::NotFound)?;
+        let data = record.data.clone();
+        Ok(Piece { first_leaf: 0, chunk_len: data.len() as u32, leaves: types::leaves_of(&data), data })
+    }
+
+    /// Changes a bit of a chunk; false if it has none of that id.
+    pub fn rot(&mut self, chunk: ChunkId, random: &mut Random) -> bool {
+        let Some(record) = self.records.get_mut(&chunk) else { return false };
+        let mut rotten = record.data.to_vec();
+        let place = random.below(rotten.len() as u64) as usize;
+        rotten[place] ^= 1 << random.below(8);
+        record.data = rotten.into();
+        true
+    }
+
+    /// Looks at everything; damaged copies are put aside and named.
+    pub fn scrub(&mut self) -> Vec<ChunkRef> {
+        let damaged = self.records.extract_if(.., |_, record| !record.is_good());
+        damaged.map(|(id, record)| ChunkRef { id, len: record.len, root: record.root }).collect()
+    }
+
+    /// The process ends; nothing that was being written was acknowledged.
+    pub fn kill(&mut self) {
+        self.pending.clear();
+    }
+
+    /// The power goes, and the next start looks at what was being written: whole records stay, torn ones are dropped. `tear` is torn
+    /// for certain.
+    pub fn power_cut(&mut self, tear: Option<ChunkId>, random: &mut Random) -> Cut {
+        let mut cut = Cut::default();
+        let flushed = self.records.len();
+        self.records.retain(|_, record| record.durable);
+        cut.forgotten = (flushed - self.records.len()) as u64;
+        for (id, mut record) in std::mem::take(&mut self.pending) {
+            match random.below(3) {
+                _ if tear == Some(id) => record.data = torn(&record.data, random),
+                0 => continue,
+                1 => record.data = torn(&record.data, random),
+                _ => {}
+            }
+            if record.is_good() {
+                self.records.entry(id).or_insert(record);
+            } else {
+                cut.torn += 1;
+            }
+        }
+        cut
+    }
+
+    /// The disk has flushed its cache.
+    pub fn end_lie(&mut self) {
+        self.records.values_mut().for_each(|record| record.durable = true);
+    }
+
+    /// Everything is gone.
+    pub fn wipe(&mut self) {
+        *self = ChunkStore::default();
+    }
+}
+
+/// Some sectors of the new bytes, the others as they were, the last among them: zeros.
+fn torn(data: &Bytes, random: &mut Random) -> Bytes {
+    let mut torn = data.to_vec();
+    torn.rchunks_mut(SECTOR_BYTES).enumerate().filter(|(i, _)| *i == 0 || random.chance(500)).for_each(
+        |(_, sector)| {
+            sector.fill(0);
+        },
+    );
+    torn.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(ids: &[u128]) -> ChunkStore {
+        let mut store = ChunkStore::default();
+        for id in ids {
+            let data = Bytes::from(vec![*id as u8; 2000]);
+            store.put(ChunkId(*id), types::root_of(&data, &[]), data).expect("good bytes");
+        }
+        store
+    }
+
+    #[test]
+    fn a_power_cut_keeps_flushed_records_and_never_a_torn_one() {
+        let mut torn = 0;
+        for seed in 0..50 {
+            let mut store = with(&[1, 2, 3]);
+            store.flushed(ChunkId(1), Flush::Honest);
+            store.flushed(ChunkId(2), Flush::Lied);
+            let cut = store.power_cut(None, &mut Random::new(seed));
+            assert!(store.has_good(ChunkId(1)) && !store.has(ChunkId(2)));
+            assert_eq!(cut.forgotten, 1);
+            assert!(!store.has(ChunkId(3)) || store.has_good(ChunkId(3)));
+            torn += cut.torn;
+        }
+        assert!(torn > 0);
+        let mut store = with(&[1]);
+        assert_eq!(store.power_cut(Some(ChunkId(1)), &mut Random::new(0)).torn, 1);
+        assert!(!store.has(ChunkId(1)));
+    }
+
+    #[test]
+    fn damage_is_found_by_a_scrub() {
+        let mut store = with(&[1, 2, 3, 4]);
+        store.flushed(ChunkId(1), Flush::Honest);
+        store.flushed(ChunkId(2), Flush::Honest);
+        store.flushed(ChunkId(3), Flush::Lost);
+        store.flushed(ChunkId(4), Flush::Misdirected(ChunkId(1)));
+        assert!(store.rot(ChunkId(2), &mut Random::new(0)));
+        let damaged: Vec<ChunkId> = store.scrub().into_iter().map(|chunk| chunk.id).collect();
+        assert_eq!(damaged, [ChunkId(1), ChunkId(2)]);
+        assert!(!store.has(ChunkId(3)) && !store.has(ChunkId(4)));
+    }
+}

@@ -1,0 +1,209 @@
+//! A call to the group, sent again until it is answered; or to one node, sent once.
+
+use super::steps::Step;
+use super::{Around, Client, Course, End, Op, Phase, floor};
+use crate::bug::Bug;
+use crate::event::Millis;
+use crate::judge::{Rule, Violation};
+use crate::marks::Mark;
+use crate::message::{Reply, Request};
+use crate::operation::Operation;
+use proto::meta::{Answer, Command, Outcome, Refusal};
+use proto::object::ETag;
+use types::{LogIndex, NodeId, RequestId, SESSION_WINDOW};
+
+/// How long one attempt at the group may take, and one at a node that has to fetch something.
+const ATTEMPT: Millis = 500;
+const FETCH: Millis = 2_500;
+/// Pause between attempts.
+const PAUSE: Millis = 30;
+
+/// A call.
+pub(super) struct Call {
+    step: Step,
+    request: Request,
+    target: NodeId,
+    number: u64,
+    /// Sent, and given up at `at`; or to be sent then.
+    sent: bool,
+    at: Millis,
+    /// What was known when it began.
+    floor: LogIndex,
+}
+
+impl Call {
+    pub(super) fn wakes_at(&self) -> Millis {
+        self.at
+    }
+
+    fn is_to_group(&self) -> bool {
+        matches!(self.request, Request::Command(..) | Request::Query(_))
+    }
+}
+
+impl Client {
+    pub(super) fn call(&mut self, step: Step, request: Request, target: NodeId, around: &Around<'_>) -> Call {
+        Call { step, request, target, number: 0, sent: false, at: around.now, floor: floor(around) }
+    }
+
+    pub(super) fn command(&mut self, op: &Op, step: Step, command: Command, around: &mut Around<'_>) -> Course {
+        let low = self.commands + 1;
+        let id = if Client::is_far_ahead(op) && step == Step::Send {
+            RequestId { session: self.session, seq: low + SESSION_WINDOW, low }
+        } else {
+            self.commands = low;
+            let id = RequestId { session: self.session, seq: low, low };
+            around.judge.numbers(op.step_id(), id);
+            id
+        };
+        Course::On(Phase::Call(self.call(step, Request::Command(id, command), self.leader, around)))
+    }
+
+    fn other(&mut self, than: NodeId) -> NodeId {
+        let others: Vec<NodeId> = self.voters.iter().copied().filter(|node| *node != than).collect();
+        self.random.pick(&others).copied().unwrap_or(than)
+    }
+
+    pub(super) fn call_woken(
+        &mut self,
+        op: &Op,
+        mut call: Call,
+        over: bool,
+        around: &mut Around<'_>,
+    ) -> Result<Course, Violation> {
+        if over {
+            // The number is given up: what was sent may yet be applied.
+            let unknown = matches!(call.request, Request::Command(..));
+            return Ok(Course::End(if unknown { End::Unknown } else { End::Failed }));
+        }
+        if around.now < call.at {
+            return Ok(Course::On(Phase::Call(call)));
+        }
+        if call.sent {
+            self.avoid(call.target, around.now);
+            if !call.is_to_group() {
+                return Ok(Course::Next);
+            }
+            call.target = self.other(call.target);
+        }
+        if let Request::Command(id, _) = &mut call.request
+            && around.bug == Some(Bug::RetryUnderAnotherNumber)
+            && call.number > 0
+            && !Client::is_far_ahead(op)
+        {
+            self.commands += 1;
+            (id.seq, id.low) = (self.commands, self.commands);
+            around.judge.numbers(op.step_id(), *id);
+        }
+        let patience = if matches!(call.request, Request::Replicate(..)) { FETCH } else { ATTEMPT };
+        (call.number, call.sent, call.at) = (self.next_number(), true, around.now + patience);
+        around.sent.push((call.target, call.number, call.request.clone()));
+        Ok(Course::On(Phase::Call(call)))
+    }
+
+    pub(super) fn call_answered(
+        &mut self,
+        op: &mut Op,
+        mut call: Call,
+        number: u64,
+        reply: Reply,
+        around: &mut Around<'_>,
+    ) -> Result<Course, Violation> {
+        if call.number != number || !call.sent {
+            return Ok(Course::On(Phase::Call(call)));
+        }
+        match (reply, &call.request) {
+            (Reply::NotLeader(hint), _) => {
+                call.target = hint.unwrap_or_else(|| self.other(call.target));
+                (call.sent, call.at) = (false, around.now + PAUSE);
+                Ok(Course::On(Phase::Call(call)))
+            }
+            (Reply::Unknown, _) => {
+                (call.sent, call.at) = (false, around.now + PAUSE);
+                Ok(Course::On(Phase::Call(call)))
+            }
+            (Reply::Applied(at, result), Request::Command(id, _)) => {
+                self.leader = call.target;
+                around.judge.answered(*id, at, &result, call.floor)?;
+                self.changed(op, &call.step, result)
+            }
+            (Reply::Answer(at, answer), Request::Query(query)) => {
+                self.leader = call.target;
+                around.judge.told(query, at, &answer, call.floor)?;
+                self.told(op, &call.step, at, *answer)
+            }
+            (Reply::Map(map), _) => {
+                if map.version > self.map.version {
+                    self.map = map;
+                }
+                Ok(Course::Next)
+            }
+            (Reply::Stored, Request::Replicate(chunk, _)) => {
+                op.repaired.push(chunk.id);
+                around.marks.hit(Mark::CopyMade);
+                Ok(Course::Next)
+            }
+            (Reply::Refused(_), Request::Replicate(..)) => Ok(Course::Next),
+            (other, request) => Err(Violation::new(Rule::Shell, format!("{other:?} in answer to {request:?}"))),
+        }
+    }
+
+    /// A command was answered.
+    fn changed(&mut self, op: &mut Op, step: &Step, result: Result<Outcome, Refusal>) -> Result<Course, Violation> {
+        for new in op.extents.drain(..) {
+            self.chunks.settle(new.extent.chunk.id);
+        }
+        if Client::is_far_ahead(op) && *step == Step::Send {
+            return match result {
+                Err(Refusal::WindowFull) => Ok(Course::End(End::Answered)),
+                other => {
+                    Err(Violation::new(Rule::Command, format!("{other:?} in answer to a request beyond the window")))
+                }
+            };
+        }
+        Ok(match result {
+            Ok(_) => Course::Next,
+            Err(_) => Course::End(End::Answered),
+        })
+    }
+
+    /// A query was answered.
+    fn told(
+        &mut self,
+        op: &mut Op,
+        step: &Step,
+        at: LogIndex,
+        answer: Result<Answer, Refusal>,
+    ) -> Result<Course, Violation> {
+        let Ok(answer) = answer else { return Ok(Course::End(End::Answered)) };
+        match (step, answer) {
+            (Step::Root, Answer::Attr(attr)) => self.root = Some(attr.ino),
+            (Step::Lookup(_), Answer::Attr(attr)) => op.ino = attr.ino,
+            (Step::Ask, Answer::Object(view, Some(content))) => {
+                if let Operation::Get(name) = op.planned.operation {
+                    // Of a mount's tags the model knows only that they are none of S3's.
+                    if view.attr.etag != ETag::Posix {
+                        self.seen.insert(name, view.attr.etag_text());
+                    }
+                    op.fetched.begin(name, at, &content);
+                }
+            }
+            (Step::AskAgain, Answer::Object(_, Some(content))) => op.fetched.mix(&content),
+            (Step::Ask, Answer::UnderReplicated(lacking)) => self.plan_repair(op, &lacking),
+            _ => {}
+        }
+        Ok(Course::Next)
+    }
+
+    /// One copy for each chunk that lacks one, then a command that says so.
+    fn plan_repair(&mut self, op: &mut Op, lacking: &[(types::ChunkRef, u8)]) {
+        for (chunk, missing) in lacking {
+            let Some(group) = self.map.group_of(chunk.id.slot()) else { continue };
+            let lacks = |i: &usize| missing >> i & 1 != 0;
+            let (to, from): (Vec<usize>, Vec<usize>) = (0..group.members.len()).partition(lacks);
+            let sources: Vec<NodeId> = from.into_iter().map(|i| group.members[i].node).collect();
+            op.steps.extend(to.into_iter().map(|i| Step::Replicate(group.members[i].node, *chunk, sources.clone())));
+        }
+        op.steps.push_back(Step::Send);
+    }
+}

@@ -1,0 +1,398 @@
+//! What must hold after every step, judged by one who sees everything.
+//!
+//! The committed log is the truth: the first replica that applies an entry defines it, and what it comes to; all others must agree, row
+//! by row. A plain model of the namespace is kept beside it, one state for each entry. Every answer to a client names the entry
+//! it was given at, and so its place in the order: it must say what the model says there, and stand behind all that was known when the
+//! call began. That is linearizability, over all names and both faces at once, found without a search.
+
+mod content;
+mod model;
+
+pub use content::value_bytes;
+use model::Model;
+
+use crate::marks::{Mark, Marks};
+use crate::replica::AppliedEntry;
+use bytes::Bytes;
+use meta_core::Applied;
+use proto::log::{LogBatch, LogCommand};
+use proto::meta::{Answer, Command, Outcome, Query, Refusal};
+use proto::object::{NewContent, NewExtent};
+use raft_core::{HardState, MessageKind, RaftMessage};
+use std::collections::BTreeMap;
+use types::{ChunkId, ChunkRef, LogIndex, NodeId, RequestId, SessionId, Term};
+
+/// What was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// One leader a term, votes for good, one committed log.
+    Raft,
+    /// All replicas have the same rows, and the rows agree with each other and with the model.
+    Rows,
+    /// An operation takes effect at most once, and an answered one stands in the log.
+    Command,
+    /// Answers are linearizable, bytes those that were written.
+    Read,
+    /// A chunk that was acknowledged is there; in the end three times.
+    Chunk,
+    /// After the last fault all is served, and everything comes to rest.
+    Rest,
+    /// Nothing stops by itself.
+    Panic,
+    /// Shells talk as they should.
+    Shell,
+}
+
+/// Something that must not happen has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule it breaks: a script is shrunk as long as it breaks the same.
+    pub rule: Rule,
+    /// What was seen.
+    pub text: String,
+}
+
+impl Violation {
+    /// A violation of a rule.
+    #[must_use]
+    pub fn new(rule: Rule, text: impl Into<String>) -> Self {
+        Violation { rule, text: text.into() }
+    }
+}
+
+/// What a request came to: at which entry, and how.
+type Settled = (LogIndex, Result<Outcome, Refusal>);
+
+/// One step of one operation: what takes effect at most once, however often it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StepId {
+    /// The operation's number.
+    pub operation: u64,
+    /// Counted within it.
+    pub step: u64,
+}
+
+/// An entry as it was applied first.
+struct Seen {
+    term: Term,
+    hash: blake3::Hash,
+    fingerprint: u64,
+}
+
+/// The one who sees everything.
+#[derive(Default)]
+pub struct Judge {
+    leaders: BTreeMap<Term, NodeId>,
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+    log: Vec<Seen>,
+    /// The state before the first entry, and after each.
+    models: Vec<Model>,
+    settled: BTreeMap<(SessionId, u64), Settled>,
+    steps: BTreeMap<(SessionId, u64), StepId>,
+    effects: BTreeMap<StepId, u64>,
+    /// Known to whoever asks next: the newest entry that an answer was given at.
+    reached: LogIndex,
+    /// What a chunk holds, as its writer said.
+    chunks: BTreeMap<ChunkId, Bytes>,
+    /// Chunks that metadata refers or referred to, the newest last.
+    committed: Vec<ChunkRef>,
+    /// Which members their writers had no answer from, a bit for each.
+    claimed: BTreeMap<ChunkId, u8>,
+    /// Rare branches that show in the log.
+    pub marks: Marks,
+}
+
+impl Judge {
+    /// Before anything has happened.
+    #[must_use]
+    pub fn new() -> Self {
+        Judge { models: vec![Model::default()], ..Judge::default() }
+    }
+
+    /// A node leads in a term: nobody else may have.
+    ///
+    /// # Errors
+    /// Two leaders of one term.
+    pub fn leads(&mut self, node: NodeId, term: Term) -> Result<(), Violation> {
+        match *self.leaders.entry(term).or_insert(node) {
+            other if other == node => Ok(()),
+            other => Err(Violation::new(Rule::Raft, format!("{node} and {other} both lead term {}", term.0))),
+        }
+    }
+
+    /// Terms that had a leader.
+    #[must_use]
+    pub fn terms_led(&self) -> u64 {
+        self.leaders.len() as u64
+    }
+
+    /// A node sends a message: a vote in it is given for good.
+    ///
+    /// # Errors
+    /// It has voted for somebody else in that term.
+    pub fn sends(&mut self, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
+        let vote = match message.kind {
+            MessageKind::Vote => node,
+            MessageKind::VoteResponse if !message.reject => message.to,
+            _ => return Ok(()),
+        };
+        match *self.votes.entry((node, message.term)).or_insert(vote) {
+            before if before == vote => Ok(()),
+            before => {
+                Err(Violation::new(Rule::Raft, format!("{node} voted for {before} and {vote} in {}", message.term)))
+            }
+        }
+    }
+
+    /// A node starts from what is on an honest disk: a vote it has given is there.
+    ///
+    /// # Errors
+    /// It has forgotten one.
+    pub fn starts(&self, node: NodeId, found: HardState) -> Result<(), Violation> {
+        match self.votes.range((node, Term(0))..=(node, Term(u64::MAX))).next_back() {
+            Some(((_, term), vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
+                Err(Violation::new(
+                    Rule::Raft,
+                    format!("{node} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A node has applied an entry.
+    ///
+    /// # Errors
+    /// Another entry was applied there before, one before it never was, or it came to something else.
+    pub fn applied(&mut self, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
+        let AppliedEntry { entry, results, fingerprint } = applied;
+        let place = entry.index.0 as usize;
+        let hash = blake3::hash(&entry.data);
+        match self.log.get(place - 1) {
+            Some(there) if there.term != entry.term || there.hash != hash => {
+                return Err(Violation::new(
+                    Rule::Raft,
+                    format!("{node} applied another entry {place} than was committed"),
+                ));
+            }
+            Some(there) if there.fingerprint != *fingerprint => {
+                return Err(Violation::new(
+                    Rule::Rows,
+                    format!("{node} has other rows after entry {place} than the first to apply it"),
+                ));
+            }
+            Some(_) => return Ok(()),
+            None if self.log.len() + 1 == place => {}
+            None => {
+                return Err(Violation::new(
+                    Rule::Raft,
+                    format!("{node} applied entry {place}, {} are known", self.log.len()),
+                ));
+            }
+        }
+        self.log.push(Seen { term: entry.term, hash, fingerprint: *fingerprint });
+        let mut model = self.models.last().expect("the first is there").clone();
+        if !entry.data.is_empty() {
+            let batch: LogBatch =
+                proto::decode(&entry.data).map_err(|error| Violation::new(Rule::Raft, error.to_string()))?;
+            for (command, result) in batch.commands.iter().zip(results) {
+                if let (LogCommand::Meta(Some(id), command), Applied::Meta(result)) = (command, result) {
+                    self.command(entry.index, &mut model, *id, command, result)?;
+                }
+            }
+        }
+        self.models.push(model);
+        Ok(())
+    }
+
+    fn command(
+        &mut self,
+        at: LogIndex,
+        model: &mut Model,
+        id: RequestId,
+        command: &Command,
+        result: &Result<Outcome, Refusal>,
+    ) -> Result<(), Violation> {
+        let key = (id.session, id.seq);
+        // The session's own refusals say nothing of the command.
+        match result {
+            Err(Refusal::WindowFull) => {
+                self.marks.hit(Mark::WindowFull);
+                return Ok(());
+            }
+            Err(Refusal::StaleRequest | Refusal::SessionClosed) => return Ok(()),
+            _ => {}
+        }
+        if let Some((first, before)) = self.settled.get(&key) {
+            self.marks.hit(Mark::AnsweredAgain);
+            return if before == result {
+                Ok(())
+            } else {
+                Err(Violation::new(
+                    Rule::Command,
+                    format!("{id:?} came to {before:?} at {first} and to {result:?} at {at}"),
+                ))
+            };
+        }
+        self.settled.insert(key, (at, result.clone()));
+        model
+            .apply(command, result, &self.chunks)
+            .map_err(|why| Violation::new(Rule::Rows, format!("entry {}, {command:?}: {why}", at.0)))?;
+        if result.is_ok() {
+            // To make a bucket once more or to say once more that a copy was made does nothing.
+            let idempotent = matches!(command, Command::EnsureBucket { .. } | Command::ClearUnderReplicated { .. });
+            let step = self.steps.get(&key).copied().filter(|_| !idempotent);
+            if let Some(step) = step
+                && let Some(other) = self.effects.insert(step, id.seq)
+            {
+                return Err(Violation::new(
+                    Rule::Command,
+                    format!("{step:?} took effect as {other} and as {}: {command:?}", id.seq),
+                ));
+            }
+            self.claim(command);
+        }
+        self.mark(command, result);
+        Ok(())
+    }
+
+    fn claim(&mut self, command: &Command) {
+        let extents: &[NewExtent] = match command {
+            Command::PutObject { content: NewContent::Chunks(extents), .. }
+            | Command::PutPart { content: NewContent::Chunks(extents), .. }
+            | Command::Create { content: NewContent::Chunks(extents), .. }
+            | Command::Write { extents, .. } => extents,
+            _ => return,
+        };
+        for new in extents {
+            if new.missing != 0 {
+                self.marks.hit(Mark::TwoOfThree);
+            }
+            let chunk = new.extent.chunk;
+            if self.claimed.insert(chunk.id, new.missing).is_none() {
+                self.committed.push(chunk);
+            }
+        }
+    }
+
+    fn mark(&mut self, command: &Command, result: &Result<Outcome, Refusal>) {
+        match (command, result) {
+            (_, Err(Refusal::PreconditionFailed | Refusal::PreconditionNotFound)) => {
+                self.marks.hit(Mark::PreconditionFailed);
+            }
+            (Command::CompleteUpload { .. }, Ok(_)) => self.marks.hit(Mark::UploadCompleted),
+            (Command::AbortUpload { .. }, Ok(_)) => self.marks.hit(Mark::UploadAborted),
+            (Command::ClearUnderReplicated { .. }, Ok(_)) => self.marks.hit(Mark::RepairRecorded),
+            _ => {}
+        }
+    }
+
+    /// A writer says what a chunk holds, before it sends it.
+    pub fn writes(&mut self, chunk: ChunkId, data: Bytes) {
+        self.chunks.insert(chunk, data);
+    }
+
+    /// Chunks that metadata refers or referred to, the newest last.
+    #[must_use]
+    pub fn committed(&self) -> &[ChunkRef] {
+        &self.committed
+    }
+
+    /// Which members may lack a chunk that metadata refers or referred to.
+    #[must_use]
+    pub fn missing(&self, chunk: ChunkId) -> Option<u8> {
+        self.claimed.get(&chunk).copied()
+    }
+
+    /// A client numbers a step's request.
+    pub fn numbers(&mut self, step: StepId, id: RequestId) {
+        self.steps.insert((id.session, id.seq), step);
+    }
+
+    /// A call begins. What is known now, its answer must stand behind.
+    #[must_use]
+    pub fn begin(&self) -> LogIndex {
+        self.reached
+    }
+
+    /// A command was answered: it stands in the log, came to that, and stands behind all that was known when it was first sent.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn answered(
+        &mut self,
+        id: RequestId,
+        at: LogIndex,
+        result: &Result<Outcome, Refusal>,
+        floor: LogIndex,
+    ) -> Result<(), Violation> {
+        if matches!(result, Err(Refusal::WindowFull | Refusal::StaleRequest)) {
+            return Ok(());
+        }
+        match self.settled.get(&(id.session, id.seq)) {
+            Some((first, settled)) if settled == result && *first > floor => {
+                self.reached = self.reached.max(at);
+                Ok(())
+            }
+            other => Err(Violation::new(
+                Rule::Command,
+                format!("{id:?} was answered {result:?} at {at}; it is {other:?}, floor {floor}"),
+            )),
+        }
+    }
+
+    /// A query was answered: as of an entry that is no older than what was known when it was asked.
+    ///
+    /// # Errors
+    /// It is older, or not what the model says.
+    pub fn told(
+        &mut self,
+        query: &Query,
+        at: LogIndex,
+        answer: &Result<Answer, Refusal>,
+        floor: LogIndex,
+    ) -> Result<(), Violation> {
+        if at < floor {
+            return Err(Violation::new(
+                Rule::Read,
+                format!("{query:?} was answered as of {at}; {floor} was known before it was asked"),
+            ));
+        }
+        let Some(model) = self.models.get(at.0 as usize) else {
+            return Err(Violation::new(
+                Rule::Read,
+                format!("{query:?} was answered as of {at}, which is not committed"),
+            ));
+        };
+        self.reached = self.reached.max(at);
+        model.check(query, answer).map_err(|why| Violation::new(Rule::Read, format!("{query:?} as of {at}: {why}")))
+    }
+
+    /// Bytes were read of what a name led to at an entry.
+    ///
+    /// # Errors
+    /// They are not what was written.
+    pub fn read(&self, name: &Bytes, at: LogIndex, data: &[u8]) -> Result<(), Violation> {
+        let wanted = self.models[at.0 as usize].bytes(name, &self.chunks);
+        if wanted.as_deref() == Some(data) {
+            return Ok(());
+        }
+        let wanted = wanted.map(|bytes| bytes.len());
+        Err(Violation::new(
+            Rule::Read,
+            format!("a read of {name:?} as of {at} came to {} other bytes than the {wanted:?}", data.len()),
+        ))
+    }
+
+    /// All names there are at the end.
+    #[must_use]
+    pub fn names(&self) -> Vec<Bytes> {
+        self.models.last().map_or_else(Vec::new, Model::names)
+    }
+
+    /// Entries that were committed.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.log.len() as u64
+    }
+}

@@ -1,0 +1,125 @@
+//! Rare branches that a set of runs must have gone through: a simulation that never gets there proves nothing about them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A rare branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// A leader lost its place while commands that it had taken were unanswered.
+    LeaderChangedInFlight,
+    /// A follower was so far behind that it installed a snapshot.
+    SnapshotInstalled,
+    /// A replica started without a vote, since it may have forgotten promises.
+    Quarantined,
+    /// A log was cut.
+    LogCut,
+    /// A node ended itself because a flush failed.
+    Fenced,
+    /// A disk had promised what was gone after its power went.
+    LieFound,
+    /// A start threw away a record that was written in part.
+    TornRecordDropped,
+    /// A chunk was committed with two copies.
+    TwoOfThree,
+    /// A chunk was written again elsewhere.
+    Elsewhere,
+    /// A node refused a chunk of an old or a new epoch.
+    StaleEpoch,
+    /// A node refused a chunk for want of room.
+    NoSpace,
+    /// A reader asked a second member before the first had answered.
+    Hedged,
+    /// A reader was sent something else than the chunk.
+    CorruptCopyRead,
+    /// A scrub found a damaged copy.
+    CorruptCopyScrubbed,
+    /// A missing or damaged copy was made again.
+    CopyMade,
+    /// The row of a chunk that lacked a copy was removed.
+    RepairRecorded,
+    /// A command was answered from what the session remembers, not applied again.
+    AnsweredAgain,
+    /// A session had too many requests in flight.
+    WindowFull,
+    /// A precondition did not hold.
+    PreconditionFailed,
+    /// An upload was completed.
+    UploadCompleted,
+    /// An upload was given up.
+    UploadAborted,
+    /// An entry carried several commands.
+    ManyCommandsInEntry,
+    /// A minority was away for good and the others served.
+    CoreServed,
+}
+
+impl Mark {
+    /// All of them.
+    pub const ALL: [Mark; 23] = [
+        Mark::LeaderChangedInFlight,
+        Mark::SnapshotInstalled,
+        Mark::Quarantined,
+        Mark::LogCut,
+        Mark::Fenced,
+        Mark::LieFound,
+        Mark::TornRecordDropped,
+        Mark::TwoOfThree,
+        Mark::Elsewhere,
+        Mark::StaleEpoch,
+        Mark::NoSpace,
+        Mark::Hedged,
+        Mark::CorruptCopyRead,
+        Mark::CorruptCopyScrubbed,
+        Mark::CopyMade,
+        Mark::RepairRecorded,
+        Mark::AnsweredAgain,
+        Mark::WindowFull,
+        Mark::PreconditionFailed,
+        Mark::UploadCompleted,
+        Mark::UploadAborted,
+        Mark::ManyCommandsInEntry,
+        Mark::CoreServed,
+    ];
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Mark::LeaderChangedInFlight => "leader change with commands in flight",
+            Mark::SnapshotInstalled => "snapshot installed",
+            Mark::Quarantined => "replica in quarantine",
+            Mark::LogCut => "log cut",
+            Mark::Fenced => "node fenced by a failed flush",
+            Mark::LieFound => "flushed data gone after a power cut",
+            Mark::TornRecordDropped => "torn record dropped at start",
+            Mark::TwoOfThree => "commit with two copies",
+            Mark::Elsewhere => "chunk written again elsewhere",
+            Mark::StaleEpoch => "stale epoch",
+            Mark::NoSpace => "no space",
+            Mark::Hedged => "hedged read",
+            Mark::CorruptCopyRead => "corrupt copy read",
+            Mark::CorruptCopyScrubbed => "corrupt copy found by scrub",
+            Mark::CopyMade => "copy made again",
+            Mark::RepairRecorded => "repair recorded",
+            Mark::AnsweredAgain => "request answered again",
+            Mark::WindowFull => "session window full",
+            Mark::PreconditionFailed => "precondition failed",
+            Mark::UploadCompleted => "upload completed",
+            Mark::UploadAborted => "upload aborted",
+            Mark::ManyCommandsInEntry => "several commands in an entry",
+            Mark::CoreServed => "majority served without the rest",
+        })
+    }
+}
+
+/// How often each was gone through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks(pub BTreeMap<Mark, u64>);
+
+impl Marks {
+    /// It was.
+    pub fn hit(&mut self, mark: Mark) {
+        *self.0.entry(mark).or_default() += 1;
+    }
+}

@@ -1,0 +1,126 @@
+//! What travels between nodes and clients.
+
+use crate::trace::Trace;
+use bytes::Bytes;
+use chunk_core::read::Piece;
+use proto::chunk::ChunkError;
+use proto::meta::{Answer, Command, Outcome, Query, Refusal};
+use std::sync::Arc;
+use types::{Blake3Root, ChunkId, ChunkRef, LogIndex, NodeId, PgEpoch, PlacementMap, RequestId};
+
+/// Whoever sends and receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Party {
+    /// A storage node.
+    Node(NodeId),
+    /// A client, counted from 0.
+    Client(u64),
+}
+
+impl Party {
+    /// A number of its own.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        match self {
+            Party::Node(node) => node.0 << 1,
+            Party::Client(client) => client << 1 | 1,
+        }
+    }
+}
+
+/// Who waits for an answer, and under which number.
+pub type Waiter = (Party, u64);
+
+/// What travels.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// An encoded Raft message.
+    Raft(Bytes),
+    /// A call.
+    Request(u64, Request),
+    /// Its answer.
+    Reply(u64, Reply),
+}
+
+/// A call.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// To the group.
+    Command(RequestId, Command),
+    /// To the group.
+    Query(Query),
+    /// To the chunk store: keep a replica.
+    Put(ChunkId, PgEpoch, Blake3Root, Bytes),
+    /// To the chunk store: read a replica.
+    Get(ChunkId),
+    /// To the chunk store: fetch a replica from one of these and keep it.
+    Replicate(ChunkRef, Vec<NodeId>),
+    /// The placement map, as that node knows it.
+    Map,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Ask that one, if it is known.
+    NotLeader(Option<NodeId>),
+    /// Of a command; it stands in the log there.
+    Applied(LogIndex, Result<Outcome, Refusal>),
+    /// Of a query; that much was applied.
+    Answer(LogIndex, Box<Result<Answer, Refusal>>),
+    /// The command may or may not be applied.
+    Unknown,
+    /// The chunk is durable.
+    Stored,
+    /// Of the chunk store.
+    Refused(ChunkError),
+    /// Of the chunk store.
+    Piece(Piece),
+    /// The placement map.
+    Map(Arc<PlacementMap>),
+}
+
+impl Message {
+    /// Adds it to the trace.
+    pub fn note<'t>(&self, trace: &'t mut Trace) -> &'t mut Trace {
+        match self {
+            Message::Raft(bytes) => trace.add(1).bytes(bytes),
+            Message::Request(number, request) => {
+                trace.add(2).add(*number);
+                request.note(trace)
+            }
+            Message::Reply(number, reply) => {
+                trace.add(3).add(*number);
+                reply.note(trace)
+            }
+        }
+    }
+}
+
+impl Request {
+    fn note<'t>(&self, trace: &'t mut Trace) -> &'t mut Trace {
+        match self {
+            Request::Command(id, command) => trace.add(1).add(id.seq).bytes(&proto::encode(command)),
+            Request::Query(query) => trace.add(2).bytes(&proto::encode(query)),
+            Request::Put(chunk, epoch, root, _) => trace.add(3).add(chunk.0 as u64).add(epoch.0).bytes(&root.0),
+            Request::Get(chunk) => trace.add(4).add(chunk.0 as u64),
+            Request::Replicate(chunk, sources) => trace.add(5).add(chunk.id.0 as u64).add(sources.len() as u64),
+            Request::Map => trace.add(6),
+        }
+    }
+}
+
+impl Reply {
+    fn note<'t>(&self, trace: &'t mut Trace) -> &'t mut Trace {
+        match self {
+            Reply::NotLeader(leader) => trace.add(1).add(leader.map_or(0, |node| node.0)),
+            Reply::Applied(index, result) => trace.add(2).add(index.0).bytes(&proto::encode(result)),
+            Reply::Answer(index, answer) => trace.add(3).add(index.0).bytes(&proto::encode(answer.as_ref())),
+            Reply::Unknown => trace.add(4),
+            Reply::Stored => trace.add(5),
+            Reply::Refused(error) => trace.add(6).bytes(&proto::encode(error)),
+            Reply::Piece(piece) => trace.add(7).bytes(&piece.data),
+            Reply::Map(map) => trace.add(8).add(map.version),
+        }
+    }
+}

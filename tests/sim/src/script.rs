@@ -1,0 +1,173 @@
+//! A run as data, drawn from its seed: how the cluster is set up, which faults happen, which operations the clients do.
+//!
+//! Being data it can be made shorter ([`crate::shrink`]) and printed.
+
+use crate::bug::Bug;
+use crate::event::Millis;
+use crate::fault::{Fault, PlannedFault};
+use crate::operation::{Operation, PlannedOperation};
+use crate::random::Random;
+use std::fmt;
+
+/// When the first fault may come: the cluster has a leader by then.
+const FAULTS_FROM: Millis = 2_500;
+/// When the last fault may come.
+const FAULTS_UNTIL: Millis = 34_000;
+/// How long a run waits after its last fault and operation before everything is healed: most of what they began has ended.
+const AFTERMATH: Millis = 6_000;
+/// Planned faults; a few of them find nothing to break.
+const FAULTS: (u64, u64) = (9, 20);
+/// Clients.
+pub const CLIENTS: u64 = 6;
+/// Operations of each client.
+const OPERATIONS: u64 = 86;
+
+/// What differs from run to run and is no fault: sizes, limits and times that the real system has fixed or configurable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Knobs {
+    /// Nodes; three of them vote.
+    pub nodes: u64,
+    /// Length of a Raft tick; an election takes 10 to 20 of them.
+    pub tick: Millis,
+    /// Messages lost, in a thousand.
+    pub loss: u64,
+    /// Messages that arrive twice, in a thousand.
+    pub twice: u64,
+    /// Slowest ordinary message.
+    pub delay_max: Millis,
+    /// Messages that are much later than others, in a thousand.
+    pub late: u64,
+    /// Entries after which the state is flushed and the log cut.
+    pub log_entries: u64,
+    /// Commands in one log entry.
+    pub batch_commands: usize,
+    /// Entries in the log and not yet durable, beyond which commands gather.
+    pub undurable_entries: u64,
+    /// Longest chunk.
+    pub chunk_bytes: usize,
+    /// When a reader asks a second member.
+    pub hedge: Millis,
+    /// How far a member may lag before a writer goes elsewhere.
+    pub lag: Millis,
+    /// Between two scrubs of a node.
+    pub scrub: Millis,
+    /// The one node whose disk may lie, counted from 0.
+    pub liar: u64,
+}
+
+impl Knobs {
+    fn draw(random: &mut Random) -> Knobs {
+        let nodes = if random.chance(500) { 3 } else { 5 };
+        Knobs {
+            nodes,
+            tick: random.between(60, 140),
+            loss: random.below(60),
+            twice: random.below(80),
+            delay_max: random.between(2, 20),
+            late: random.below(20),
+            log_entries: random.between(6, 120),
+            batch_commands: *random.pick(&[1, 2, 8, 256]).expect("four"),
+            undurable_entries: random.between(1, 5),
+            chunk_bytes: *random.pick(&[1, 16, 200, 600, 600, 2000, 70_000]).expect("seven"),
+            hedge: random.between(10, 300),
+            lag: random.between(200, 1200),
+            scrub: random.between(2_000, 12_000),
+            liar: random.below(nodes),
+        }
+    }
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// Where it was drawn from; streams of chance within the run come from it too.
+    pub seed: u64,
+    /// A planted mistake.
+    pub bug: Option<Bug>,
+    /// Sizes, limits and times.
+    pub knobs: Knobs,
+    /// What goes wrong, by time.
+    pub faults: Vec<PlannedFault>,
+    /// What the clients do, by time.
+    pub operations: Vec<PlannedOperation>,
+}
+
+impl Script {
+    /// The run of a seed.
+    #[must_use]
+    pub fn draw(seed: u64, bug: Option<Bug>) -> Script {
+        let root = Random::new(seed);
+        let knobs = Knobs::draw(&mut root.fork(1));
+        let faults = draw_faults(&mut root.fork(2), &knobs, bug);
+        let operations = draw_operations(&mut root.fork(3), &knobs);
+        Script { seed, bug, knobs, faults, operations }
+    }
+
+    /// When the storm is over and everything is healed.
+    #[must_use]
+    pub fn storm_ends(&self) -> Millis {
+        let last =
+            self.faults.iter().map(|fault| fault.at).chain(self.operations.iter().map(|planned| planned.at)).max();
+        last.unwrap_or(FAULTS_FROM).min(FAULTS_UNTIL) + AFTERMATH
+    }
+}
+
+fn draw_faults(random: &mut Random, knobs: &Knobs, bug: Option<Bug>) -> Vec<PlannedFault> {
+    let count = random.between(FAULTS.0, FAULTS.1);
+    let one = |_| {
+        let favoured = bug.map_or(&[][..], Bug::favours);
+        let own = if random.chance(400) { random.pick(favoured).copied() } else { None };
+        let fault = own.unwrap_or_else(|| Fault::draw(random));
+        PlannedFault {
+            at: random.between(FAULTS_FROM, FAULTS_UNTIL),
+            fault,
+            node: if fault == Fault::LyingDisk { knobs.liar } else { random.below(knobs.nodes) },
+            length: random.between(200, 6000),
+            dice: random.next(),
+        }
+    };
+    let mut faults: Vec<PlannedFault> = (0..count).map(one).collect();
+    faults.sort_by_key(|fault| fault.at);
+    faults
+}
+
+fn draw_operations(random: &mut Random, knobs: &Knobs) -> Vec<PlannedOperation> {
+    let mut operations = Vec::new();
+    for client in 0..CLIENTS {
+        let mut at = 1_500;
+        for _ in 0..OPERATIONS {
+            // Bursts and rests, so that operations meet.
+            at += if random.chance(100) { random.between(500, 2500) } else { random.between(1, 400) };
+            let operation = Operation::draw(random, knobs.chunk_bytes);
+            operations.push(PlannedOperation { number: operations.len() as u64 + 1, client, at, operation });
+        }
+    }
+    operations.sort_by_key(|planned| (planned.at, planned.number));
+    operations
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Script { seed, bug, knobs, faults, operations } = self;
+        writeln!(f, "seed {seed}, planted {bug:?}, {knobs:?}")?;
+        writeln!(f, "{} faults", faults.len())?;
+        faults.iter().try_for_each(|fault| writeln!(f, "{fault}"))?;
+        writeln!(f, "{} operations", operations.len())?;
+        operations.iter().try_for_each(|operation| writeln!(f, "{operation}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_plans_five_hundred_operations_and_more_than_five_faults() {
+        for seed in 0..100 {
+            let script = Script::draw(seed, None);
+            assert_eq!(script, Script::draw(seed, None));
+            assert!(script.operations.len() >= 500 && script.faults.len() > 5);
+            assert!(script.faults.iter().all(|fault| fault.fault != Fault::Wipe && fault.node < script.knobs.nodes));
+        }
+    }
+}

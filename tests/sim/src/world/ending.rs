@@ -1,0 +1,181 @@
+//! The end of a run: a majority serves, everything heals, everything is looked at.
+
+use super::{REPAIRER, World};
+use crate::event::{Event, Millis};
+use crate::fault::Fault;
+use crate::judge::{Rule, Violation};
+use crate::marks::Mark;
+use crate::node::Node;
+use crate::operation::{Condition, Name, Operation};
+use crate::random::Random;
+use crate::replica::Replica;
+use types::NodeId;
+
+/// How long a healed majority may take until it serves. Replicas that lost power wait 300 ticks for the one that stays away.
+const CORE: Millis = 90_000;
+/// How long everything may take to come to rest.
+const CALM: Millis = 120_000;
+/// Numbers of operations that are not in the script. Odd ones write chunks.
+const LOOKS_FROM: u64 = 2_000_000;
+const PROBES_FROM: u64 = 3_000_001;
+/// The client that tries whether it is served.
+const PROBER: u64 = 1;
+
+impl World<'_> {
+    /// In some runs one voter stays away: what is left must serve without it.
+    ///
+    /// Not where a disk has lied: with another voter away, what it forgot may be nowhere else, and that is outside the promise.
+    pub(super) fn serve_without_one(&mut self) -> Result<(), Violation> {
+        let mut random = Random::new(self.script.seed).fork(5);
+        let lied = self.script.faults.iter().any(|planned| matches!(planned.fault, Fault::LyingDisk | Fault::Wipe));
+        let Some(away) = random.pick(&self.voters).copied().filter(|_| !lied && random.chance(300)) else {
+            return Ok(());
+        };
+        self.away = Some(away);
+        self.end_troubles()?;
+        self.crash(away, crate::disk::Crash::Kill);
+        let (end, mut number, mut before) = (self.now + CORE, PROBES_FROM, None);
+        while self.now < end {
+            let prober = &self.clients[&PROBER];
+            if prober.is_done() {
+                let answered = prober.tally.answered;
+                if before.is_some_and(|before| answered > before) {
+                    self.report.marks.hit(Mark::CoreServed);
+                    return Ok(());
+                }
+                (before, number) = (Some(answered), number + 2);
+                self.plan(PROBER, number, self.now, Operation::Put(Name(0), 40, Condition::None));
+                self.wake_at(PROBER, self.now + 1);
+            }
+            self.until(self.now + 500)?;
+        }
+        let text = format!("nobody is served {} s after all but {away} were mended; {}", CORE / 1000, self.stand());
+        Err(Violation::new(Rule::Rest, text))
+    }
+
+    fn all_done(&self) -> bool {
+        self.clients.values().all(|client| client.is_done())
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        self.replicas().find(|(_, replica)| replica.leads().is_some()).map(|(id, _)| id)
+    }
+
+    fn replicas(&self) -> impl Iterator<Item = (NodeId, &Replica)> {
+        self.nodes.values().filter_map(|node| Some((node.id, node.replica.as_ref()?)))
+    }
+
+    /// No trouble from now on, and all processes run but the one that stays away.
+    fn end_troubles(&mut self) -> Result<(), Violation> {
+        self.network.calm();
+        self.calm = true;
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            let now = self.now;
+            let node = self.nodes.get_mut(&id).expect("a node");
+            let troubles = &mut node.troubles;
+            (troubles.slow, troubles.paused, troubles.full, troubles.unreadable) = (0, 0, 0, 0);
+            (troubles.drifting, troubles.flush_fails, troubles.loses_next, troubles.misdirects_next) =
+                (0, false, false, false);
+            troubles.lying = troubles.lying.min(now);
+            self.agenda.at(now + 1, Event::MapReaches(id, self.map.clone()));
+            if !node.runs && self.away != Some(id) {
+                self.start(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn calm(&mut self) -> Result<(), Violation> {
+        self.away = None;
+        self.end_troubles()
+    }
+
+    /// Waits until all replicas are equal and nothing is under way.
+    pub(super) fn rest(&mut self) -> Result<(), Violation> {
+        let (begun, end) = (self.now, self.now + CALM);
+        while self.now < end {
+            self.until(self.now + 500)?;
+            let mut states = self.replicas().map(|(_, replica)| replica.state());
+            let first = states.next();
+            let equal = first.is_some_and(|first| states.all(|state| state == first));
+            drop(states);
+            if equal && self.leader().is_some() && self.all_done() {
+                self.report.rest = self.now - begun;
+                let first = self.replicas().next().map(|(id, _)| id);
+                return first.map_or(Ok(()), |id| self.check_invariants(id));
+            }
+        }
+        let busy = self.clients.values().filter(|client| !client.is_done()).count();
+        Err(Violation::new(
+            Rule::Rest,
+            format!("no rest {} s after the last fault: {busy} clients busy; {}", CALM / 1000, self.stand()),
+        ))
+    }
+
+    fn stand(&self) -> String {
+        let stand = |node: &Node| {
+            let replica = node.replica.as_ref()?;
+            Some(format!("{} applied {}, {}", node.id, replica.state().1.index, replica.describe()))
+        };
+        let stands: Vec<String> = self.nodes.values().filter_map(stand).collect();
+        stands.join("; ")
+    }
+
+    /// Every chunk that was ever committed has three good copies on three nodes, once repair and scrub have had their time.
+    ///
+    /// The list of ids that each node is compared with comes from the judge, as that of a real audit comes from the metadata.
+    pub(super) fn audit(&mut self) -> Result<(), Violation> {
+        let end = self.now + CALM;
+        let mut lacking = self.lacking();
+        let mut rounds = 0;
+        while !lacking.is_empty() && self.now < end {
+            for (chunk, id) in &lacking {
+                let node = self.nodes.get_mut(id).expect("a node");
+                if !node.chunks.has(chunk.id) {
+                    node.wanted.insert(chunk.id, *chunk);
+                }
+            }
+            self.plan(REPAIRER, LOOKS_FROM + 500_000 + rounds, self.now, Operation::Repair);
+            self.wake_at(REPAIRER, self.now + 1);
+            rounds += 1;
+            self.until(self.now + self.script.knobs.scrub + 500)?;
+            lacking = self.lacking();
+        }
+        match lacking.first() {
+            None => Ok(()),
+            Some((chunk, id)) => {
+                let text = format!("{} chunks lack a good copy at the end, {} on {id} first", lacking.len(), chunk.id);
+                Err(Violation::new(Rule::Chunk, text))
+            }
+        }
+    }
+
+    fn lacking(&self) -> Vec<(types::ChunkRef, NodeId)> {
+        let mut lacking = Vec::new();
+        for chunk in self.judge.committed() {
+            let members = self.map.group_of(chunk.id.slot()).map_or(&[][..], |group| &group.members[..]);
+            let without = members.iter().filter(|member| !self.nodes[&member.node].chunks.has_good(chunk.id));
+            lacking.extend(without.map(|member| (*chunk, member.node)));
+        }
+        lacking
+    }
+
+    /// Reads every name once more.
+    pub(super) fn look(&mut self) -> Result<(), Violation> {
+        let reader = 0;
+        for (place, name) in self.judge.names().into_iter().enumerate() {
+            let Some(number) = name.get(1).map(|digit| digit - b'0') else { continue };
+            let before = self.clients[&reader].tally.answered;
+            self.plan(reader, LOOKS_FROM + place as u64, self.now, Operation::Get(Name(number)));
+            self.wake_at(reader, self.now + 1);
+            let end = self.now + CALM;
+            while !self.clients[&reader].is_done() && self.now < end {
+                self.until(self.now + 50)?;
+            }
+            if self.clients[&reader].tally.answered != before + 1 {
+                return Err(Violation::new(Rule::Chunk, format!("{name:?} cannot be read in calm weather")));
+            }
+        }
+        Ok(())
+    }
+}

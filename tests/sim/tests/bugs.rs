@@ -1,0 +1,90 @@
+//! Planted mistakes are found, and the script that shows one is short.
+
+use sim::{Bug, Script, run, shrink};
+
+/// Seeds within which a planted mistake must be found.
+const SEEDS_TO_FIND: u64 = 300;
+/// Runs spent on making the script shorter.
+const SHRINK_RUNS: u64 = 60;
+
+/// Faults that may be left of the script.
+const FAULTS_LEFT_MAX: usize = 6;
+
+/// Finds the mistake and shrinks the script: it must still fail, with at most so many faults.
+fn found(bug: Bug) {
+    let script = (0..SEEDS_TO_FIND).map(|seed| Script::draw(seed, Some(bug))).find(|script| run(script).is_err());
+    let script = script.unwrap_or_else(|| panic!("{bug:?} was not found in {SEEDS_TO_FIND} seeds"));
+    let shrunk = shrink(&script, SHRINK_RUNS);
+    let (faults, operations) = (shrunk.script.faults.len(), shrunk.script.operations.len());
+    println!(
+        "{bug:?}: seed {}, {faults} of {} faults and {operations} of {} operations after {} runs: {}",
+        script.seed,
+        script.faults.len(),
+        script.operations.len(),
+        shrunk.runs,
+        shrunk.violation.text
+    );
+    assert_eq!(run(&shrunk.script), Err(shrunk.violation), "the short script fails the same way again");
+    assert!(faults <= FAULTS_LEFT_MAX, "{faults} faults are left: {:?}", shrunk.script.faults);
+    assert!(faults + operations < script.faults.len() + script.operations.len());
+}
+
+#[test]
+fn m1_promises_before_the_flush() {
+    found(Bug::PromiseBeforeFlush);
+}
+
+#[test]
+fn m2_one_copy_that_passes_for_three() {
+    found(Bug::OneCopyIsEnough);
+}
+
+#[test]
+fn m4_a_vote_that_is_not_written_down() {
+    found(Bug::VoteNotPersisted);
+}
+
+#[test]
+fn m5_a_failed_flush_that_is_taken_for_done() {
+    found(Bug::FlushErrorIgnored);
+}
+
+#[test]
+fn m6_reads_without_a_quorum() {
+    found(Bug::ReadWithoutQuorum);
+}
+
+#[test]
+fn m7_an_applied_index_apart_from_the_rows() {
+    found(Bug::IndexOutsideBatch);
+}
+
+#[test]
+fn m8_readers_that_believe_replicas() {
+    found(Bug::BelieveReplicas);
+}
+
+#[test]
+fn m10_a_wiped_node_that_goes_on() {
+    found(Bug::WipedNodeVotes);
+}
+
+#[test]
+fn m12_retries_under_another_number() {
+    found(Bug::RetryUnderAnotherNumber);
+}
+
+#[test]
+fn m13_reads_that_mix_versions() {
+    found(Bug::MixedVersions);
+}
+
+#[test]
+fn m14_copies_made_without_a_look_at_the_hash() {
+    found(Bug::RepairWithoutHash);
+}
+
+#[test]
+fn m17_a_snapshot_installed_in_halves() {
+    found(Bug::SnapshotInHalves);
+}
