@@ -19,6 +19,7 @@ pub mod invariants;
 pub mod kv;
 pub mod memory;
 
+mod breaker;
 mod bucket;
 mod chunk;
 mod command;

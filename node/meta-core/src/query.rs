@@ -10,9 +10,9 @@ use crate::kv::{KvError, KvRead};
 use crate::listing::{self, lower_bound, rolled_up};
 use crate::row::{self, Corrupt};
 use crate::txn::{Step, settle};
-use crate::{bucket, object, posix, upload, xattr};
+use crate::{bucket, group, object, posix, trash, upload, xattr};
 use bytes::Bytes;
-use proto::meta::{Answer, DirEntry, PartListing, PartView, Query, Refusal, UploadListing, Usage};
+use proto::meta::{Answer, DirEntry, PartListing, PartView, Query, Refusal, UploadListing};
 use proto::object::{Attr, ContentView, ObjectView};
 use types::{BucketId, GroupId, Ino, PARTS_MAX, Timestamp, UploadId};
 
@@ -75,12 +75,22 @@ fn answer(kv: &dyn KvRead, query: &Query) -> Step<Answer> {
             Answer::Xattrs(xattr::list(kv, *ino)?)
         }
         Query::Usage { bucket } => {
-            let bucket = bucket::load(kv, *bucket)??;
-            Answer::Usage(Usage { files: bucket.files, bytes: bucket.bytes })
+            Answer::Usage(bucket::load(kv, *bucket)??.usage())
         }
         Query::UnderReplicated { after, max } => {
             let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
             Answer::UnderReplicated(chunk::under_replicated(kv, *after, max)?)
+        }
+        Query::ListTrash { bucket, filter, after, max } => {
+            let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
+            Answer::Trash(trash::list(kv, *bucket, filter, *after, max)?)
+        }
+        Query::BucketStatus { bucket } => {
+            Answer::BucketStatus(bucket::load(kv, *bucket)??.status(group::load(kv)?.time))
+        }
+        Query::GroupBuckets { after, max } => {
+            let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
+            Answer::GroupBuckets(bucket::list(kv, *after, max)?)
         }
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::object::{Attr, ContentView, ETag, FileKind, NewContent, NewExtent, ObjectView, Precondition, Xattr};
 pub use crate::refusal::{BadChunk, Refusal};
+use crate::trash::{BucketOptions, BucketStatus, NameTaken, Purged, Restored, TrashFilter, TrashId, TrashPage};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use types::{BucketId, ChunkId, ChunkRef, GroupId, Ino, RequestId, SessionId, Timestamp, UploadId, WriterEpoch};
@@ -270,6 +271,54 @@ pub enum Command {
         /// The chunks.
         chunks: Vec<ChunkId>,
     },
+
+    /// Give files in the trash their names back, with all they had; missing directories are made. -> [`Outcome::Restored`], one an
+    /// entry, each on its own. Idempotent.
+    RestoreTrash {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most `TRASH_BATCH_MAX`. One may be refused with [`Refusal::TooLarge`] when those before it have changed too many rows;
+        /// ask again for it.
+        entries: Vec<TrashId>,
+        /// Put in front of each path; empty = back to where it was.
+        to: Bytes,
+        /// If there is something already.
+        taken: NameTaken,
+    },
+    /// Release files in the trash at once; they are gone for good. Only for operators and nodes. Idempotent. -> [`Outcome::Purged`]
+    PurgeTrash {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most `TRASH_BATCH_MAX`; what is not there is passed over.
+        entries: Vec<TrashId>,
+    },
+    /// Release files in the trash whose time is over; others are passed over. Only for nodes. Idempotent; without entries it only moves
+    /// the group's time on. -> [`Outcome::Purged`]
+    ExpireTrash {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most `TRASH_BATCH_MAX`.
+        entries: Vec<TrashId>,
+        /// The time a quorum of clocks agrees on. The group's own time counts where it is earlier.
+        now: Timestamp,
+    },
+    /// Set what an operator may set for a bucket. Only for operators and nodes. Idempotent. -> [`Outcome::Done`]
+    SetBucketOptions {
+        /// The bucket.
+        bucket: BucketId,
+        /// All of it.
+        options: BucketOptions,
+    },
+    /// Let a bucket take deletions again and count from zero. Only for operators and nodes. Idempotent. -> [`Outcome::Done`]
+    LiftBreaker {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Let a sealed bucket be changed again. Only for operators and nodes. Idempotent. -> [`Outcome::Done`]
+    UnsealBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
 }
 
 /// A time to set.
@@ -310,6 +359,10 @@ pub enum Outcome {
         /// Its directory.
         parent: Attr,
     },
+    /// For each entry of the trash what became of it.
+    Restored(Vec<Result<Restored, Refusal>>),
+    /// What was released.
+    Purged(Purged),
 }
 
 /// A read of a metadata group.
@@ -424,6 +477,29 @@ pub enum Query {
         /// At most so many, 0..=1,024.
         max: u32,
     },
+    /// What lies in the trash of a bucket, oldest first. A page looks at a bounded number of entries. -> [`Answer::Trash`]
+    ListTrash {
+        /// The bucket; a sealed one has its trash still.
+        bucket: BucketId,
+        /// Which entries.
+        filter: TrashFilter,
+        /// Only entries after this one.
+        after: Option<TrashId>,
+        /// At most so many, 0..=1,024.
+        max: u32,
+    },
+    /// How a bucket is. -> [`Answer::BucketStatus`]
+    BucketStatus {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// The buckets of the group, sealed ones too, in order. -> [`Answer::GroupBuckets`]
+    GroupBuckets {
+        /// Only ids greater than this.
+        after: Option<BucketId>,
+        /// At most so many, 0..=1,024.
+        max: u32,
+    },
 }
 
 /// The answer to a query.
@@ -449,6 +525,12 @@ pub enum Answer {
     Usage(Usage),
     /// Chunks and which members lack each.
     UnderReplicated(Vec<(ChunkRef, u8)>),
+    /// A page of the trash.
+    Trash(TrashPage),
+    /// How a bucket is.
+    BucketStatus(BucketStatus),
+    /// Buckets.
+    GroupBuckets(Vec<BucketId>),
 }
 
 /// A page of keys.
@@ -531,4 +613,8 @@ pub struct Usage {
     pub files: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Files in the trash, scratch files too.
+    pub trash_files: u64,
+    /// Bytes of them.
+    pub trash_bytes: u64,
 }
