@@ -63,6 +63,9 @@ pub enum FsError {
     /// The disks are full.
     #[error("no space")]
     NoSpace,
+    /// Too many files were deleted or overwritten within minutes: the bucket's breaker is open.
+    #[error("too many deletions: the breaker of the bucket is open")]
+    BreakerOpen,
     /// The cluster did not answer before the deadline.
     #[error("the cluster did not answer in time")]
     Unavailable,
@@ -97,6 +100,7 @@ impl From<Refusal> for FsError {
             Refusal::TooManyLinks => FsError::TooManyLinks,
             Refusal::NoXattr => FsError::NoXattr,
             Refusal::SessionClosed => FsError::SessionClosed,
+            Refusal::BreakerOpen => FsError::BreakerOpen,
             Refusal::WindowFull => FsError::Unavailable,
             Refusal::StaleRequest => FsError::OutcomeUnknown,
             refusal @ (Refusal::PreconditionFailed

@@ -121,9 +121,7 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Step<Outcome> {
             txn.restore_trash(*bucket, entries, to, *taken).map(Outcome::Restored)
         }
         Command::PurgeTrash { bucket, entries } => txn.purge_trash(*bucket, entries).map(Outcome::Purged),
-        Command::ExpireTrash { bucket, entries, now } => {
-            txn.expire_trash(*bucket, entries, *now).map(Outcome::Purged)
-        }
+        Command::ExpireTrash { bucket, entries, now } => txn.expire_trash(*bucket, entries, *now).map(Outcome::Purged),
         Command::SetBucketOptions { bucket, options } => txn.set_bucket_options(*bucket, *options).map(done),
         Command::LiftBreaker { bucket } => txn.lift_breaker(*bucket).map(done),
         Command::UnsealBucket { bucket } => txn.unseal_bucket(*bucket).map(done),

@@ -43,6 +43,13 @@ pub(crate) struct BucketRow {
     pub(crate) nonce: u128,
 }
 
+/// A bucket that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeletedBucketRow {
+    pub(crate) bucket: BucketRow,
+    pub(crate) deleted: Timestamp,
+}
+
 /// A user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UserRow {
@@ -111,6 +118,7 @@ impl Change<'_> {
             C::DeleteUser { name } => self.delete_user(name),
             C::CreateKey { key } => self.create_key(key),
             C::DeleteKey { access_key } => self.delete_key(access_key),
+            C::UndeleteBucket { bucket, name } => self.undelete_bucket(*bucket, name),
         }
     }
 }
@@ -187,6 +195,10 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
                 Ok((id, session.kind, session.renewed))
             });
             ControlAnswer::Sessions(sessions.collect::<Result<_, KvError>>()?)
+        }
+        ControlQuery::DeletedBuckets => {
+            let deleted = buckets::deleted(kv)?.into_iter();
+            ControlAnswer::DeletedBuckets(deleted.map(|row| (row.bucket.info, row.deleted)).collect())
         }
     })
 }

@@ -46,6 +46,7 @@ pub(crate) enum Table {
     User = 0x84,
     AccessKey = 0x85,
     WriterSession = 0x86,
+    DeletedBucket = 0x8f,
 }
 
 /// Builds a key.

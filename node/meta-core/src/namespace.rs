@@ -190,12 +190,7 @@ impl Txn<'_> {
     }
 
     /// As [`Txn::make_way`]; `shape` may change each new directory before it is made.
-    pub(crate) fn make_way_with(
-        &mut self,
-        root: Ino,
-        path: &KeyPath<'_>,
-        shape: impl Fn(&mut Inode),
-    ) -> Step<Place> {
+    pub(crate) fn make_way_with(&mut self, root: Ino, path: &KeyPath<'_>, shape: impl Fn(&mut Inode)) -> Step<Place> {
         let mut dir = root;
         for name in path.dirs() {
             let place = self.place(dir, name)?;

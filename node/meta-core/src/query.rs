@@ -74,9 +74,7 @@ fn answer(kv: &dyn KvRead, query: &Query) -> Step<Answer> {
             named(kv, *ino)?;
             Answer::Xattrs(xattr::list(kv, *ino)?)
         }
-        Query::Usage { bucket } => {
-            Answer::Usage(bucket::load(kv, *bucket)??.usage())
-        }
+        Query::Usage { bucket } => Answer::Usage(bucket::load(kv, *bucket)??.usage()),
         Query::UnderReplicated { after, max } => {
             let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
             Answer::UnderReplicated(chunk::under_replicated(kv, *after, max)?)

@@ -26,6 +26,7 @@ use crate::key::trash::{GarbageKey, TrashKey};
 use crate::kv::{KvError, KvRead};
 use crate::txn::{Step, Txn};
 use bytes::Bytes;
+use proto::trash::OPEN_GRACE_SECS;
 pub(crate) use proto::trash::TrashReason as Reason;
 use serde::{Deserialize, Serialize};
 use types::{ChunkId, Ino, KEY_BYTES_MAX, ListId, SessionId, Timestamp};
@@ -34,8 +35,9 @@ use types::{ChunkId, Ino, KEY_BYTES_MAX, ListId, SessionId, Timestamp};
 /// end.
 const GARBAGE_GRACE: i64 = 24 * 3600 * Timestamp::SECOND;
 /// How long a file without a name is kept at least, whatever the window says: programs go on with a file they have open, and nobody
-/// here knows which are. As long as [`GARBAGE_GRACE`], for the same readers; so what was released here need not wait again.
-const OPEN_GRACE: i64 = GARBAGE_GRACE;
+/// here knows which are. No shorter than [`GARBAGE_GRACE`], for the same readers; so what was released here need not wait again.
+const OPEN_GRACE: i64 = OPEN_GRACE_SECS * Timestamp::SECOND;
+const _: () = assert!(OPEN_GRACE >= GARBAGE_GRACE, "what is released may be purged at once");
 /// A file that its maker removes within this time is a scratch file: it need not wait out the trash.
 const SCRATCH_AGE: i64 = 600 * Timestamp::SECOND;
 /// Items in a garbage row.

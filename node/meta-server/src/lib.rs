@@ -31,6 +31,7 @@ mod start;
 mod writer;
 
 pub use config::MetaConfig;
+pub use meta_core::Applied;
 pub use network::{Network, QuicNetwork};
 pub use server::MetaServer;
 pub use start::StartError;

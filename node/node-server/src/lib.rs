@@ -4,6 +4,7 @@
 //!                    +-- meta-server    (Raft groups)  <-- heartbeats counted by `liveness` --> SetNodeState
 //!  QUIC -- dispatch -+-- chunk-server   (disks)        <-- `map_feed`: the placement map, as the control group has it
 //!                    +-- status                        <-- `repair`: copies that are missing, once their node is back
+//!                                     `trash`: what has lain in the trash for its window is released
 //!  HTTP -- admin: /health, /status, /metrics
 //! ```
 //! Decisions are elsewhere; what is here translates and drives. The only state that must survive is the count of starts
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod clock;
 mod config;
 mod dispatch;
 mod error;
@@ -25,6 +27,7 @@ mod peers;
 mod repair;
 mod server;
 mod status;
+mod trash;
 
 pub use config::{MemoryConfig, NodeConfig, StoreConfig};
 pub use error::{ConfigError, StartError};

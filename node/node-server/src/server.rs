@@ -12,6 +12,7 @@ use crate::metrics;
 use crate::peers::Peers;
 use crate::repair::Host;
 use crate::status::Status;
+use crate::trash::{Host as TrashHost, TrashKeeper};
 use chunk_server::{ChunkService, PeerSource, RepairWorker, ServiceConfig};
 use meta_server::{MetaConfig, MetaServer, QuicNetwork};
 use parking_lot::Mutex;
@@ -86,6 +87,8 @@ impl NodeServer {
         tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), config.map));
         tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard));
         tasks.spawn(judge(dispatch, peers.clone()));
+        let trash = TrashHost { meta: meta.clone(), peers: peers.clone() };
+        tasks.spawn(TrashKeeper::new(trash).run());
         let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
         tasks.spawn(admin::serve(pages, status));

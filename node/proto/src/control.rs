@@ -89,6 +89,14 @@ pub enum ControlCommand {
         /// Which.
         access_key: String,
     },
+    /// Remember a deleted bucket again, under its own or another name; its group must be told to unseal it afterwards. Only for
+    /// operators and nodes. -> [`ControlOutcome::Bucket`]
+    UndeleteBucket {
+        /// The bucket.
+        bucket: BucketId,
+        /// Its name from now on.
+        name: String,
+    },
 }
 
 /// What a command did.
@@ -195,6 +203,8 @@ pub enum ControlQuery {
     Users,
     /// All open sessions. -> [`ControlAnswer::Sessions`]
     Sessions,
+    /// Buckets that were deleted and can be had back, by id. -> [`ControlAnswer::DeletedBuckets`]
+    DeletedBuckets,
 }
 
 /// The answer to a query.
@@ -214,4 +224,6 @@ pub enum ControlAnswer {
     Users(Vec<String>),
     /// Session, kind, last renewal.
     Sessions(Vec<(SessionId, String, Timestamp)>),
+    /// Buckets as they were, and when each was deleted.
+    DeletedBuckets(Vec<(BucketInfo, Timestamp)>),
 }

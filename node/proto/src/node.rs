@@ -1,7 +1,7 @@
 //! Calls to a node itself: liveness and status.
 
 use serde::{Deserialize, Serialize};
-use types::{DiskId, GroupId, Incarnation, LogIndex, NodeId, Term};
+use types::{DiskId, GroupId, Incarnation, LogIndex, NodeId, Term, Timestamp};
 
 /// What a node can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum NodeRequest {
     },
     /// How are you.
     Status,
+    /// What time is it.
+    Clock,
 }
 
 /// What it answers.
@@ -31,6 +33,8 @@ pub enum NodeReply {
     },
     /// Its state.
     Status(NodeStatus),
+    /// The time of its clock.
+    Clock(Timestamp),
 }
 
 /// A node's view of itself.

@@ -11,6 +11,8 @@ pub const TRASH_WINDOW_SECS: u64 = 7 * 24 * 3600;
 pub const TRASH_WINDOW_SECS_MIN: u64 = 3600;
 /// The longest window: a year, in seconds.
 pub const TRASH_WINDOW_SECS_MAX: u64 = 365 * 24 * 3600;
+/// How long a file without a name is kept at least, whatever the window, for programs that have it open: a day, in seconds.
+pub const OPEN_GRACE_SECS: i64 = 24 * 3600;
 /// Entries one `RestoreTrash`, `PurgeTrash` or `ExpireTrash` may name.
 pub const TRASH_BATCH_MAX: usize = 512;
 

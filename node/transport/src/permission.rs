@@ -10,7 +10,7 @@ pub(crate) fn allows(peer: &PeerIdentity, request: &Request) -> bool {
     match request {
         Request::Snapshot(_) | Request::Chunk(ChunkRequest::Delete { .. }) => peer.is_node(),
         Request::Node(NodeRequest::Heartbeat { node, .. }) => peer.node() == Some(*node),
-        Request::Node(NodeRequest::Ping | NodeRequest::Status)
+        Request::Node(NodeRequest::Ping | NodeRequest::Status | NodeRequest::Clock)
         | Request::Chunk(
             ChunkRequest::Put { .. }
             | ChunkRequest::Get { .. }

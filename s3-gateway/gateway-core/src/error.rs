@@ -17,6 +17,10 @@ pub enum ClusterError {
     /// The disks are full.
     #[error("no space")]
     NoSpace,
+    /// Too many objects were deleted or overwritten within minutes: the bucket's breaker is open. May be asked again once an operator
+    /// has lifted it or its time has passed.
+    #[error("too many deletions: the breaker of the bucket is open")]
+    BreakerOpen,
     /// No intact copy of the content is left.
     #[error("content lost: {0}")]
     Lost(ReadError),
@@ -269,6 +273,7 @@ pub(crate) fn unexpected(refusal: &Refusal) -> ClusterError {
             ClusterError::Unavailable
         }
         Refusal::WindowFull => ClusterError::Busy,
+        Refusal::BreakerOpen => ClusterError::BreakerOpen,
         other => ClusterError::Unexpected(other.to_string()),
     }
 }

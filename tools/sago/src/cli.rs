@@ -8,9 +8,10 @@ mod gateway;
 mod mount;
 mod node;
 mod object;
+mod trash;
 mod user;
 
-pub use bucket::BucketCommand;
+pub use bucket::{BreakerCommand, BucketCommand, LimitArg};
 pub use client::ClientArgs;
 pub use cluster::{ClusterCommand, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
@@ -18,6 +19,7 @@ pub use gateway::GatewayArgs;
 pub use mount::MountArgs;
 pub use node::NodeArgs;
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
+pub use trash::{PurgeArgs, RestoreArgs, TrashCommand, TrashFilterArgs, TrashListArgs, WindowArgs, reason_word};
 pub use user::{KeyCommand, UserCommand};
 
 use clap::{Args, Parser, Subcommand};
@@ -87,6 +89,9 @@ pub enum Command {
     /// Buckets.
     #[command(subcommand)]
     Bucket(BucketCommand),
+    /// What was deleted, overwritten or truncated, and the way back.
+    #[command(subcommand)]
+    Trash(TrashCommand),
     /// Store files.
     Put(PutArgs),
     /// Fetch a file.
@@ -122,7 +127,7 @@ mod tests {
             command.get_subcommands().for_each(|sub| check(sub, &path));
         }
         check(&Cli::command(), "");
-        for name in ["demo", "node", "gateway", "mount", "put", "get", "ls", "rm"] {
+        for name in ["demo", "node", "gateway", "mount", "put", "get", "ls", "rm", "trash"] {
             let command = Cli::command();
             let help = command.find_subcommand(name).and_then(|sub| sub.get_after_help().map(ToString::to_string));
             assert!(help.is_some_and(|help| help.contains(&format!("sago {name}"))), "{name} has no example");
@@ -142,6 +147,10 @@ mod tests {
             "sago mount books",
             "sago node",
             "sago ls --frob",
+            "sago trash purge books",
+            "sago trash restore books --replace --keep-both",
+            "sago trash list books --since yesterday",
+            "sago bucket breaker set books --limit 0",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -15,7 +15,9 @@ mod exit;
 mod object;
 mod output;
 mod serve;
+mod trash;
 mod user;
+mod when;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, ClusterCommand, Command};
@@ -76,6 +78,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::User(command) => Box::pin(user::user(command, output)).await,
         Command::Key(command) => Box::pin(user::key(command, output)).await,
         Command::Bucket(command) => Box::pin(bucket::bucket(command, output)).await,
+        Command::Trash(command) => Box::pin(trash::trash(command, output)).await,
         Command::Put(args) => Box::pin(object::put(args, output)).await,
         Command::Get(args) => Box::pin(object::get(args, output)).await,
         Command::Ls(args) => Box::pin(object::ls(args, output)).await,

@@ -127,6 +127,33 @@ fn buckets_go_to_the_group_with_the_fewest() {
 }
 
 #[test]
+fn a_deleted_bucket_can_be_had_back() {
+    let mut control = Control::new();
+    let books = control.bucket("books", "kim", 1).expect("made");
+    control.run(ControlCommand::DeleteBucket { bucket: books.id }).expect("there");
+    let deleted = |control: &Control| match control.ask(ControlQuery::DeletedBuckets) {
+        ControlAnswer::DeletedBuckets(deleted) => deleted.into_iter().map(|(info, _)| info).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(deleted(&control), [books.clone()]);
+    let undelete = |name: &str| ControlCommand::UndeleteBucket { bucket: books.id, name: name.into() };
+    assert_eq!(control.run(undelete("books")), Ok(ControlOutcome::Bucket(books.clone())));
+    assert_eq!(control.run(undelete("books")), Ok(ControlOutcome::Bucket(books.clone())), "again");
+    assert_eq!(control.run(undelete("other")), Err(ControlRefusal::NoSuchBucket), "it is not deleted");
+    assert_eq!(deleted(&control), []);
+
+    control.run(ControlCommand::DeleteBucket { bucket: books.id }).expect("there");
+    control.bucket("books", "lee", 2).expect("the name is free");
+    assert_eq!(control.run(undelete("books")), Err(ControlRefusal::BucketExists));
+    assert_eq!(control.run(undelete("Books")), Err(ControlRefusal::InvalidBucketName));
+    let back = match control.run(undelete("books-2")) {
+        Ok(ControlOutcome::Bucket(back)) => back,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((back.id, back.owner.as_str(), back.name.as_str()), (books.id, "kim", "books-2"));
+}
+
+#[test]
 fn a_bucket_name_is_taken_once() {
     let mut control = Control::new();
     let made = control.bucket("books", "kim", 1).expect("made");

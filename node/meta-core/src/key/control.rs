@@ -1,8 +1,8 @@
 //! The control group: `0x80` = counters, `0x81` = the placement map, `0x82 name` = a bucket, `0x83 bucket:8` = a bucket's name,
-//! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session.
+//! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session, `0x8f bucket:8` = a deleted bucket.
 
 use super::{Fields, KeyBytes, Table, end_of};
-use crate::control::{BucketRow, Header, SessionRow, UserRow};
+use crate::control::{BucketRow, DeletedBucketRow, Header, SessionRow, UserRow};
 use crate::row::Key;
 use proto::control::AccessKey;
 use types::{BucketId, PlacementMap, SessionId};
@@ -14,6 +14,8 @@ pub(crate) struct MapKey;
 pub(crate) struct BucketNameKey<'n>(pub(crate) &'n str);
 
 pub(crate) struct BucketIdKey(pub(crate) BucketId);
+
+pub(crate) struct DeletedBucketKey(pub(crate) BucketId);
 
 pub(crate) struct UserKey<'n>(pub(crate) &'n str);
 
@@ -67,6 +69,14 @@ impl Key for BucketIdKey {
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::BucketId).u64(self.0.0).done()
+    }
+}
+
+impl Key for DeletedBucketKey {
+    type Value = DeletedBucketRow;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::DeletedBucket).u64(self.0.0).done()
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::bucket::BucketKey;
 use super::chunk::{ChunkKey, ClosedEpochKey, StagedKey, UnderReplicatedKey};
-use super::control::{AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, MapKey, UserKey, WriterSessionKey};
+use super::control::{
+    AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, DeletedBucketKey, MapKey, UserKey, WriterSessionKey,
+};
 use super::dentry::DentryKey;
 use super::group::GroupKey;
 use super::inode::{InlineKey, InodeKey, InodeRow, XattrKey};
@@ -57,6 +59,7 @@ fn keys_are_these_bytes() {
     assert_eq!(hex(&UserKey("ab")), "846162");
     assert_eq!(hex(&AccessKeyKey("ab")), "856162");
     assert_eq!(hex(&WriterSessionKey(SESSION)), "860000000000000005");
+    assert_eq!(hex(&DeletedBucketKey(BucketId(7))), "8f0000000000000007");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::content::{Body, Content};
 use crate::inode::{Inode, What};
 use crate::key::inode::InlineKey;
 use crate::key::trash::TrashKey;
+use crate::list::Runs;
 use crate::txn::{Step, Txn};
 use crate::xattr;
 use bytes::Bytes;
@@ -38,7 +39,10 @@ impl Txn<'_> {
     ) -> Step<bool> {
         let What::File(content) = &inode.what else { return Ok(false) };
         let Some(data) = inline else { return Ok(!append && cover(extents, content.size)) };
-        let pieces = content.body != Body::Direct(Vec::new());
+        let pieces = match &content.body {
+            Body::Direct(pieces) => !pieces.is_empty(),
+            Body::List(list) => Runs::new(self.rows(), *list, &(0..u64::MAX)).next()?.is_some(),
+        };
         if pieces || u64::from(content.inline) != content.size {
             return Ok(true);
         }

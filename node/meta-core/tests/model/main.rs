@@ -7,6 +7,7 @@ mod compare;
 mod hostile;
 mod random;
 mod rng;
+mod trash;
 mod world;
 
 use bytes::Bytes;
@@ -65,7 +66,10 @@ impl Run {
     /// Applies a log entry and returns the result of its only command.
     fn entry(&mut self, id: RequestId, command: &Command) -> Answered {
         // Proposers disagree about the time; the group's never runs backwards.
-        let stamp = Timestamp(self.world.now.0 + self.random.rng.below(20) as i64 - 5);
+        let stamp = Timestamp(self.world.now.0 + self.random.time_passes());
+        if stamp.0 - self.world.now.0 > 3600 * Timestamp::SECOND {
+            self.world.leap = stamp;
+        }
         self.world.now = self.world.now.max(stamp);
         let batch = LogBatch { time: stamp, commands: vec![LogCommand::Meta(Some(id), command.clone())] };
         let applied = apply(&mut self.kv, GROUP, &batch).expect("memory does not fail");
@@ -94,6 +98,12 @@ impl Run {
             (Ok(Outcome::Done), Ok(Expected::Done)) => {}
             (Ok(Outcome::Deleted(deleted)), Ok(Expected::Deleted(expected))) => {
                 assert_eq!(*deleted, expected, "{command:?}");
+            }
+            (Ok(Outcome::Restored(restored)), Ok(Expected::Restored(expected))) => {
+                assert_eq!(*restored, expected, "{command:?}");
+            }
+            (Ok(Outcome::Purged(purged)), Ok(Expected::Purged(expected))) => {
+                assert_eq!(*purged, expected, "{command:?}");
             }
             (Ok(Outcome::Object(attr)), Ok(Expected::Object(id))) => {
                 world.learn(id, attr.ino);
@@ -174,6 +184,11 @@ impl Run {
             && let Some(id) = world.ids.get(ino).copied().filter(|id| world.nodes.contains_key(id))
         {
             compare::node(kv, world, id, rng);
+            // Content that was replaced has got an inode of its own.
+            let now = world.now;
+            for bucket in [BucketId(1), BucketId(2)] {
+                compare::trash(kv, world, bucket, Some(now), rng);
+            }
         }
         let (bucket, key, after) = (self.random.bucket(), self.random.key(), self.random.key());
         compare::any_listing(&self.kv, &self.world, bucket, &key, &after, &mut self.random.rng);
