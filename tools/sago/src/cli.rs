@@ -11,7 +11,7 @@ mod object;
 mod trash;
 mod user;
 
-pub use bucket::{BreakerCommand, BucketCommand, LimitArg};
+pub use bucket::{BreakerCommand, BucketCommand};
 pub use client::ClientArgs;
 pub use cluster::{ClusterCommand, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;

@@ -492,7 +492,7 @@ fn rows_are_these_bytes() {
     group.delete("a/b");
     let trash = group.rows(Table::Trash).pop().expect("one");
     // Version, parent, name, path, session, reason, scratch.
-    assert_eq!(hex(&trash.1), "02828080808080040162".to_owned() + "03612f62" + "07" + "03" + "00");
+    assert_eq!(hex(&trash.1), "02838080808080040162".to_owned() + "03612f62" + "07" + "03" + "00");
     let bucket = group.rows(Table::Bucket).pop().expect("one");
     // Version, root, sealed, files, bytes, files and bytes in the trash; window, limit; minute, ten counts, open until.
     let breaker = "00".to_owned() + &"00".repeat(9) + "01" + "00";
