@@ -116,6 +116,9 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Step<Outcome> {
         Command::Stage { chunks } => txn.stage(chunks).map(done),
         Command::CloseEpoch { session, epoch } => txn.close_epoch(*session, *epoch).map(done),
         Command::ClearUnderReplicated { chunks } => txn.clear_under_replicated(chunks).map(done),
+        Command::CollectGarbage { grace, max } => txn.collect_garbage(*grace, *max),
+        Command::ForgetChunks { chunks } => txn.forget_chunks(chunks).map(done),
+        Command::EndSessions { first, last } => txn.end_sessions(*first, *last),
     }
 }
 

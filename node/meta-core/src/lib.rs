@@ -25,6 +25,8 @@ mod command;
 mod content;
 mod control;
 mod dentry;
+mod epoch;
+mod garbage;
 mod group;
 mod inode;
 mod key;

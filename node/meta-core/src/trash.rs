@@ -1,25 +1,18 @@
-//! Where deleted things wait: files in the trash with all they had, dropped references as garbage.
+//! Where deleted files wait, with all they had.
 //!
 //! A file whose last name went keeps its inode (link count 0) and its content, so open handles go on; its row here
 //! says where it stood. Nothing is purged by this version: the rows say when it may be.
 
 use crate::inode::{Inode, Place};
-use crate::key::chunk::ChunkKey;
-use crate::key::list::ListKey;
-use crate::key::trash::{GarbageKey, TrashKey};
+use crate::key::trash::TrashKey;
 use crate::kv::{KvError, KvRead};
 use crate::txn::{Step, Txn};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, Ino, ListId, SessionId, Timestamp};
+use types::{Ino, SessionId, Timestamp};
 
-/// How long dropped references wait before they may be purged, so that a reader that still holds the extents reads to its
-/// end.
-const GARBAGE_GRACE: i64 = 24 * 3600 * Timestamp::SECOND;
 /// A file that its maker removes within this time is a scratch file: it need not wait out the trash.
 const SCRATCH_AGE: i64 = 600 * Timestamp::SECOND;
-/// Items in a garbage row.
-const GARBAGE_PER_ROW: usize = 256;
 /// Directories walked to name a file in the trash; above it the path begins in the middle.
 const PATH_DIRS_MAX: usize = 128;
 
@@ -52,30 +45,6 @@ pub(crate) struct TrashRow {
     pub(crate) scratch: bool,
 }
 
-/// What nothing refers to any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum Garbage {
-    Chunk(ChunkId),
-    /// With all the references of its pieces.
-    List(ListId),
-}
-
-/// Why references were dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum GarbageReason {
-    /// Content was written over or cut off.
-    Rewritten,
-    /// A part of an upload was replaced, left out or aborted.
-    Upload,
-}
-
-/// References dropped by one command. Whoever purges them checks that they are still unused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct GarbageRow {
-    pub(crate) reason: GarbageReason,
-    pub(crate) items: Vec<Garbage>,
-}
-
 /// The path of a name, as an S3 key.
 pub(crate) fn path_of(kv: &dyn KvRead, place: &Place) -> Result<Bytes, KvError> {
     let mut names = vec![place.name.clone()];
@@ -103,30 +72,6 @@ impl Txn<'_> {
             scratch: young && session != SessionId::default() && session == inode.creator,
         };
         self.write(&TrashKey { bucket: inode.bucket, time: self.now, ino }, &row);
-        Ok(())
-    }
-
-    /// Writes what the command has dropped into garbage rows, less what it has taken up again.
-    pub(crate) fn write_garbage(&mut self) -> Step<()> {
-        let mut items = std::mem::take(&mut self.garbage);
-        items.sort_unstable();
-        items.dedup();
-        let mut unused = Vec::with_capacity(items.len());
-        for item in items {
-            let refs = match item {
-                Garbage::Chunk(chunk) => self.require(&ChunkKey(chunk))?.refs,
-                Garbage::List(list) => self.require(&ListKey(list))?.refs,
-            };
-            if refs == 0 {
-                unused.push(item);
-            }
-        }
-        for items in unused.chunks(GARBAGE_PER_ROW) {
-            self.counters.garbage += 1;
-            let due = Timestamp(self.now.0.saturating_add(GARBAGE_GRACE));
-            let row = GarbageRow { reason: self.garbage_reason, items: items.to_vec() };
-            self.write(&GarbageKey { due, number: self.counters.garbage }, &row);
-        }
         Ok(())
     }
 }
