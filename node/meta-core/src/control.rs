@@ -3,6 +3,7 @@
 //! Every command may be sent twice: the second finds what the first has done.
 
 mod buckets;
+mod garbage;
 mod nodes;
 mod sessions;
 #[cfg(test)]
@@ -10,7 +11,9 @@ mod tests;
 mod users;
 
 use crate::key::Table;
-use crate::key::control::{AccessKeyKey, BucketNameKey, ControlKey, MapKey, UserKey, WriterSessionKey, range_of};
+use crate::key::control::{
+    AccessKeyKey, BucketNameKey, ControlKey, GarbageOptionsKey, MapKey, UserKey, WriterSessionKey, range_of,
+};
 use crate::kv::{Kv, KvError, KvRead, Row};
 use crate::overlay::Overlay;
 use crate::row::{self, Corrupt, Key};
@@ -111,6 +114,8 @@ impl Change<'_> {
             C::DeleteUser { name } => self.delete_user(name),
             C::CreateKey { key } => self.create_key(key),
             C::DeleteKey { access_key } => self.delete_key(access_key),
+            C::ExpireSession { session, renewed } => self.expire_session(*session, *renewed),
+            C::SetGarbage { on, grace, lift } => self.set_garbage(*on, *grace, *lift),
         }
     }
 }
@@ -188,6 +193,8 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
             });
             ControlAnswer::Sessions(sessions.collect::<Result<_, KvError>>()?)
         }
+        ControlQuery::OpenSessions => sessions::open(kv)?,
+        ControlQuery::Garbage => ControlAnswer::Garbage(row::read(kv, &GarbageOptionsKey)?.unwrap_or_default()),
     })
 }
 

@@ -49,6 +49,7 @@ pub(crate) enum Table {
     User = 0x84,
     AccessKey = 0x85,
     WriterSession = 0x86,
+    GarbageOptions = 0x87,
 }
 
 /// Builds a key.

@@ -4,6 +4,7 @@
 //!                    +-- meta-server    (Raft groups)  <-- heartbeats counted by `liveness` --> SetNodeState
 //!  QUIC -- dispatch -+-- chunk-server   (disks)        <-- `map_feed`: the placement map, as the control group has it
 //!                    +-- status                        <-- `repair`: copies that are missing, once their node is back
+//!                                                     <-- `garbage`: what is deleted for good, and orphans; `leases`: silent sessions
 //!  HTTP -- admin: /health, /status, /metrics
 //! ```
 //! Decisions are elsewhere; what is here translates and drives. The only state that must survive is the count of starts
@@ -15,9 +16,11 @@ mod admin;
 mod config;
 mod dispatch;
 mod error;
+mod garbage;
 mod health;
 mod heartbeat;
 mod incarnation;
+mod leases;
 mod liveness;
 mod map_feed;
 pub mod metrics;
@@ -26,6 +29,6 @@ mod repair;
 mod server;
 mod status;
 
-pub use config::{MemoryConfig, NodeConfig, StoreConfig};
+pub use config::{GarbageConfig, MemoryConfig, NodeConfig, StoreConfig};
 pub use error::{ConfigError, StartError};
 pub use server::NodeServer;

@@ -2,7 +2,9 @@
 
 use super::bucket::BucketKey;
 use super::chunk::{ChunkKey, ClosedEpochKey, CondemnedKey, StagedKey, UnderReplicatedKey};
-use super::control::{AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, MapKey, UserKey, WriterSessionKey};
+use super::control::{
+    AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, GarbageOptionsKey, MapKey, UserKey, WriterSessionKey,
+};
 use super::dentry::DentryKey;
 use super::garbage::GarbageKey;
 use super::group::GroupKey;
@@ -60,6 +62,7 @@ fn keys_are_these_bytes() {
     assert_eq!(hex(&UserKey("ab")), "846162");
     assert_eq!(hex(&AccessKeyKey("ab")), "856162");
     assert_eq!(hex(&WriterSessionKey(SESSION)), "860000000000000005");
+    assert_eq!(hex(&GarbageOptionsKey), "87");
 }
 
 #[test]
