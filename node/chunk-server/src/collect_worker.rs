@@ -155,8 +155,9 @@ impl CollectWorker {
         let of = |step| page.iter().filter(move |(_, wanted)| *wanted == step).map(|(chunk, _)| *chunk);
         let condemned: Vec<ChunkId> = of(CondemnedStep::Delete).collect();
         let map = self.host.map();
+        let host = &*self.host;
         let asked = self.deletions.wanted(&condemned, &map).into_iter().map(|(node, chunks)| async move {
-            let deleted = self.host.delete(node, chunks.clone()).await;
+            let deleted = host.delete(node, chunks.clone()).await;
             deleted.then_some((node, chunks))
         });
         let done: Vec<_> = join_all(asked).await;

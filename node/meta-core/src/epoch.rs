@@ -55,6 +55,11 @@ fn run(key: &[u8], value: &[u8]) -> Result<RangeInclusive<SessionId>, KvError> {
     Ok(row::decode::<EndedKey>(key, value)?..=last)
 }
 
+/// Whose window it is.
+fn session_of(key: &[u8]) -> Result<SessionId, KvError> {
+    Ok(SessionKey::decode(key).ok_or_else(|| Corrupt::Row(key.to_vec()))?.0)
+}
+
 /// Whether these sessions are over and have left no rows.
 pub(crate) fn are_over(
     kv: &dyn KvRead,
@@ -107,12 +112,15 @@ impl Txn<'_> {
         let (start, end) = SessionKey::range_of(&(first..=last));
         let windows = self.rows().scan(&start, &end, END_SESSIONS_MAX + 1)?;
         if let Some((key, _)) = windows.get(END_SESSIONS_MAX) {
-            let beyond = SessionKey::decode(key).ok_or_else(|| KvError::from(Corrupt::Row(key.to_vec())))?.0;
-            last = SessionId(beyond.0 - 1);
+            last = SessionId(session_of(key)?.0 - 1);
         }
-        // A session that is over has no window, so that whoever has one need not be looked up.
-        windows.iter().take(END_SESSIONS_MAX).for_each(|(key, _)| self.remove_raw(key));
         let last = self.add_run(first, last)?;
+        // A session that is over has no window, so that whoever has one need not be looked up.
+        for (key, _) in windows {
+            if session_of(&key)? <= last {
+                self.remove_raw(&key);
+            }
+        }
         let left = self.drop_rows(&(first..=last))?;
         Ok(Outcome::Ended { last, more: left || last < asked })
     }

@@ -229,13 +229,13 @@ impl Txn<'_> {
         Ok(dropped)
     }
 
-    /// Drops the references of a list that nothing refers to, `budget` pieces at most, as of `since`. Whether it is gone.
+    /// Drops the references of a list that nothing refers to, about `budget` pieces of them, as of `since`. Whether it is gone.
     pub(crate) fn dissolve_list(&mut self, list: ListId, since: Timestamp, budget: &mut usize) -> Step<bool> {
         let mut runs = Vec::new();
         let mut all = Runs::new(self.rows(), list, &(0..u64::MAX));
         let mut gone = true;
         while let Some((end, pieces)) = all.next()? {
-            if *budget == 0 {
+            if *budget == 0 && !runs.is_empty() {
                 gone = false;
                 break;
             }

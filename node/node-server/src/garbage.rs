@@ -30,12 +30,12 @@ impl Host {
     async fn ask_leader<T>(
         &self,
         group: GroupId,
-        request: &Request,
-        here: impl AsyncFn() -> Option<T>,
-        take: impl Fn(Reply) -> Result<T, Option<NodeId>>,
+        request: Request,
+        take: fn(Reply) -> Result<T, Option<NodeId>>,
     ) -> Option<T> {
         if self.meta.is_leader(group) {
-            return timeout(ASK_MAX, here()).await.ok().flatten();
+            let reply = timeout(ASK_MAX, self.answer(request)).await.ok().flatten()?;
+            return take(reply).ok();
         }
         // Whom this node takes for the leader first, then every voter, and at most one hint.
         let map = self.peers.map();
@@ -46,7 +46,7 @@ impl Host {
         let mut at = 0;
         while let Some(node) = others.get(at).copied() {
             at += 1;
-            match self.peers.call(node, request, ASK_MAX).await.map(&take) {
+            match self.peers.call(node, &request, ASK_MAX).await.map(take) {
                 Some(Ok(answer)) => return Some(answer),
                 Some(Err(Some(leader))) if !hinted && leader != self.peers.own() => {
                     hinted = true;
@@ -58,18 +58,18 @@ impl Host {
         None
     }
 
+    /// What this node answers itself.
+    async fn answer(&self, request: Request) -> Option<Reply> {
+        match request {
+            Request::Meta(request) => Some(Reply::Meta(self.meta.meta(request).await)),
+            Request::Control(request) => Some(Reply::Control(self.meta.control(request).await)),
+            Request::Chunk(_) | Request::Node(_) | Request::Snapshot(_) => None,
+        }
+    }
+
     async fn ask_control(&self, query: ControlQuery) -> Option<ControlAnswer> {
-        let request = ControlRequest::Query(query);
-        let here = async || match self.meta.control(request.clone()).await {
-            Ok(ControlReply::Answer(answer)) => Some(answer),
-            _ => None,
-        };
-        let take = |reply| match reply {
-            Reply::Control(Ok(ControlReply::Answer(answer))) => Ok(answer),
-            Reply::Control(Err(GroupError::NotLeader { leader })) => Err(leader),
-            _ => Err(None),
-        };
-        self.ask_leader(GroupId::CONTROL, &Request::Control(request.clone()), here, take).await
+        let request = Request::Control(ControlRequest::Query(query));
+        self.ask_leader(GroupId::CONTROL, request, take_control).await
     }
 
     async fn garbage_options(&self) -> Option<GarbageOptions> {
@@ -136,6 +136,27 @@ impl CollectHost for Host {
     }
 }
 
+/// The answer in a reply, or who leads instead, if it says so.
+fn take_control(reply: Reply) -> Result<ControlAnswer, Option<NodeId>> {
+    match reply {
+        Reply::Control(Ok(ControlReply::Answer(answer))) => Ok(answer),
+        Reply::Control(Err(GroupError::NotLeader { leader })) => Err(leader),
+        _ => Err(None),
+    }
+}
+
+/// The verdicts in a reply, or who leads instead, if it says so.
+fn take_verdicts(reply: Reply) -> Result<Vec<ChunkVerdict>, Option<NodeId>> {
+    match reply {
+        Reply::Meta(Ok(MetaReply::Answer(Ok(answer)))) => match *answer {
+            Answer::Judged(verdicts) => Ok(verdicts),
+            _ => Err(None),
+        },
+        Reply::Meta(Err(GroupError::NotLeader { leader })) => Err(leader),
+        _ => Err(None),
+    }
+}
+
 /// What this node's own replica of a group answers.
 async fn ask_here(meta: Arc<MetaServer>, group: GroupId, query: Query) -> Option<Answer> {
     match tokio::task::spawn_blocking(move || meta.query(group, &query)).await {
@@ -171,20 +192,7 @@ impl SweepHost for Host {
 
     async fn judge(&self, group: GroupId, chunks: Vec<ChunkId>) -> Option<Vec<ChunkVerdict>> {
         let request = MetaRequest { group, op: MetaOp::Query(Query::JudgeChunks { chunks }) };
-        let verdicts = |reply| match reply {
-            Ok(MetaReply::Answer(Ok(answer))) => match *answer {
-                Answer::Judged(verdicts) => Ok(verdicts),
-                _ => Err(None),
-            },
-            Err(GroupError::NotLeader { leader }) => Err(leader),
-            _ => Err(None),
-        };
-        let here = async || verdicts(self.meta.meta(request.clone()).await).ok();
-        let take = |reply| match reply {
-            Reply::Meta(reply) => verdicts(reply),
-            _ => Err(None),
-        };
-        self.ask_leader(group, &Request::Meta(request.clone()), here, take).await
+        self.ask_leader(group, Request::Meta(request), take_verdicts).await
     }
 
     async fn delete_here(&self, chunks: Vec<ChunkId>) -> bool {

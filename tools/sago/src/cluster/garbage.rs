@@ -35,7 +35,7 @@ async fn change(cluster: &dyn Cluster, args: &GarbageArgs) -> Done<GarbageOption
     let grace = args.grace.map(|seconds| i64::from(seconds) * Timestamp::SECOND);
     if on.is_some() || grace.is_some() || args.lift {
         let set = ControlCommand::SetGarbage { on, grace, lift: args.lift };
-        cluster.control(set).await?.map_err(|refusal| Failure::new(Kind::Usage, refusal.to_string()))?;
+        cluster.control(set).await??;
     }
     match cluster.control_query(ControlQuery::Garbage).await? {
         ControlAnswer::Garbage(options) => Ok(options),
