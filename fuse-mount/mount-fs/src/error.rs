@@ -1,7 +1,7 @@
 //! What an operation of the mount can answer instead of a result. `mount::errno` turns it into a number.
 
 use cluster_client::{CallError, ReadError, WriteError};
-use proto::meta::Refusal;
+use proto::meta::{BadChunk, Refusal};
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,11 @@ impl From<Refusal> for FsError {
             Refusal::TooLarge => FsError::FileTooLarge,
             Refusal::TooManyLinks => FsError::TooManyLinks,
             Refusal::NoXattr => FsError::NoXattr,
-            Refusal::SessionClosed => FsError::SessionClosed,
+            // What was written under a session that is over cannot be committed.
+            Refusal::SessionClosed
+            | Refusal::BadChunk(BadChunk::EpochClosed | BadChunk::Session | BadChunk::Condemned) => {
+                FsError::SessionClosed
+            }
             Refusal::BreakerOpen => FsError::BreakerOpen,
             Refusal::WindowFull => FsError::Unavailable,
             Refusal::StaleRequest => FsError::OutcomeUnknown,

@@ -16,16 +16,20 @@
 
 mod admission;
 mod answers;
+mod collect_worker;
 mod membership;
 pub mod metrics;
 mod repair_worker;
 mod replicate;
 mod service;
+mod sweep_worker;
 
 pub use chunk_store::{OpenError, StoreConfig};
+pub use collect_worker::{CollectHost, CollectWorker};
 pub use repair_worker::{RepairHost, RepairWorker};
 pub use replicate::{ChunkCall, FetchError, PeerSource, ReplicaSource};
 pub use service::{ChunkService, ServiceConfig};
+pub use sweep_worker::{SweepHost, SweepWorker};
 
 #[cfg(test)]
 mod tests;

@@ -125,6 +125,10 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Step<Outcome> {
         Command::SetBucketOptions { bucket, options } => txn.set_bucket_options(*bucket, *options).map(done),
         Command::LiftBreaker { bucket } => txn.lift_breaker(*bucket).map(done),
         Command::UnsealBucket { bucket } => txn.unseal_bucket(*bucket).map(done),
+
+        Command::CollectGarbage { grace, max } => txn.collect_garbage(*grace, *max),
+        Command::ForgetChunks { chunks } => txn.forget_chunks(chunks).map(done),
+        Command::EndSessions { first, last } => txn.end_sessions(*first, *last),
     }
 }
 

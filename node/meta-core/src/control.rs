@@ -3,6 +3,7 @@
 //! Every command may be sent twice: the second finds what the first has done.
 
 mod buckets;
+mod garbage;
 mod nodes;
 mod sessions;
 #[cfg(test)]
@@ -10,7 +11,9 @@ mod tests;
 mod users;
 
 use crate::key::Table;
-use crate::key::control::{AccessKeyKey, BucketNameKey, ControlKey, MapKey, UserKey, WriterSessionKey, range_of};
+use crate::key::control::{
+    AccessKeyKey, BucketNameKey, ControlKey, GarbageOptionsKey, MapKey, UserKey, WriterSessionKey, range_of,
+};
 use crate::kv::{Kv, KvError, KvRead, Row};
 use crate::overlay::Overlay;
 use crate::row::{self, Corrupt, Key};
@@ -119,6 +122,8 @@ impl Change<'_> {
             C::CreateKey { key } => self.create_key(key),
             C::DeleteKey { access_key } => self.delete_key(access_key),
             C::UndeleteBucket { bucket, name } => self.undelete_bucket(*bucket, name),
+            C::ExpireSession { session, renewed } => self.expire_session(*session, *renewed),
+            C::SetGarbage { on, grace, lift } => self.set_garbage(*on, *grace, *lift),
         }
     }
 }
@@ -200,6 +205,8 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
             let deleted = buckets::deleted(kv)?.into_iter();
             ControlAnswer::DeletedBuckets(deleted.map(|row| (row.bucket.info, row.deleted)).collect())
         }
+        ControlQuery::OpenSessions => sessions::open(kv)?,
+        ControlQuery::Garbage => ControlAnswer::Garbage(row::read(kv, &GarbageOptionsKey)?.unwrap_or_default()),
     })
 }
 

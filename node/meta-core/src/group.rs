@@ -27,6 +27,10 @@ pub(crate) struct Counters {
     pub(crate) sweeps: u64,
     /// Sessions below it are over; their commands are refused.
     pub(crate) session_floor: SessionId,
+    /// Items in garbage rows.
+    pub(crate) garbage_items: u64,
+    /// Condemned chunks that are not forgotten.
+    pub(crate) condemned: u64,
 }
 
 pub(crate) fn load(kv: &dyn KvRead) -> Result<Counters, KvError> {

@@ -26,6 +26,8 @@ mod command;
 mod content;
 mod control;
 mod dentry;
+mod epoch;
+mod garbage;
 mod group;
 mod inode;
 mod key;

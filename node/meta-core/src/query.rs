@@ -3,6 +3,8 @@
 use crate::chunk;
 use crate::content;
 use crate::dentry::{self, Dentry};
+use crate::epoch;
+use crate::garbage;
 use crate::inode::{self, Inode, What};
 use crate::key::dentry::DentryKey;
 use crate::key::upload::UploadIndexKey;
@@ -33,10 +35,10 @@ pub fn query(kv: &dyn KvRead, group: GroupId, query: &Query) -> Result<Result<An
     if group == GroupId::CONTROL {
         return Ok(Err(Refusal::Invalid));
     }
-    settle(answer(kv, query))
+    settle(answer(kv, group, query))
 }
 
-fn answer(kv: &dyn KvRead, query: &Query) -> Step<Answer> {
+fn answer(kv: &dyn KvRead, group: GroupId, query: &Query) -> Step<Answer> {
     Ok(match query {
         Query::Object { bucket, key, content } => {
             let (view, content) = object_view(kv, *bucket, key, *content)?;
@@ -89,6 +91,18 @@ fn answer(kv: &dyn KvRead, query: &Query) -> Step<Answer> {
         Query::GroupBuckets { after, max } => {
             let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
             Answer::GroupBuckets(bucket::list(kv, *after, max)?)
+        }
+        Query::JudgeChunks { chunks } => Answer::Judged(garbage::judge(kv, group, chunks)?),
+        Query::Condemned { after, max } => {
+            let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
+            Answer::Condemned(garbage::condemned(kv, *after, max)?)
+        }
+        Query::Garbage => Answer::Garbage(garbage::status(kv)?),
+        Query::SessionsOver { first, last } => {
+            if first > last {
+                return Err(Refusal::Invalid.into());
+            }
+            Answer::SessionsOver(epoch::are_over(kv, &crate::group::load(kv)?, &(*first..=*last))?)
         }
     })
 }

@@ -8,12 +8,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use proto::node::{DiskStatus, GroupStatus};
+use proto::meta::GarbageStatus;
+use proto::node::{DiskStatus, GroupStatus, OrphanStatus};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use types::{NodeState, PlacementMap};
+use types::{GroupId, NodeState, PlacementMap};
 
 /// The answer of `/status`.
 #[derive(Serialize)]
@@ -23,6 +24,9 @@ struct Page {
     version: String,
     groups: Vec<GroupStatus>,
     disks: Vec<DiskPage>,
+    /// Of the groups this node leads.
+    garbage: Vec<(GroupId, GarbageStatus)>,
+    orphans: OrphanStatus,
     map: MapSummary,
 }
 
@@ -87,6 +91,8 @@ async fn status_page(State(status): State<Arc<Status>>) -> Response {
         version: own.version,
         groups: own.groups,
         disks: own.disks.into_iter().map(disk_page).collect(),
+        garbage: own.garbage,
+        orphans: own.orphans,
         map: summary(&status.peers.map()),
     };
     Json(page).into_response()

@@ -100,7 +100,12 @@ impl Handler for Dispatch {
 fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
     let nodes_only = match request {
         Request::Control(ControlRequest::Command(command)) => {
-            matches!(command, ControlCommand::Bootstrap { .. } | ControlCommand::SetNodeState { .. })
+            matches!(
+                command,
+                ControlCommand::Bootstrap { .. }
+                    | ControlCommand::SetNodeState { .. }
+                    | ControlCommand::ExpireSession { .. }
+            )
         }
         Request::Meta(request) => matches!(
             &request.op,
@@ -146,10 +151,12 @@ mod tests {
         let id = RequestId { session: SessionId(1), seq: 1, low: 1 };
         let state =
             ControlCommand::SetNodeState { node: NodeId(1), incarnation: Incarnation(1), state: NodeState::Down };
+        let expire = ControlCommand::ExpireSession { session: SessionId(1), renewed: types::Timestamp(0) };
         let clear = MetaOp::Command(id, Command::ClearUnderReplicated { chunks: Vec::new() });
         for request in [
             Request::Control(ControlRequest::Command(state)),
             Request::Control(ControlRequest::Command(ControlCommand::Bootstrap { map: PlacementMap::default() })),
+            Request::Control(ControlRequest::Command(expire)),
             Request::Meta(MetaRequest { group: GroupId(1), op: clear }),
         ] {
             assert!(allowed(&node, &request) && !allowed(&client, &request), "{request:?}");

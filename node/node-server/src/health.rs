@@ -51,13 +51,16 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
     for disk in status.disks.iter().filter(|disk| disk.fenced) {
         found.push(format!("disk {} ({}) failed and is out of service", disk.disk, disk.path));
     }
+    if status.orphans.held > 0 {
+        found.push(format!("{} orphans are held back, more than a writer that dies leaves", status.orphans.held));
+    }
     found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::node::{DiskStatus, GroupStatus};
+    use proto::node::{DiskStatus, GroupStatus, OrphanStatus};
     use types::{DiskId, GroupId, Incarnation, LogIndex, NodeEntry, Term};
 
     fn status() -> NodeStatus {
@@ -81,7 +84,8 @@ mod tests {
             fenced: false,
         };
         let (version, incarnation) = (String::new(), Incarnation(1));
-        NodeStatus { node: NodeId(1), incarnation, version, groups: vec![group], disks: vec![disk] }
+        let (garbage, orphans) = (Vec::new(), OrphanStatus::default());
+        NodeStatus { node: NodeId(1), incarnation, version, groups: vec![group], disks: vec![disk], garbage, orphans }
     }
 
     fn map(state: NodeState) -> PlacementMap {

@@ -4,8 +4,10 @@ use crate::admin;
 use crate::config::NodeConfig;
 use crate::dispatch::Dispatch;
 use crate::error::{ConfigError, StartError};
+use crate::garbage;
 use crate::heartbeat::{LastHeard, beat};
 use crate::incarnation::{self, MetaFolder};
+use crate::leases::expire;
 use crate::liveness::{TICK, Verdict};
 use crate::map_feed::feed;
 use crate::metrics;
@@ -13,11 +15,12 @@ use crate::peers::Peers;
 use crate::repair::Host;
 use crate::status::Status;
 use crate::trash::{Host as TrashHost, TrashKeeper};
-use chunk_server::{ChunkService, PeerSource, RepairWorker, ServiceConfig};
+use chunk_server::{ChunkService, CollectWorker, PeerSource, RepairWorker, ServiceConfig, SweepWorker};
 use meta_server::{MetaConfig, MetaServer, QuicNetwork};
 use parking_lot::Mutex;
 use proto::control::ControlCommand;
 use proto::log::LogCommand;
+use proto::node::OrphanStatus;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +74,7 @@ impl NodeServer {
             }
         };
         let last_heard = Arc::new(LastHeard::default());
+        let orphans: Arc<Mutex<OrphanStatus>> = Arc::default();
         let status = Arc::new(Status {
             node: config.node,
             incarnation: folder.incarnation,
@@ -78,6 +82,7 @@ impl NodeServer {
             chunks: chunks.clone(),
             peers: peers.clone(),
             last_heard: last_heard.clone(),
+            orphans: orphans.clone(),
         });
         let liveness = Mutex::default();
         let (meta_, chunks_) = (meta.clone(), chunks.clone());
@@ -86,9 +91,13 @@ impl NodeServer {
         let mut tasks = JoinSet::new();
         tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), config.map));
         tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard));
+        tasks.spawn(expire(dispatch.clone(), config.garbage.session_lease));
         tasks.spawn(judge(dispatch, peers.clone()));
         let trash = TrashHost { meta: meta.clone(), peers: peers.clone() };
         tasks.spawn(TrashKeeper::new(trash).run());
+        let collector = Arc::new(garbage::Host { meta: meta.clone(), chunks: chunks.clone(), peers: peers.clone() });
+        tasks.spawn(CollectWorker::new(collector.clone(), config.garbage.round).run());
+        tasks.spawn(SweepWorker::new(collector, config.garbage.sweep, orphans).run());
         let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
         tasks.spawn(admin::serve(pages, status));

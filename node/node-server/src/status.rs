@@ -1,12 +1,15 @@
 //! What a node says of itself.
 
+use crate::garbage;
 use crate::heartbeat::LastHeard;
 use crate::peers::Peers;
 use chunk_server::ChunkService;
 use meta_server::MetaServer;
-use proto::node::NodeStatus;
+use parking_lot::Mutex;
+use proto::meta::GarbageStatus;
+use proto::node::{NodeStatus, OrphanStatus};
 use std::sync::Arc;
-use types::{Incarnation, NodeId};
+use types::{GroupId, Incarnation, NodeId};
 
 /// Everything that status, health and metrics are made from.
 pub(crate) struct Status {
@@ -16,6 +19,7 @@ pub(crate) struct Status {
     pub(crate) chunks: Arc<ChunkService>,
     pub(crate) peers: Peers,
     pub(crate) last_heard: Arc<LastHeard>,
+    pub(crate) orphans: Arc<Mutex<OrphanStatus>>,
 }
 
 impl Status {
@@ -26,6 +30,14 @@ impl Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             groups: self.meta.statuses(),
             disks: self.chunks.statuses(),
+            garbage: self.garbage(),
+            orphans: *self.orphans.lock(),
         }
+    }
+
+    /// Of the groups this node leads.
+    fn garbage(&self) -> Vec<(GroupId, GarbageStatus)> {
+        let groups = self.meta.groups().filter(|group| *group != GroupId::CONTROL && self.meta.is_leader(*group));
+        groups.filter_map(|group| Some((group, garbage::status_of(&self.meta, group)?))).collect()
     }
 }

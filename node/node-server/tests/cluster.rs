@@ -1,6 +1,6 @@
 //! Three nodes in one process: they find each other, tell the truth about their health, and notice who is gone.
 
-use node_server::{MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
 use placement::{InitialPlan, PlannedNode};
 use proto::control::{ControlAnswer, ControlQuery, ControlReply, ControlRequest};
 use proto::node::{NodeReply, NodeRequest};
@@ -57,6 +57,7 @@ impl Site {
             create,
             memory: MemoryConfig::default(),
             store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false },
+            garbage: GarbageConfig::default(),
             map: self.map.clone(),
         }
     }

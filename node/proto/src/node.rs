@@ -1,5 +1,6 @@
 //! Calls to a node itself: liveness and status.
 
+use crate::meta::GarbageStatus;
 use serde::{Deserialize, Serialize};
 use types::{DiskId, GroupId, Incarnation, LogIndex, NodeId, Term, Timestamp};
 
@@ -50,6 +51,23 @@ pub struct NodeStatus {
     pub groups: Vec<GroupStatus>,
     /// Its disks.
     pub disks: Vec<DiskStatus>,
+    /// Garbage of the groups it leads.
+    pub garbage: Vec<(GroupId, GarbageStatus)>,
+    /// What its last look for orphans has found.
+    pub orphans: OrphanStatus,
+}
+
+/// How a node's look for orphans goes, since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct OrphanStatus {
+    /// Passes over all chunks that came to an end.
+    pub passes: u64,
+    /// Orphans deleted.
+    pub deleted: u64,
+    /// Orphans found by the last pass and held back by the breaker.
+    pub held: u64,
+    /// Chunks that nobody judged in the last pass.
+    pub unjudged: u64,
 }
 
 /// One Raft group on a node.

@@ -104,4 +104,7 @@ pub enum BadChunk {
     /// Extents overlap, leave a gap, or lie outside their chunk or the file.
     #[error("malformed extents")]
     Malformed,
+    /// It was deleted for good.
+    #[error("condemned")]
+    Condemned,
 }

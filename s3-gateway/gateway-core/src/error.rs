@@ -2,7 +2,7 @@
 
 use crate::checksum::ChecksumAlgorithm;
 use cluster_client::{CallError, ReadError, WriteError};
-use proto::meta::Refusal;
+use proto::meta::{BadChunk, Refusal};
 use types::Timestamp;
 
 /// The cluster did not do its part.
@@ -268,8 +268,11 @@ impl From<ClusterError> for MultipartError {
 /// that pass with time.
 pub(crate) fn unexpected(refusal: &Refusal) -> ClusterError {
     match refusal {
-        // The session was renewed under our feet, or its window is full: the client may send the request again.
-        Refusal::SessionClosed | Refusal::StaleRequest | Refusal::BadChunk(proto::meta::BadChunk::EpochClosed) => {
+        // The session was renewed under our feet, and what was written under the old one is refused: the client may send the
+        // request again.
+        Refusal::SessionClosed
+        | Refusal::StaleRequest
+        | Refusal::BadChunk(BadChunk::EpochClosed | BadChunk::Session | BadChunk::Condemned) => {
             ClusterError::Unavailable
         }
         Refusal::WindowFull => ClusterError::Busy,

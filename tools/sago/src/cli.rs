@@ -13,7 +13,7 @@ mod user;
 
 pub use bucket::{BreakerCommand, BucketCommand};
 pub use client::ClientArgs;
-pub use cluster::{ClusterCommand, InitArgs, NodeSpec, StatusArgs};
+pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
 pub use gateway::GatewayArgs;
 pub use mount::MountArgs;

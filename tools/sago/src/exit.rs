@@ -111,7 +111,7 @@ impl From<ControlRefusal> for Failure {
     fn from(refusal: ControlRefusal) -> Self {
         let kind = match &refusal {
             ControlRefusal::NoSuchBucket | ControlRefusal::NoSuchUser | ControlRefusal::NoSuchSession => Kind::NotFound,
-            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName => Kind::Usage,
+            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName | ControlRefusal::OutOfRange => Kind::Usage,
             ControlRefusal::NotBootstrapped => Kind::Unavailable,
             ControlRefusal::BucketExistsYours
             | ControlRefusal::BucketExists

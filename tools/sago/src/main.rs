@@ -72,6 +72,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Demo(args) => Box::pin(demo::demo(args, output)).await,
         Command::Cluster(ClusterCommand::Init(args)) => cluster::init(args, output),
         Command::Cluster(ClusterCommand::Status(args)) => Box::pin(cluster::status(args, output)).await,
+        Command::Cluster(ClusterCommand::Garbage(args)) => Box::pin(cluster::garbage(args, output)).await,
         Command::Node(args) => Box::pin(serve::node(args)).await,
         Command::Gateway(args) => Box::pin(serve::gateway(args)).await,
         Command::Mount(args) => Box::pin(serve::mount(args)).await,

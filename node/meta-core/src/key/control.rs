@@ -1,15 +1,19 @@
 //! The control group: `0x80` = counters, `0x81` = the placement map, `0x82 name` = a bucket, `0x83 bucket:8` = a bucket's name,
-//! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session, `0x8f bucket:8` = a deleted bucket.
+//! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session, `0x87` = how garbage is collected,
+//! `0x8f bucket:8` = a deleted bucket.
 
 use super::{Fields, KeyBytes, Table, end_of};
 use crate::control::{BucketRow, DeletedBucketRow, Header, SessionRow, UserRow};
 use crate::row::Key;
-use proto::control::AccessKey;
+use proto::control::{AccessKey, GarbageOptions};
 use types::{BucketId, PlacementMap, SessionId};
 
 pub(crate) struct ControlKey;
 
 pub(crate) struct MapKey;
+
+/// Missing while everything is as by default.
+pub(crate) struct GarbageOptionsKey;
 
 pub(crate) struct BucketNameKey<'n>(pub(crate) &'n str);
 
@@ -45,6 +49,14 @@ impl Key for ControlKey {
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Control).done()
+    }
+}
+
+impl Key for GarbageOptionsKey {
+    type Value = GarbageOptions;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::GarbageOptions).done()
     }
 }
 

@@ -1,9 +1,12 @@
 //! The way out: files in the trash are released, and what they referred to becomes garbage.
 //!
+//! The grace time of that garbage counts from when the file lost its name: nobody has come upon it since but who had it open.
+//!
 //! Nothing here asks how full the disks are: the window is never shortened for want of space.
 
-use super::{GarbageReason, view};
+use super::view;
 use crate::bucket;
+use crate::garbage::GarbageReason;
 use crate::inode::What;
 use crate::key::inode::InodeKey;
 use crate::key::trash::TrashKey;
@@ -69,10 +72,13 @@ impl Txn<'_> {
         }
         let mut inode = self.require_inode(key.ino)?;
         let bytes = inode.size();
+        // How much of the time before a leap has really passed is not known.
+        self.dropped_at = key.time.max(self.counters.leap);
         self.drop_xattrs(key.ino, inode.xattrs)?;
         if let What::File(content) | What::Symlink(content) = &mut inode.what {
             self.clear(key.ino, content)?;
         }
+        self.dropped_at = self.now;
         self.remove(&InodeKey(key.ino));
         self.remove(key);
         self.count_trash(key.bucket, Some(bytes), None)?;

@@ -1,6 +1,7 @@
 //! What goes to the trash comes back whole, or goes for good when its time is over and not before.
 
 use crate::key::Table;
+use crate::key::garbage::GarbageKey;
 use crate::testing::{BUCKET, GROUP, Group, chunks, create, extent, inline, name, xattr};
 use crate::{apply, invariants};
 use bytes::Bytes;
@@ -402,11 +403,48 @@ fn a_purge_drops_what_is_named_and_keeps_what_others_refer_to() {
     let entries = group.ids();
     group.released(Command::PurgeTrash { bucket: BUCKET, entries });
     assert_eq!(group.rows(Table::Garbage).len(), 1);
+}
+
+/// Chunks condemned by collecting all that is due after a grace time.
+fn condemned(group: &mut Group, grace_secs: i64) -> u32 {
+    let mut chunks = 0;
+    loop {
+        let collect = Command::CollectGarbage { grace: grace_secs * Timestamp::SECOND, max: 100 };
+        let outcome = group.send(None, collect);
+        let Ok(Outcome::Collected { condemned, more }) = outcome else { panic!("{outcome:?}") };
+        chunks += condemned;
+        if !more {
+            return chunks;
+        }
+    }
+}
+
+#[test]
+fn the_grace_of_what_is_released_counts_from_when_it_lost_its_name() {
+    let mut group = Group::new();
+    group.put("a", chunks(1, 6, 10));
+    group.delete("a");
+    let entries = group.ids();
+    let removed = entries[0].time;
+    group.pass(1800);
+    group.released(Command::PurgeTrash { bucket: BUCKET, entries });
     let garbage = group.rows(Table::Garbage).pop().expect("one").0;
-    assert_eq!(
-        garbage[1..9],
-        crate::row::Key::encode(&crate::key::trash::GarbageKey { due: group.now(), number: 0 })[1..9]
-    );
+    assert_eq!(GarbageKey::decode(&garbage).expect("a key").since, removed);
+    assert_eq!(condemned(&mut group, 3600), 0, "a reader may have begun before it was deleted");
+    group.pass(1800);
+    assert_eq!(condemned(&mut group, 3600), 6);
+
+    let options = BucketOptions { trash_window_secs: 3600, ..BucketOptions::default() };
+    group.ok(Command::SetBucketOptions { bucket: BUCKET, options });
+    group.put("b", chunks(11, 5, 10));
+    group.delete("b");
+    let entries = group.ids();
+    for _ in 0..49 {
+        group.pass(1800);
+    }
+    let now = group.now();
+    assert_eq!(group.expire(entries, now), Purged { files: 1, bytes: 50, left: 0 });
+    assert_eq!(condemned(&mut group, DAY), 5, "it has waited in the trash");
 }
 
 #[test]

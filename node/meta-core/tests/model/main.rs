@@ -3,6 +3,7 @@
 //!
 //! A failure prints the seed of the world it happened in. `SAGO_MODEL_SEED` runs one world with that seed alone.
 
+mod collect;
 mod compare;
 mod hostile;
 mod random;
@@ -41,6 +42,8 @@ struct Run {
     world: World,
     random: Random,
     sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that are not over; those that end are replaced.
+    live: Vec<SessionId>,
     trace: blake3::Hasher,
 }
 
@@ -51,6 +54,7 @@ impl Run {
             world: World::default(),
             random: Random::new(seed),
             sessions: BTreeMap::new(),
+            live: [1, 2, 3].map(SessionId).to_vec(),
             trace: blake3::Hasher::new(),
         };
         for bucket in [BucketId(1), BucketId(2)] {
@@ -65,13 +69,17 @@ impl Run {
 
     /// Applies a log entry and returns the result of its only command.
     fn entry(&mut self, id: RequestId, command: &Command) -> Answered {
+        self.apply(Some(id), command)
+    }
+
+    fn apply(&mut self, id: Option<RequestId>, command: &Command) -> Answered {
         // Proposers disagree about the time; the group's never runs backwards.
         let stamp = Timestamp(self.world.now.0 + self.random.time_passes());
         if stamp.0 - self.world.now.0 > 3600 * Timestamp::SECOND {
             self.world.leap = stamp;
         }
         self.world.now = self.world.now.max(stamp);
-        let batch = LogBatch { time: stamp, commands: vec![LogCommand::Meta(Some(id), command.clone())] };
+        let batch = LogBatch { time: stamp, commands: vec![LogCommand::Meta(id, command.clone())] };
         let applied = apply(&mut self.kv, GROUP, &batch).expect("memory does not fail");
         let [Applied::Meta(answer)] = applied.as_slice() else { panic!("one result for one command") };
         self.trace.update(format!("{answer:?}").as_bytes());
@@ -148,7 +156,11 @@ impl Run {
     }
 
     fn step(&mut self) {
-        let session = SessionId(1 + self.random.rng.below(3));
+        if self.random.rng.chance(4) {
+            self.collect();
+            return;
+        }
+        let session = *self.random.rng.pick(&self.live);
         if self.random.rng.chance(5) {
             self.resend(session);
             return;
@@ -249,6 +261,7 @@ fn run(seed: u64, steps: u32) -> [u8; 32] {
                 run.whole();
             }
         }
+        run.finish();
     }));
     if let Err(panic) = result {
         eprintln!("step {at} of SAGO_MODEL_SEED={seed}");

@@ -121,7 +121,12 @@ pub struct World {
     /// What the group has heard of.
     pub known: BTreeMap<ChunkId, ChunkRef>,
     pub staged: BTreeSet<ChunkId>,
-    pub closed: BTreeSet<(SessionId, WriterEpoch)>,
+    /// The last epoch each session has closed.
+    pub closed: BTreeMap<SessionId, WriterEpoch>,
+    /// Sessions that are over.
+    pub over: BTreeSet<SessionId>,
+    /// Learnt from the group: what it has condemned, and whether its replicas were deleted.
+    pub condemned: BTreeSet<ChunkId>,
     pub under: BTreeMap<ChunkId, u8>,
     pub trash: Vec<Binned>,
     pub watched: BTreeMap<BucketId, Watch>,
@@ -381,6 +386,26 @@ impl World {
         }
     }
 
+    /// Whether no new chunk of this epoch may come.
+    pub fn is_closed(&self, chunk: ChunkId) -> bool {
+        let parts = chunk.parts();
+        self.over.contains(&parts.session) || self.closed.get(&parts.session).is_some_and(|last| parts.epoch <= *last)
+    }
+
+    /// A session is over.
+    pub fn end(&mut self, session: SessionId) {
+        self.over.insert(session);
+        self.staged.retain(|chunk| chunk.session() != session);
+    }
+
+    /// The replicas of a chunk were deleted and the group told so.
+    pub fn forget(&mut self, chunk: ChunkId) {
+        if self.condemned.contains(&chunk) && self.is_closed(chunk) {
+            self.condemned.remove(&chunk);
+            self.known.remove(&chunk);
+        }
+    }
+
     /// Checks a chunk that comes after `others` in the same command.
     fn check_chunk(&self, chunk: &ChunkRef, missing: u8, others: &[(ChunkRef, u8)]) -> Result<(), BadChunk> {
         let parts = chunk.id.parts();
@@ -396,7 +421,10 @@ impl World {
         // A staged chunk may be committed once after its epoch was closed.
         let used_up = others.iter().any(|(other, _)| other.id == chunk.id);
         let staged = self.staged.contains(&chunk.id) && !used_up;
-        if self.closed.contains(&(parts.session, parts.epoch)) && !staged {
+        if self.condemned.contains(&chunk.id) {
+            return Err(BadChunk::Condemned);
+        }
+        if self.is_closed(chunk.id) && !staged {
             return Err(BadChunk::EpochClosed);
         }
         let before = others.iter().map(|(other, _)| other).find(|other| other.id == chunk.id);
@@ -597,7 +625,8 @@ impl World {
                 Ok(Expected::Done)
             }
             Command::CloseEpoch { session, epoch } => {
-                self.closed.insert((*session, *epoch));
+                let last = self.closed.entry(*session).or_insert(*epoch);
+                *last = (*last).max(*epoch);
                 Ok(Expected::Done)
             }
             Command::ClearUnderReplicated { chunks } => {
