@@ -38,6 +38,10 @@ until [ "$(wc -l <"$folder/ready")" -gt 0 ]; do
     sleep 0.1
 done
 
+# The suite deletes thousands of objects a second, which is what a breaker is there to stop.
+bucket=$(sed -n 's/.*"bucket":"\([^"]*\)".*/\1/p' "$folder/ready" | head -n 1)
+"$binaries/sago" bucket breaker set "$bucket" --limit off --config "$folder/cluster/operator"
+
 echo "$(date -u +%Y-%m-%d), $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), kernel $(uname -r), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 echo "command: make bench ($seconds s a workload), file system $(stat -f -c %T "$folder")"
 echo

@@ -1,7 +1,7 @@
 //! What an operation of the mount can answer instead of a result. `mount::errno` turns it into a number.
 
 use cluster_client::{CallError, ReadError, WriteError};
-use proto::meta::Refusal;
+use proto::meta::{BadChunk, Refusal};
 
 /// Why an operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +63,9 @@ pub enum FsError {
     /// The disks are full.
     #[error("no space")]
     NoSpace,
+    /// Too many files were deleted or overwritten within minutes: the bucket's breaker is open.
+    #[error("too many deletions: the breaker of the bucket is open")]
+    BreakerOpen,
     /// The cluster did not answer before the deadline.
     #[error("the cluster did not answer in time")]
     Unavailable,
@@ -96,7 +99,12 @@ impl From<Refusal> for FsError {
             Refusal::TooLarge => FsError::FileTooLarge,
             Refusal::TooManyLinks => FsError::TooManyLinks,
             Refusal::NoXattr => FsError::NoXattr,
-            Refusal::SessionClosed => FsError::SessionClosed,
+            // What was written under a session that is over cannot be committed.
+            Refusal::SessionClosed
+            | Refusal::BadChunk(BadChunk::EpochClosed | BadChunk::Session | BadChunk::Condemned) => {
+                FsError::SessionClosed
+            }
+            Refusal::BreakerOpen => FsError::BreakerOpen,
             Refusal::WindowFull => FsError::Unavailable,
             Refusal::StaleRequest => FsError::OutcomeUnknown,
             refusal @ (Refusal::PreconditionFailed

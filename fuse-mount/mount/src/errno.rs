@@ -25,6 +25,7 @@ pub(crate) fn errno(error: &FsError) -> Errno {
         FsError::Unsupported => Errno::EOPNOTSUPP,
         FsError::Sealed => Errno::EROFS,
         FsError::NoSpace => Errno::ENOSPC,
+        FsError::BreakerOpen => Errno::EDQUOT,
         FsError::Unavailable
         | FsError::OutcomeUnknown
         | FsError::Lost
@@ -35,5 +36,5 @@ pub(crate) fn errno(error: &FsError) -> Errno {
 
 /// Whether an operator should hear of it: the cluster failed, not the caller.
 pub(crate) fn is_failure(error: &FsError) -> bool {
-    errno(error) == Errno::EIO || *error == FsError::NoSpace
+    errno(error) == Errno::EIO || matches!(error, FsError::NoSpace | FsError::BreakerOpen)
 }

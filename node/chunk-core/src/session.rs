@@ -1,11 +1,11 @@
 //! The writer's side of a session: ids for new chunks, where they go, and which of its epochs are still in use.
 //!
-//! An epoch is *open* while chunk ids are made in it, *draining* while ids made in it are neither committed nor given up, and
-//! *closable* after that: a collector may then have it closed, and what metadata does not refer to is garbage.
+//! An epoch is *open* while chunk ids are made in it, *draining* while ids made in it are neither committed, staged nor given up, and
+//! *closable* after that. The session then closes it in every group it made ids for, and what metadata does not refer to is garbage.
 
 use crate::{Moment, Readiness, View};
-use std::collections::{BTreeMap, BTreeSet};
-use types::{ChunkId, ChunkIdParts, GroupId, PgId, PlacementMap, SessionId, Slot, WriterEpoch};
+use std::collections::BTreeMap;
+use types::{ChunkId, ChunkIdParts, ChunkRef, GroupId, PgId, PlacementMap, SessionId, Slot, WriterEpoch};
 
 /// How long ids are made in one epoch, in milliseconds: an hour, so that garbage waits no longer.
 pub const EPOCH_MILLIS: u64 = 3_600_000;
@@ -19,7 +19,27 @@ pub struct Session {
     next_seq: u32,
     cursor: usize,
     /// Ids made and not settled, by epoch.
-    unsettled: BTreeMap<WriterEpoch, BTreeSet<u32>>,
+    unsettled: BTreeMap<WriterEpoch, BTreeMap<u32, Unsettled>>,
+    /// Groups with epochs that are to be closed.
+    owners: BTreeMap<GroupId, Owned>,
+}
+
+/// An id that is neither committed, staged nor given up.
+#[derive(Clone, Copy, Debug)]
+enum Unsettled {
+    /// Its chunk is being written.
+    Writing,
+    /// Its chunk is durable, but for the members whose bits are set.
+    Written(ChunkRef, u8),
+}
+
+/// The epochs in which ids of a group were made.
+#[derive(Clone, Copy, Debug)]
+struct Owned {
+    /// The first that is not closed there.
+    first: WriterEpoch,
+    /// The last.
+    last: WriterEpoch,
 }
 
 /// An id for a chunk and the placement group its slot lies in.
@@ -49,7 +69,8 @@ impl Session {
     #[must_use]
     pub fn new(id: SessionId, now: Moment, seed: u64) -> Self {
         let cursor = (seed % u64::from(u16::MAX)) as usize;
-        Session { id, epoch: WriterEpoch(0), since: now, next_seq: 0, cursor, unsettled: BTreeMap::new() }
+        let (unsettled, owners) = (BTreeMap::new(), BTreeMap::new());
+        Session { id, epoch: WriterEpoch(0), since: now, next_seq: 0, cursor, unsettled, owners }
     }
 
     /// The session's id.
@@ -88,7 +109,9 @@ impl Session {
                 return self.allocate(now, owner, map, view, tried);
             }
         };
-        self.unsettled.entry(self.epoch).or_default().insert(seq);
+        self.unsettled.entry(self.epoch).or_default().insert(seq, Unsettled::Writing);
+        let epoch = self.epoch;
+        self.owners.entry(owner).or_insert(Owned { first: epoch, last: epoch }).last = epoch;
         let parts = ChunkIdParts { slot, group: owner, session: self.id, epoch: self.epoch, seq };
         Ok(Allocation { chunk: ChunkId::new(parts), group, readiness })
     }
@@ -99,7 +122,49 @@ impl Session {
         due.then(|| self.begin_epoch(now))
     }
 
-    /// A chunk was committed, or will certainly never be. Settling twice or another session's chunk does nothing.
+    /// A chunk is durable, but for the members whose bits are set in `missing`, and not committed yet.
+    pub fn written(&mut self, chunk: ChunkRef, missing: u8) {
+        let ChunkIdParts { session, epoch, seq, .. } = chunk.id.parts();
+        if session == self.id
+            && let Some(unsettled) = self.unsettled.get_mut(&epoch).and_then(|seqs| seqs.get_mut(&seq))
+        {
+            *unsettled = Unsettled::Written(chunk, missing);
+        }
+    }
+
+    /// Chunks of epochs that have ended which are written and neither committed nor staged, at most `max`, all of one group. They
+    /// are to be staged and then settled, so that their epoch can be closed.
+    #[must_use]
+    pub fn to_stage(&self, max: usize) -> Option<(GroupId, Vec<(ChunkRef, u8)>)> {
+        let ended = self.unsettled.range(..self.epoch).flat_map(|(_, seqs)| seqs.values());
+        let mut written = ended.filter_map(|unsettled| match unsettled {
+            Unsettled::Written(chunk, missing) => Some((*chunk, *missing)),
+            Unsettled::Writing => None,
+        });
+        let first = written.next()?;
+        let group = first.0.id.group();
+        let same = written.filter(|(chunk, _)| chunk.id.group() == group);
+        Some((group, std::iter::once(first).chain(same).take(max).collect()))
+    }
+
+    /// A group in which epochs up to the one returned are to be closed now.
+    #[must_use]
+    pub fn to_close(&self) -> Option<(GroupId, WriterEpoch)> {
+        let last = WriterEpoch(self.closable_below().0.checked_sub(1)?);
+        self.owners.iter().find(|(_, owned)| owned.first <= last).map(|(group, _)| (*group, last))
+    }
+
+    /// A group has closed all epochs up to this one.
+    pub fn closed(&mut self, group: GroupId, epoch: WriterEpoch) {
+        if let Some(owned) = self.owners.get_mut(&group) {
+            owned.first = owned.first.max(WriterEpoch(epoch.0.saturating_add(1)));
+            if owned.first > owned.last {
+                self.owners.remove(&group);
+            }
+        }
+    }
+
+    /// A chunk was committed or staged, or will certainly never be. Settling twice or another session's chunk does nothing.
     pub fn settle(&mut self, chunk: ChunkId) {
         let ChunkIdParts { session, epoch, seq, .. } = chunk.parts();
         if session == self.id
@@ -118,10 +183,10 @@ impl Session {
         self.unsettled.keys().next().copied().unwrap_or(self.epoch).min(self.epoch)
     }
 
-    /// Ids that are neither committed nor given up.
+    /// Ids that are neither committed, staged nor given up.
     #[must_use]
     pub fn unsettled(&self) -> usize {
-        self.unsettled.values().map(BTreeSet::len).sum()
+        self.unsettled.values().map(BTreeMap::len).sum()
     }
 
     fn begin_epoch(&mut self, now: Moment) -> WriterEpoch {
@@ -155,7 +220,8 @@ impl Session {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use types::{Member, NodeId, PgEpoch, PlacementGroup};
+    use std::collections::BTreeSet;
+    use types::{Blake3Root, Member, NodeId, PgEpoch, PlacementGroup};
 
     const T0: Moment = Moment(0);
 
@@ -236,6 +302,37 @@ mod tests {
         session.settle(first);
         assert_eq!(session.closable_below(), WriterEpoch(1), "the open epoch is not closable");
         assert_eq!(session.unsettled(), 1);
+    }
+
+    #[test]
+    fn what_is_written_and_not_committed_is_staged_before_its_epoch_is_closed_in_every_group() {
+        let map = map(&[[1, 2, 3]], 1);
+        let mut session = Session::new(SessionId(9), T0, 0);
+        let mut make = |session: &mut Session, now, group| {
+            let got = session.allocate(now, GroupId(group), &map, &View::default(), &[]).expect("id");
+            ChunkRef { id: got.chunk, len: 1, root: Blake3Root([0; 32]) }
+        };
+        let chunks = [1, 1, 2, 3].map(|group| make(&mut session, T0, group));
+        session.written(chunks[0], 0);
+        session.written(chunks[1], 4);
+        session.written(chunks[2], 0);
+        assert_eq!((session.to_stage(9), session.to_close()), (None, None), "the epoch goes on");
+        let later = Moment(EPOCH_MILLIS);
+        session.roll(later);
+        make(&mut session, later, 1);
+        assert_eq!(session.to_stage(9), Some((GroupId(1), vec![(chunks[0], 0), (chunks[1], 4)])));
+        assert_eq!(session.to_stage(1), Some((GroupId(1), vec![(chunks[0], 0)])));
+        chunks[..3].iter().for_each(|chunk| session.settle(chunk.id));
+        assert_eq!((session.to_stage(9), session.to_close()), (None, None), "one is still being written");
+        session.written(chunks[3], 0);
+        assert_eq!(session.to_stage(9), Some((GroupId(3), vec![(chunks[3], 0)])));
+        session.settle(chunks[3].id);
+        for group in [1, 2, 3] {
+            assert_eq!(session.to_close(), Some((GroupId(group), WriterEpoch(0))));
+            session.closed(GroupId(group), WriterEpoch(0));
+        }
+        assert_eq!(session.to_close(), None);
+        assert_eq!(session.owners.len(), 1, "group 1 has an id in the open epoch");
     }
 
     proptest! {

@@ -20,6 +20,7 @@
 
 mod admission;
 mod answers;
+mod collect_worker;
 mod compaction_worker;
 mod fullness;
 mod in_flight;
@@ -33,8 +34,10 @@ mod replicate;
 mod rewrite_worker;
 mod scrub_worker;
 mod service;
+mod sweep_worker;
 
 pub use chunk_store::{OpenError, StoreConfig};
+pub use collect_worker::{CollectHost, CollectWorker};
 pub use compaction_worker::{CompactionConfig, compact_disks};
 pub use fullness::FullnessConfig;
 pub use leftover_worker::LeftoverWorker;
@@ -45,6 +48,7 @@ pub use replicate::{ChunkCall, FetchError, PeerSource, ReplicaSource};
 pub use rewrite_worker::rewrite_chunks;
 pub use scrub_worker::scrub_disks;
 pub use service::{ChunkService, ServiceConfig};
+pub use sweep_worker::{SweepHost, SweepWorker};
 
 #[cfg(test)]
 mod move_tests;

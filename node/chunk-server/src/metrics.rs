@@ -48,6 +48,16 @@ pub const SCRUB_FINISHED: &str = "sago_scrub_finished_time_seconds";
 pub const REWRITTEN: &str = "sago_chunk_rewritten_total";
 /// Chunks of which no member has an intact copy, as far as this node knows.
 pub const LOST: &str = "sago_chunk_no_intact_copy";
+/// Chunks and lists of a group that wait out the grace time; label `group`, told by its leader.
+pub const GARBAGE_WAITING: &str = "sago_garbage_waiting";
+/// Condemned chunks of a group that some member may still have; label `group`, told by its leader.
+pub const GARBAGE_CONDEMNED_LEFT: &str = "sago_garbage_condemned_left";
+/// Chunks condemned by groups while this node led them.
+pub const GARBAGE_CONDEMNED: &str = "sago_garbage_condemned_total";
+/// Orphans deleted from this node.
+pub const ORPHANS_DELETED: &str = "sago_orphans_deleted_total";
+/// Orphans found and held back by the breaker; an alarm unless 0.
+pub const ORPHANS_HELD: &str = "sago_orphans_held";
 
 /// Tells the recorder what the numbers mean. Once, at start.
 pub fn describe() {
@@ -73,6 +83,18 @@ pub fn describe() {
     describe_counter!(REWRITTEN, Unit::Count, "damaged replicas written anew from an intact one");
     describe_gauge!(LOST, Unit::Count, "chunks of which no member has an intact copy");
     describe_gauge!(FENCED, Unit::Count, "1 if the disk failed and takes no more requests");
+    describe_gauge!(GARBAGE_WAITING, Unit::Count, "chunks and lists that wait out the grace time");
+    describe_gauge!(GARBAGE_CONDEMNED_LEFT, Unit::Count, "condemned chunks that some member may still have");
+    describe_counter!(GARBAGE_CONDEMNED, Unit::Count, "chunks condemned");
+    describe_counter!(ORPHANS_DELETED, Unit::Count, "orphans deleted");
+    describe_gauge!(ORPHANS_HELD, Unit::Count, "orphans held back by the breaker");
+}
+
+/// Shows how much garbage a group has.
+pub(crate) fn garbage(group: types::GroupId, waiting: u64, condemned: u64) {
+    let label = group.0.to_string();
+    gauge!(GARBAGE_WAITING, "group" => label.clone()).set(waiting as f64);
+    gauge!(GARBAGE_CONDEMNED_LEFT, "group" => label).set(condemned as f64);
 }
 
 /// Counts an answer.

@@ -274,6 +274,21 @@ impl ChunkService {
         }
     }
 
+    /// Up to `max` chunks on the disks with ids greater than `after`, in order; `None` if a disk's index failed.
+    pub async fn list(&self, after: Option<ChunkId>, max: usize) -> Option<Vec<ChunkId>> {
+        match self.store.list(after, max).await {
+            Ok(listed) => {
+                let mut chunks: Vec<ChunkId> = listed.into_iter().map(|listed| listed.chunk).collect();
+                chunks.dedup();
+                Some(chunks)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the chunks cannot be listed");
+                None
+            }
+        }
+    }
+
     /// The state of every disk.
     #[must_use]
     pub fn statuses(&self) -> Vec<DiskStatus> {

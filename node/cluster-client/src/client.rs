@@ -8,7 +8,7 @@ use crate::leader::Leaders;
 use crate::map::MapCache;
 use crate::peer::{self, Nodes};
 use crate::replicate::Writer;
-use crate::session::{self, Sessions};
+use crate::session::{self, Sessions, take_meta};
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::control::{ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
@@ -16,7 +16,6 @@ use proto::control::{ControlReply, ControlRequest};
 use proto::meta::{Answer, Command, MetaOp, MetaReply, MetaRequest, Outcome, Query, Refusal};
 use proto::node::{NodeReply, NodeRequest, NodeStatus};
 use proto::object::NewContent;
-use proto::rpc::GroupError;
 use proto::{Reply, Request};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
@@ -50,7 +49,7 @@ impl Client {
         let nodes = Arc::new(Nodes::new(&config));
         let map = Arc::new(MapCache::new(nodes.clone()));
         let leaders = Arc::new(Leaders::new(nodes.clone(), map.clone()));
-        let sessions = Arc::new(Sessions::new(leaders.clone(), config.kind.clone()));
+        let sessions = Arc::new(Sessions::new(leaders.clone(), config.kind.clone(), config.session_lease));
         let writer = Writer::new(nodes.clone(), map.clone(), sessions.clone(), &config);
         let reader = Reader::new(nodes.clone(), map.clone(), sessions.clone(), &config);
         let client = Arc::new(Client { config, nodes, map, leaders, sessions, writer, reader });
@@ -192,13 +191,6 @@ fn read_only<T>(called: Result<crate::leader::Answered<T>, CallError>) -> Result
         Ok(answered) => Ok(answered.reply),
         Err(CallError::Unknown) => Err(CallError::Unavailable),
         Err(error) => Err(error),
-    }
-}
-
-fn take_meta(reply: Reply) -> Option<Result<MetaReply, GroupError>> {
-    match reply {
-        Reply::Meta(result) => Some(result),
-        _ => None,
     }
 }
 

@@ -32,6 +32,8 @@ pub struct ClientConfig {
     pub map_refresh: Duration,
     /// How often the session's lease is renewed.
     pub session_renew: Duration,
+    /// How long a session that could not be renewed is used. Not more than the nodes' own lease: they may end it after that.
+    pub session_lease: Duration,
     /// The node this process is part of, and its disks, which then are asked without the network.
     pub own: Option<(NodeId, Arc<dyn ChunkPeer>)>,
 }
@@ -51,6 +53,7 @@ impl ClientConfig {
             write_lag: Duration::from_secs(1),
             map_refresh: Duration::from_secs(1),
             session_renew: Duration::from_secs(5),
+            session_lease: Duration::from_secs(types::SESSION_LEASE_SECONDS),
             own: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::map::MapCache;
 use crate::peer::Nodes;
-use crate::session::{Session, Sessions};
+use crate::session::{Session, Sessions, Writing};
 use crate::{CallError, ClientConfig, WriteError, WrittenChunk};
 use bytes::Bytes;
 use chunk_core::session::{AllocateError, Allocation};
@@ -88,14 +88,15 @@ impl Writer {
         loop {
             let session = self.sessions.get(until).await.map_err(session_error)?;
             let map = timeout_at(until, self.map.wait()).await.map_err(|_| WriteError::Unavailable)?;
-            let (chunk, verdict) = self.attempt(&job, &session, &map, &mut tried).await?;
+            let (chunk, writing, verdict) = self.attempt(&job, &session, &map, &mut tried).await?;
             match verdict {
                 WriteVerdict::Done { missing } => {
                     let chunk = ChunkRef { id: chunk, len: job.data.len() as u32, root };
+                    writing.written(chunk, missing);
                     return Ok(WrittenChunk { chunk, missing });
                 }
                 WriteVerdict::Elsewhere { refresh } => {
-                    session.settle(chunk);
+                    drop(writing);
                     if !refresh {
                         self.rewrites.lock().spend(job.data.len() as u64);
                         continue;
@@ -109,7 +110,7 @@ impl Writer {
                     sleep_until((Instant::now() + REFRESH_PAUSE).min(until)).await;
                 }
                 WriteVerdict::Failed(failure) => {
-                    session.settle(chunk);
+                    drop(writing);
                     return Err(failure_error(failure));
                 }
                 WriteVerdict::Pending(_) => unreachable!("an attempt comes to an end"),
@@ -121,10 +122,10 @@ impl Writer {
     async fn attempt(
         &self,
         job: &Job,
-        session: &Session,
+        session: &Arc<Session>,
         map: &PlacementMap,
         tried: &mut Vec<PgId>,
-    ) -> Result<(ChunkId, WriteVerdict), WriteError> {
+    ) -> Result<(ChunkId, Writing, WriteVerdict), WriteError> {
         let view = self.nodes.view(map);
         let allocated = session.chunks.lock().allocate(self.sessions.now(), job.group, map, &view, tried);
         let Allocation { chunk, group, .. } = match allocated {
@@ -135,6 +136,8 @@ impl Writer {
                 return Err(WriteError::SessionClosed);
             }
         };
+        // Whoever drops the write gives the id up.
+        let writing = Writing::new(session.clone(), chunk);
         tried.push(group);
         let Some(group) = map.groups.iter().find(|placed| placed.id == group && placed.members.len() == REPLICAS)
         else {
@@ -144,7 +147,7 @@ impl Writer {
         let puts = JoinSet::new();
         let mut attempt = Attempt { writer: self, job, map, view, group, takers, chunk, tried, puts };
         let verdict = attempt.run().await;
-        Ok((chunk, verdict))
+        Ok((chunk, writing, verdict))
     }
 
     /// Remembers which disks did badly.

@@ -1,29 +1,34 @@
 //! What the group knows of each chunk: its hash, how many pieces refer to it, and which session may still commit it.
 //!
-//! A chunk is known from its first commit (or staging) until it is purged, also while nothing refers to it: an id that
-//! came back with other bytes, or after its purge was decided, must not slip in.
+//! A chunk is known from its first commit (or staging) until it is forgotten, also while nothing refers to it: an id that came back
+//! with other bytes, or after it was condemned, must not slip in.
+//!
+//! | refs | state | meaning | next |
+//! | --- | --- | --- | --- |
+//! | > 0 | plain | content | the last reference goes: 0, plain |
+//! | 0 | staged | written, not committed, its epoch may be closed | commit: > 0, plain; its session ends: 0, plain |
+//! | 0 | plain | garbage: named by a garbage row | committed again: > 0; after the grace time: condemned |
+//! | 0 | condemned | refused for ever; its replicas are being deleted | all deleted: forgotten, or deleted while its epoch is open |
+//! | 0 | deleted | no replica is left, its epoch is open | the epoch closes: forgotten |
 
 #[cfg(test)]
 mod tests;
 
+use crate::garbage::Garbage;
 use crate::key::chunk::{ChunkKey, ClosedEpochKey, StagedKey, UnderReplicatedKey};
 use crate::kv::{KvError, KvRead};
 use crate::row::{self, Corrupt};
-use crate::trash::Garbage;
 use crate::txn::{Step, Txn};
 use proto::meta::{BadChunk, Refusal};
 use proto::object::NewExtent;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use types::{
-    Blake3Root, CHUNK_BYTES_MAX, COMMAND_EXTENTS_MAX, ChunkId, ChunkRef, Ino, REPLICAS, SessionId, WriterEpoch,
+    Blake3Root, CHUNK_BYTES_MAX, COMMAND_EXTENTS_MAX, ChunkId, ChunkRef, Ino, REPLICAS, Timestamp, WriterEpoch,
 };
 
 /// Chunks one `ClearUnderReplicated` may name.
 const CLEAR_CHUNKS_MAX: usize = 4096;
-/// Exclusive upper bound of a session number: it takes 44 bits of a chunk id.
-const SESSION_LIMIT: u64 = 1 << 44;
-
 /// A known chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Chunk {
@@ -35,8 +40,30 @@ pub(crate) struct Chunk {
     pub(crate) refs: u64,
     /// The inode it was first committed for; a hint for audits.
     pub(crate) owner: Ino,
-    /// Whether it is staged: it may be committed although its epoch is closed.
-    pub(crate) staged: bool,
+    /// When a reference to it was last dropped, if ever.
+    pub(crate) dropped: Option<Timestamp>,
+    /// What else is to be known.
+    pub(crate) state: State,
+}
+
+/// Where a chunk stands beside its references.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum State {
+    /// Nothing special.
+    Plain,
+    /// It may be committed although its epoch is closed.
+    Staged,
+    /// Never to be referred to again; its replicas may be deleted.
+    Condemned,
+    /// Condemned, and every replica was deleted.
+    Deleted,
+}
+
+impl Chunk {
+    /// Whether no command may refer to it again.
+    pub(crate) fn is_condemned(&self) -> bool {
+        matches!(self.state, State::Condemned | State::Deleted)
+    }
 }
 
 /// Remembers which epochs of the command's session are closed.
@@ -66,8 +93,8 @@ impl Txn<'_> {
                 return Err(BadChunk::Malformed.into());
             }
             let mut chunk = self.admit(&new.extent.chunk, new.missing, owner, &mut epochs)?;
-            if chunk.staged {
-                chunk.staged = false;
+            if chunk.state == State::Staged {
+                chunk.state = State::Plain;
                 self.remove(&StagedKey { session: new.extent.chunk.id.session(), chunk: new.extent.chunk.id });
             }
             chunk.refs += 1;
@@ -88,8 +115,11 @@ impl Txn<'_> {
             return Err(BadChunk::Malformed.into());
         }
         check_missing(missing)?;
-        let known = self.read(&ChunkKey(chunk.id))?;
-        let staged = known.as_ref().is_some_and(|known: &Chunk| known.staged);
+        let known: Option<Chunk> = self.read(&ChunkKey(chunk.id))?;
+        if known.as_ref().is_some_and(Chunk::is_condemned) {
+            return Err(BadChunk::Condemned.into());
+        }
+        let staged = known.as_ref().is_some_and(|known| known.state == State::Staged);
         if !staged && self.epoch_closed(chunk.id, epochs)? {
             return Err(BadChunk::EpochClosed.into());
         }
@@ -101,7 +131,8 @@ impl Txn<'_> {
             let before = self.read(&key)?.unwrap_or(0);
             self.write(&key, &(before | missing));
         }
-        Ok(known.unwrap_or(Chunk { root: chunk.root, len: chunk.len, refs: 0, owner, staged: false }))
+        let (root, len) = (chunk.root, chunk.len);
+        Ok(known.unwrap_or(Chunk { root, len, refs: 0, owner, dropped: None, state: State::Plain }))
     }
 
     fn epoch_closed(&self, chunk: ChunkId, epochs: &mut Epochs) -> Step<bool> {
@@ -109,7 +140,8 @@ impl Txn<'_> {
         if let Some(closed) = epochs.get(&parts.epoch) {
             return Ok(*closed);
         }
-        let closed = self.read(&ClosedEpochKey { session: parts.session, epoch: parts.epoch })?.is_some();
+        // The session itself is not over: its command was let in.
+        let closed = self.read(&ClosedEpochKey(parts.session))?.is_some_and(|last| parts.epoch <= last);
         epochs.insert(parts.epoch, closed);
         Ok(closed)
     }
@@ -130,6 +162,7 @@ impl Txn<'_> {
             return Err(KvError::from(Corrupt::Row(row::Key::encode(&key))).into());
         };
         chunk.refs = refs;
+        chunk.dropped = chunk.dropped.max(Some(self.dropped_at));
         self.write(&key, &chunk);
         if refs == 0 {
             self.garbage.push(Garbage::Chunk(id));
@@ -145,21 +178,12 @@ impl Txn<'_> {
         let mut epochs = Epochs::new();
         for (chunk, missing) in chunks {
             let mut known = self.admit(chunk, *missing, Ino::default(), &mut epochs)?;
-            if known.refs == 0 && !known.staged {
-                known.staged = true;
+            if known.refs == 0 && known.state == State::Plain {
+                known.state = State::Staged;
                 self.write(&StagedKey { session: chunk.id.session(), chunk: chunk.id }, &());
                 self.write(&ChunkKey(chunk.id), &known);
             }
         }
-        Ok(())
-    }
-
-    /// Refuses further commits of an epoch.
-    pub(crate) fn close_epoch(&mut self, session: SessionId, epoch: WriterEpoch) -> Step<()> {
-        if session.0 >= SESSION_LIMIT {
-            return Err(Refusal::Invalid.into());
-        }
-        self.write(&ClosedEpochKey { session, epoch }, &());
         Ok(())
     }
 

@@ -116,6 +116,19 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Step<Outcome> {
         Command::Stage { chunks } => txn.stage(chunks).map(done),
         Command::CloseEpoch { session, epoch } => txn.close_epoch(*session, *epoch).map(done),
         Command::ClearUnderReplicated { chunks } => txn.clear_under_replicated(chunks).map(done),
+
+        Command::RestoreTrash { bucket, entries, to, taken } => {
+            txn.restore_trash(*bucket, entries, to, *taken).map(Outcome::Restored)
+        }
+        Command::PurgeTrash { bucket, entries } => txn.purge_trash(*bucket, entries).map(Outcome::Purged),
+        Command::ExpireTrash { bucket, entries, now } => txn.expire_trash(*bucket, entries, *now).map(Outcome::Purged),
+        Command::SetBucketOptions { bucket, options } => txn.set_bucket_options(*bucket, *options).map(done),
+        Command::LiftBreaker { bucket } => txn.lift_breaker(*bucket).map(done),
+        Command::UnsealBucket { bucket } => txn.unseal_bucket(*bucket).map(done),
+
+        Command::CollectGarbage { grace, max } => txn.collect_garbage(*grace, *max),
+        Command::ForgetChunks { chunks } => txn.forget_chunks(chunks).map(done),
+        Command::EndSessions { first, last } => txn.end_sessions(*first, *last),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every command may be sent twice: the second finds what the first has done.
 
 mod buckets;
+mod garbage;
 mod moves;
 mod nodes;
 mod sessions;
@@ -11,7 +12,9 @@ mod tests;
 mod users;
 
 use crate::key::Table;
-use crate::key::control::{AccessKeyKey, BucketNameKey, ControlKey, MapKey, UserKey, WriterSessionKey, range_of};
+use crate::key::control::{
+    AccessKeyKey, BucketNameKey, ControlKey, GarbageOptionsKey, MapKey, UserKey, WriterSessionKey, range_of,
+};
 use crate::kv::{Kv, KvError, KvRead, Row};
 use crate::overlay::Overlay;
 use crate::row::{self, Corrupt, Key};
@@ -42,6 +45,13 @@ pub(crate) struct Header {
 pub(crate) struct BucketRow {
     pub(crate) info: BucketInfo,
     pub(crate) nonce: u128,
+}
+
+/// A bucket that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeletedBucketRow {
+    pub(crate) bucket: BucketRow,
+    pub(crate) deleted: Timestamp,
 }
 
 /// A user.
@@ -121,6 +131,9 @@ impl Change<'_> {
             C::SetDiskState { disk, state } => self.set_disk_state(*disk, *state),
             C::SetDiskWeight { disk, class, weight } => self.set_disk_weight(*disk, class, *weight),
             C::SetPlacement { options } => self.set_placement(options),
+            C::UndeleteBucket { bucket, name } => self.undelete_bucket(*bucket, name),
+            C::ExpireSession { session, renewed } => self.expire_session(*session, *renewed),
+            C::SetGarbage { on, grace, lift } => self.set_garbage(*on, *grace, *lift),
         }
     }
 }
@@ -198,6 +211,12 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
             });
             ControlAnswer::Sessions(sessions.collect::<Result<_, KvError>>()?)
         }
+        ControlQuery::DeletedBuckets => {
+            let deleted = buckets::deleted(kv)?.into_iter();
+            ControlAnswer::DeletedBuckets(deleted.map(|row| (row.bucket.info, row.deleted)).collect())
+        }
+        ControlQuery::OpenSessions => sessions::open(kv)?,
+        ControlQuery::Garbage => ControlAnswer::Garbage(row::read(kv, &GarbageOptionsKey)?.unwrap_or_default()),
     })
 }
 

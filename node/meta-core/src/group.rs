@@ -6,11 +6,17 @@ use crate::row;
 use serde::{Deserialize, Serialize};
 use types::{SessionId, Timestamp};
 
+/// How far the time may move on from one entry to the next before nobody can say how much of that has really passed: the clock
+/// of a leader stood still or was thrown ahead, or the cluster was off. Leaders that expire trash move the time on every few minutes.
+pub(crate) const LEAP_MAX: i64 = 3600 * Timestamp::SECOND;
+
 /// What a group counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub(crate) struct Counters {
     /// The latest stamp of all entries; never runs backwards.
     pub(crate) time: Timestamp,
+    /// Where the time stood after its last leap of more than [`LEAP_MAX`]: what lies in the trash counts from there.
+    pub(crate) leap: Timestamp,
     /// The last inode counter handed out.
     pub(crate) ino: u64,
     /// The last extent list handed out.
@@ -21,6 +27,10 @@ pub(crate) struct Counters {
     pub(crate) sweeps: u64,
     /// Sessions below it are over; their commands are refused.
     pub(crate) session_floor: SessionId,
+    /// Items in garbage rows.
+    pub(crate) garbage_items: u64,
+    /// Condemned chunks that are not forgotten.
+    pub(crate) condemned: u64,
 }
 
 pub(crate) fn load(kv: &dyn KvRead) -> Result<Counters, KvError> {
@@ -35,6 +45,9 @@ pub(crate) fn store(kv: &mut dyn Kv, counters: &Counters) {
 pub(crate) fn advance_time(kv: &mut dyn Kv, stamp: Timestamp) -> Result<Timestamp, KvError> {
     let mut counters = load(kv)?;
     if stamp > counters.time {
+        if stamp.0.saturating_sub(counters.time.0) > LEAP_MAX {
+            counters.leap = stamp;
+        }
         counters.time = stamp;
         store(kv, &counters);
     }

@@ -37,6 +37,10 @@ pub(crate) struct Inode {
     pub(crate) change: u64,
     /// The session that made it; 0 = none.
     pub(crate) creator: SessionId,
+    /// When its content was begun: with the file, or when the one before was cut off or written over as a whole.
+    pub(crate) content_begun: Timestamp,
+    /// The session that began it; 0 = none.
+    pub(crate) content_author: SessionId,
     /// A directory's name; a file's if it has one name only and that one carries the hint.
     pub(crate) parent: Option<Place>,
     /// Extended attributes, counted.
@@ -117,6 +121,8 @@ impl Inode {
             crtime: now,
             change: 1,
             creator,
+            content_begun: now,
+            content_author: creator,
             parent: None,
             xattrs: XattrSum::default(),
             what,

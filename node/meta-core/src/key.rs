@@ -8,6 +8,7 @@ pub(crate) mod bucket;
 pub(crate) mod chunk;
 pub(crate) mod control;
 pub(crate) mod dentry;
+pub(crate) mod garbage;
 pub(crate) mod group;
 pub(crate) mod inode;
 pub(crate) mod list;
@@ -31,6 +32,7 @@ pub(crate) enum Table {
     UnderReplicated = 0x31,
     Staged = 0x32,
     ClosedEpoch = 0x33,
+    Condemned = 0x34,
     Upload = 0x40,
     UploadIndex = 0x41,
     Part = 0x42,
@@ -39,6 +41,7 @@ pub(crate) enum Table {
     Garbage = 0x51,
     Session = 0x60,
     Answer = 0x61,
+    Ended = 0x62,
     Control = 0x80,
     Map = 0x81,
     BucketName = 0x82,
@@ -46,6 +49,8 @@ pub(crate) enum Table {
     User = 0x84,
     AccessKey = 0x85,
     WriterSession = 0x86,
+    GarbageOptions = 0x87,
+    DeletedBucket = 0x8f,
 }
 
 /// Builds a key.

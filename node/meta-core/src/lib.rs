@@ -19,12 +19,15 @@ pub mod invariants;
 pub mod kv;
 pub mod memory;
 
+mod breaker;
 mod bucket;
 mod chunk;
 mod command;
 mod content;
 mod control;
 mod dentry;
+mod epoch;
+mod garbage;
 mod group;
 mod inode;
 mod key;

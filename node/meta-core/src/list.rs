@@ -4,16 +4,16 @@
 //! one inode alone refers to is ever edited; over any other a window is laid, which can be cut and split without touching
 //! the list.
 
+use crate::garbage::Garbage;
 use crate::key::list::{ListKey, RunKey};
 use crate::kv::{KvError, KvRead};
 use crate::piece::{Piece, Source, runs};
 use crate::row::{self, Corrupt};
-use crate::trash::Garbage;
 use crate::txn::{Step, Txn};
 use proto::meta::Refusal;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use types::ListId;
+use types::{ListId, Timestamp};
 
 /// Lists that windows may lead through until the last chunk. Each level costs a read a seek.
 pub(crate) const LIST_DEPTH_MAX: u8 = 8;
@@ -33,6 +33,8 @@ pub(crate) struct ListHeader {
     pub(crate) refs: u64,
     /// 1 if all its pieces lie in chunks, else one more than the deepest list a window of it shows.
     pub(crate) depth: u8,
+    /// When a reference to it was last dropped, if ever.
+    pub(crate) dropped: Option<Timestamp>,
 }
 
 /// A row of a list: the end it is keyed by, and its pieces.
@@ -96,7 +98,7 @@ impl Txn<'_> {
             return Err(Refusal::TooLarge.into());
         }
         let list = self.next_list();
-        self.write(&ListKey(list), &ListHeader { refs: 1, depth });
+        self.write(&ListKey(list), &ListHeader { refs: 1, depth, dropped: None });
         self.write_runs(list, pieces);
         Ok(list)
     }
@@ -130,7 +132,7 @@ impl Txn<'_> {
         Ok(())
     }
 
-    /// Drops a reference; the last one makes the list garbage. Its pieces keep theirs until it is purged.
+    /// Drops a reference; the last one makes the list garbage. Its pieces keep theirs until it is collected.
     pub(crate) fn release_list(&mut self, list: ListId) -> Step<()> {
         let key = ListKey(list);
         let mut header = self.require(&key)?;
@@ -138,6 +140,7 @@ impl Txn<'_> {
             return Err(KvError::from(Corrupt::Row(row::Key::encode(&key))).into());
         };
         header.refs = refs;
+        header.dropped = header.dropped.max(Some(self.dropped_at));
         self.write(&key, &header);
         if refs == 0 {
             self.garbage.push(Garbage::List(list));
@@ -224,6 +227,33 @@ impl Txn<'_> {
         left.splice(at..at, new.iter().cloned());
         self.write_runs(list, &left);
         Ok(dropped)
+    }
+
+    /// Drops the references of a list that nothing refers to, about `budget` pieces of them, as of `since`. Whether it is gone.
+    pub(crate) fn dissolve_list(&mut self, list: ListId, since: Timestamp, budget: &mut usize) -> Step<bool> {
+        let mut runs = Vec::new();
+        let mut all = Runs::new(self.rows(), list, &(0..u64::MAX));
+        let mut gone = true;
+        while let Some((end, pieces)) = all.next()? {
+            if *budget == 0 && !runs.is_empty() {
+                gone = false;
+                break;
+            }
+            *budget = budget.saturating_sub(pieces.len());
+            runs.push((end, pieces));
+        }
+        self.dropped_at = since;
+        for (end, pieces) in runs {
+            self.remove(&RunKey { list, end });
+            for piece in &pieces {
+                self.release(&piece.source)?;
+            }
+        }
+        self.dropped_at = self.now;
+        if gone {
+            self.remove(&ListKey(list));
+        }
+        Ok(gone)
     }
 
     /// Turns the inode's reference to a list into references to all its pieces, if there are at most `max`.

@@ -104,8 +104,12 @@ impl Txn<'_> {
         })
     }
 
-    /// Takes a file's name away; the last one moves it to the trash.
+    /// Takes a file's name away; the last one moves it to the trash. Changes nothing if the bucket's breaker refuses that.
     pub(crate) fn remove_file(&mut self, place: &Place, ino: Ino, reason: Reason) -> Step<()> {
+        let before = self.require_inode(ino)?;
+        if before.nlink == 1 && self.counts_as_deletion(&before, reason) {
+            self.check_breaker(before.bucket)?;
+        }
         let mut inode = self.take_name(place, ino)?;
         inode.changed(self.now);
         if inode.nlink == 0 {
@@ -182,6 +186,11 @@ impl Txn<'_> {
 
     /// The place a key names; directories that are missing are made, implicit.
     pub(crate) fn make_way(&mut self, root: Ino, path: &KeyPath<'_>) -> Step<Place> {
+        self.make_way_with(root, path, |_| {})
+    }
+
+    /// As [`Txn::make_way`]; `shape` may change each new directory before it is made.
+    pub(crate) fn make_way_with(&mut self, root: Ino, path: &KeyPath<'_>, shape: impl Fn(&mut Inode)) -> Step<Place> {
         let mut dir = root;
         for name in path.dirs() {
             let place = self.place(dir, name)?;
@@ -189,7 +198,8 @@ impl Txn<'_> {
                 Some(child) => child.ino,
                 None => {
                     let bucket = self.require_inode(dir)?.bucket;
-                    let inode = self.new_inode(bucket, What::Directory(Directory::new(first_frag(dir), false)));
+                    let mut inode = self.new_inode(bucket, What::Directory(Directory::new(first_frag(dir), false)));
+                    shape(&mut inode);
                     self.add_dir(place, inode)?
                 }
             };

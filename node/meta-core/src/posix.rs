@@ -5,6 +5,7 @@ mod rename;
 mod tests;
 
 use crate::bucket::first_frag;
+use crate::content::Content;
 use crate::dentry::Dentry;
 use crate::inode::{Directory, Inode, MODE_MASK, Place, What};
 use crate::kv::KvRead;
@@ -47,6 +48,15 @@ fn check_name(name: &[u8]) -> Result<(), Refusal> {
         return Err(Refusal::Invalid);
     }
     Ok(())
+}
+
+/// The content that a mount may change.
+fn file_content(inode: &mut Inode) -> Result<&mut Content, Refusal> {
+    match &mut inode.what {
+        What::File(content) => Ok(content),
+        What::Symlink(_) => Err(Refusal::Invalid),
+        What::Directory(_) => Err(Refusal::IsDirectory),
+    }
 }
 
 /// The directory and the file of one name in a directory, as far as a mount can reach them: it never sees a marker.
@@ -220,23 +230,29 @@ impl Txn<'_> {
     }
 
     fn truncate(&mut self, ino: Ino, inode: &mut Inode, size: u64) -> Step<()> {
-        let now = self.now;
-        let (bucket, named) = (inode.bucket, inode.nlink > 0);
-        let content = match &mut inode.what {
-            What::File(content) => content,
-            What::Symlink(_) => return Err(Refusal::Invalid.into()),
-            What::Directory(_) => return Err(Refusal::IsDirectory.into()),
-        };
+        file_content(inode)?;
         if size > FILE_BYTES_MAX {
             return Err(Refusal::TooLarge.into());
         }
+        if size == 0 {
+            self.replace_content(ino, inode)?;
+        }
+        let now = self.now;
+        let (bucket, named) = (inode.bucket, inode.nlink > 0);
+        let content = file_content(inode)?;
         let before = content.size;
         if size != before {
             self.resize(ino, content, size)?;
             content.etag = ETag::Posix;
         }
         inode.mtime = now;
-        if named { self.count_usage(bucket, Some(before), Some(size)) } else { Ok(()) }
+        self.count_size(bucket, named, before, size)
+    }
+
+    /// Counts the new size of a file with or without a name.
+    fn count_size(&mut self, bucket: types::BucketId, named: bool, before: u64, after: u64) -> Step<()> {
+        let (before, after) = (Some(before), Some(after));
+        if named { self.count_usage(bucket, before, after) } else { self.count_trash(bucket, before, after) }
     }
 
     pub(crate) fn write_file(
@@ -248,23 +264,21 @@ impl Txn<'_> {
     ) -> Step<Attr> {
         let mut inode = self.inode(ino)?;
         self.bucket(inode.bucket)?;
-        let named = inode.nlink > 0;
-        let content = match &mut inode.what {
-            What::File(content) => content,
-            What::Symlink(_) => return Err(Refusal::Invalid.into()),
-            What::Directory(_) => return Err(Refusal::IsDirectory.into()),
-        };
+        file_content(&mut inode)?;
         if inline.is_none() && extents.is_empty() {
             return Ok(inode.attr(ino));
         }
+        if self.replaces_all(ino, &inode, inline, extents, append)? {
+            self.replace_content(ino, &mut inode)?;
+        }
+        let (bucket, named) = (inode.bucket, inode.nlink > 0);
+        let content = file_content(&mut inode)?;
         let before = content.size;
         self.write_content(ino, content, inline, extents, append)?;
         content.etag = ETag::Posix;
         let after = content.size;
         inode.modified(self.now);
-        if named {
-            self.count_usage(inode.bucket, Some(before), Some(after))?;
-        }
+        self.count_size(bucket, named, before, after)?;
         self.put_inode(ino, &inode);
         Ok(inode.attr(ino))
     }

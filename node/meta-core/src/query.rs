@@ -3,6 +3,8 @@
 use crate::chunk;
 use crate::content;
 use crate::dentry::{self, Dentry};
+use crate::epoch;
+use crate::garbage;
 use crate::inode::{self, Inode, What};
 use crate::key::dentry::DentryKey;
 use crate::key::upload::UploadIndexKey;
@@ -10,9 +12,9 @@ use crate::kv::{KvError, KvRead};
 use crate::listing::{self, lower_bound, rolled_up};
 use crate::row::{self, Corrupt};
 use crate::txn::{Step, settle};
-use crate::{bucket, object, posix, upload, xattr};
+use crate::{bucket, group, object, posix, trash, upload, xattr};
 use bytes::Bytes;
-use proto::meta::{Answer, DirEntry, PartListing, PartView, Query, Refusal, UploadListing, Usage};
+use proto::meta::{Answer, DirEntry, PartListing, PartView, Query, Refusal, UploadListing};
 use proto::object::{Attr, ContentView, ObjectView};
 use types::{BucketId, GroupId, Ino, PARTS_MAX, Timestamp, UploadId};
 
@@ -33,10 +35,10 @@ pub fn query(kv: &dyn KvRead, group: GroupId, query: &Query) -> Result<Result<An
     if group == GroupId::CONTROL {
         return Ok(Err(Refusal::Invalid));
     }
-    settle(answer(kv, query))
+    settle(answer(kv, group, query))
 }
 
-fn answer(kv: &dyn KvRead, query: &Query) -> Step<Answer> {
+fn answer(kv: &dyn KvRead, group: GroupId, query: &Query) -> Step<Answer> {
     Ok(match query {
         Query::Object { bucket, key, content } => {
             let (view, content) = object_view(kv, *bucket, key, *content)?;
@@ -74,13 +76,33 @@ fn answer(kv: &dyn KvRead, query: &Query) -> Step<Answer> {
             named(kv, *ino)?;
             Answer::Xattrs(xattr::list(kv, *ino)?)
         }
-        Query::Usage { bucket } => {
-            let bucket = bucket::load(kv, *bucket)??;
-            Answer::Usage(Usage { files: bucket.files, bytes: bucket.bytes })
-        }
+        Query::Usage { bucket } => Answer::Usage(bucket::load(kv, *bucket)??.usage()),
         Query::UnderReplicated { after, max } => {
             let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
             Answer::UnderReplicated(chunk::under_replicated(kv, *after, max)?)
+        }
+        Query::ListTrash { bucket, filter, after, max } => {
+            let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
+            Answer::Trash(trash::list(kv, *bucket, filter, *after, max)?)
+        }
+        Query::BucketStatus { bucket } => {
+            Answer::BucketStatus(bucket::load(kv, *bucket)??.status(group::load(kv)?.time))
+        }
+        Query::GroupBuckets { after, max } => {
+            let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
+            Answer::GroupBuckets(bucket::list(kv, *after, max)?)
+        }
+        Query::JudgeChunks { chunks } => Answer::Judged(garbage::judge(kv, group, chunks)?),
+        Query::Condemned { after, max } => {
+            let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
+            Answer::Condemned(garbage::condemned(kv, *after, max)?)
+        }
+        Query::Garbage => Answer::Garbage(garbage::status(kv)?),
+        Query::SessionsOver { first, last } => {
+            if first > last {
+                return Err(Refusal::Invalid.into());
+            }
+            Answer::SessionsOver(epoch::are_over(kv, &crate::group::load(kv)?, &(*first..=*last))?)
         }
     })
 }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::epoch;
 use crate::group::Counters;
 use crate::key::session::{AnswerKey, SessionKey};
 use crate::kv::{Kv, KvError};
@@ -29,10 +30,11 @@ pub(crate) fn admit(
     id: RequestId,
 ) -> Result<Option<Result<Outcome, Refusal>>, KvError> {
     let refused = |refusal| Ok(Some(Err(refusal)));
-    if id.session < counters.session_floor {
+    let known = row::read(kv, &SessionKey(id.session))?;
+    // A session that is over has no window.
+    if known.is_none() && epoch::is_over(kv, counters, id.session)? {
         return refused(Refusal::SessionClosed);
     }
-    let known = row::read(kv, &SessionKey(id.session))?;
     let before = known.map_or(0, |window: Window| window.low);
     let low = before.max(id.low);
     if id.seq < low {

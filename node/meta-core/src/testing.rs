@@ -59,6 +59,19 @@ impl Group {
         self.send(Some(RequestId { session: SESSION, seq: self.seq, low: self.seq }), command)
     }
 
+    /// The number of the next command.
+    pub(crate) fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    /// Lets seconds pass with the next command, and sends one that does nothing else.
+    pub(crate) fn pass(&mut self, secs: i64) {
+        self.time += secs * Timestamp::SECOND;
+        let entries = Vec::new();
+        self.ok(Command::ExpireTrash { bucket: BUCKET, entries, now: Timestamp(self.time) });
+    }
+
     /// As [`Group::run`] without the check, which takes long in a large state.
     pub(crate) fn seq_unchecked(&mut self, command: Command) {
         self.seq += 1;
@@ -84,6 +97,11 @@ impl Group {
 
     pub(crate) fn put(&mut self, key: &str, content: NewContent) -> Attr {
         self.attr_of(put(key, content))
+    }
+
+    /// A small object; the state is not checked.
+    pub(crate) fn put_unchecked(&mut self, key: &str) {
+        self.seq_unchecked(put(key, inline(b"1")));
     }
 
     pub(crate) fn delete(&mut self, key: &str) -> bool {

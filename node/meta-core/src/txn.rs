@@ -3,11 +3,11 @@
 //! The nouns of the state machine (`inode`, `dentry`, `chunk`, ...) add their operations in `impl Txn` blocks of their own.
 //! Nothing reaches the store before [`Txn::finish`]: a refused command leaves no trace but its answer.
 
+use crate::garbage::{Garbage, GarbageReason};
 use crate::group::{self, Counters};
 use crate::kv::{Kv, KvError, KvRead};
 use crate::overlay::{Changes, Overlay};
 use crate::row::{self, Key};
-use crate::trash::{Garbage, GarbageReason};
 use proto::meta::{BadChunk, Refusal};
 use types::{GroupId, Ino, ListId, RequestId, SessionId, Timestamp};
 
@@ -70,6 +70,8 @@ pub(crate) struct Txn<'a> {
     pub(crate) garbage: Vec<Garbage>,
     /// Why it drops them.
     pub(crate) garbage_reason: GarbageReason,
+    /// Since when nobody can have come upon them: now, unless what referred to them was garbage itself.
+    pub(crate) dropped_at: Timestamp,
 }
 
 impl<'a> Txn<'a> {
@@ -89,7 +91,13 @@ impl<'a> Txn<'a> {
             session: id.map(|id| id.session),
             garbage: Vec::new(),
             garbage_reason: GarbageReason::Rewritten,
+            dropped_at: now,
         })
+    }
+
+    /// Refuses what only the group itself may do.
+    pub(crate) fn own(&self) -> Step<()> {
+        if self.session.is_some() { Err(Refusal::Invalid.into()) } else { Ok(()) }
     }
 
     /// The rows as this command sees them.

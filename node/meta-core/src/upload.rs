@@ -9,6 +9,7 @@
 mod tests;
 
 use crate::content::{Body, Content};
+use crate::garbage::GarbageReason;
 use crate::inode::{Inode, What};
 use crate::key::upload::{PartKey, SweepKey, UploadIndexKey, UploadKey};
 use crate::kv::{KvError, KvRead};
@@ -16,7 +17,6 @@ use crate::list::LIST_DEPTH_MAX;
 use crate::namespace::KeyPath;
 use crate::piece::{Piece, Source};
 use crate::row::{self, Corrupt};
-use crate::trash::GarbageReason;
 use crate::txn::{Step, Txn};
 use crate::xattr;
 use bytes::Bytes;

@@ -34,6 +34,7 @@ mod writer;
 
 pub use config::MetaConfig;
 pub use control::{Blocked, NextSteps, Obstacle, Reason, Report, next_steps};
+pub use meta_core::Applied;
 pub use network::{Network, QuicNetwork};
 pub use server::MetaServer;
 pub use start::StartError;

@@ -17,7 +17,7 @@ use meta_core::Applied;
 use parking_lot::Mutex;
 use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlReply, ControlRequest};
 use proto::log::LogCommand;
-use proto::meta::{MetaOp, MetaReply, MetaRequest, Query};
+use proto::meta::{Command, MetaOp, MetaReply, MetaRequest, Outcome, Query, Refusal};
 use proto::node::GroupStatus;
 use proto::raft_wire::{RaftBatch, SnapshotError, SnapshotReply, SnapshotRequest};
 use proto::rpc::GroupError;
@@ -154,6 +154,17 @@ impl MetaServer {
             return Err(error);
         }
         answer.await.unwrap_or(Err(GroupError::Unknown))
+    }
+
+    /// Has a group carry out a command of its own, one without a request id, and waits until it is applied here.
+    ///
+    /// # Errors
+    /// [`GroupError`]. The inner result is the group's.
+    pub async fn own(&self, group: GroupId, command: Command) -> Result<Result<Outcome, Refusal>, GroupError> {
+        match self.propose(group, LogCommand::Meta(None, command)).await? {
+            Applied::Meta(result) => Ok(result),
+            Applied::Control(_) => Err(GroupError::NotHere),
+        }
     }
 
     /// Waits until everything committed before this call is applied here, a quorum having confirmed that this node leads.

@@ -8,12 +8,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use proto::node::{DiskStatus, Fullness, GroupStatus, ScrubStatus};
+use proto::meta::GarbageStatus;
+use proto::node::{DiskStatus, Fullness, GroupStatus, OrphanStatus, ScrubStatus};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use types::{NodeState, PlacementMap};
+use types::{GroupId, NodeState, PlacementMap};
 
 /// The answer of `/status`.
 #[derive(Serialize)]
@@ -26,6 +27,9 @@ struct Page {
     /// Chunks of which no member has an intact copy; the first few.
     lost: Vec<String>,
     lost_count: u64,
+    /// Of the groups this node leads.
+    garbage: Vec<(GroupId, GarbageStatus)>,
+    orphans: OrphanStatus,
     map: MapSummary,
 }
 
@@ -96,6 +100,8 @@ async fn status_page(State(status): State<Arc<Status>>) -> Response {
         disks: own.disks.into_iter().map(disk_page).collect(),
         lost: own.lost.iter().map(ToString::to_string).collect(),
         lost_count: own.lost_count,
+        garbage: own.garbage,
+        orphans: own.orphans,
         map: summary(&status.peers.map()),
     };
     Json(page).into_response()

@@ -8,6 +8,7 @@ use crate::error::ConfigError;
 use chunk_server::FullnessConfig;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use transport::Credentials;
 use types::{NodeEntry, NodeId, PlacementMap};
 
@@ -35,6 +36,8 @@ pub struct NodeConfig {
     pub memory: MemoryConfig,
     /// How chunks lie on the disks.
     pub store: StoreConfig,
+    /// How what nobody needs is found.
+    pub garbage: GarbageConfig,
 }
 
 /// What a node may hold in memory, bytes.
@@ -85,6 +88,28 @@ impl StoreConfig {
     }
 }
 
+/// How what nobody needs is found. Whether it is collected, and after what grace time, the control group says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GarbageConfig {
+    /// How long a session lives without being renewed; the same on all voters of the control group, and not less than clients believe. 1 s to 1
+    /// day, default 15 min.
+    pub session_lease: Duration,
+    /// Pause between two rounds of the collector. 10 ms to 1 h, default 10 s.
+    pub round: Duration,
+    /// Pause between two looks for orphans among all chunks of the node. 100 ms to 30 days, default 1 day.
+    pub sweep: Duration,
+}
+
+impl Default for GarbageConfig {
+    fn default() -> Self {
+        GarbageConfig {
+            session_lease: Duration::from_secs(types::SESSION_LEASE_SECONDS),
+            round: Duration::from_secs(10),
+            sweep: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
 impl Default for MemoryConfig {
     fn default() -> Self {
         MemoryConfig {
@@ -111,6 +136,13 @@ impl Default for StoreConfig {
             full_percent: 95,
         }
     }
+}
+
+/// A day in milliseconds.
+const DAY_MILLIS: u64 = 24 * 3_600_000;
+
+fn within(time: Duration, min_millis: u64, max_millis: u64) -> bool {
+    (Duration::from_millis(min_millis)..=Duration::from_millis(max_millis)).contains(&time)
 }
 
 impl NodeConfig {
@@ -147,6 +179,9 @@ impl NodeConfig {
             ((1 << 20..=16 << 30).contains(&self.store.compact_rate_bytes), "compact_rate", "1 MiB to 16 GiB"),
             ((1..=60).contains(&self.store.scrub_days), "scrub_days", "1 to 60"),
             (self.store.fullness().is_valid(), "nearfull, backfillfull and full", "ascending, 1 to 99"),
+            (within(self.garbage.session_lease, 1_000, DAY_MILLIS), "garbage.session_lease", "1 s to 1 day"),
+            (within(self.garbage.round, 10, 3_600_000), "garbage.round", "10 ms to 1 h"),
+            (within(self.garbage.sweep, 100, 30 * DAY_MILLIS), "garbage.sweep", "100 ms to 30 days"),
         ];
         match rules.iter().find(|(holds, ..)| !holds) {
             Some((_, setting, range)) => Err(ConfigError::Range { setting, range }),

@@ -1,7 +1,8 @@
 //! What peers ask, handed to whom it concerns, after a look at what their certificate allows.
 //!
 //! The transport refuses what a role may never do (snapshots, deletes and heartbeats of clients). Here are the rules that need a look
-//! into a command: states of nodes, the first map, moves and repaired chunks are recorded by nodes only.
+//! into a command: states of nodes, the first map, moves, repaired chunks and expiry are for nodes only; what ends the way back from the trash, and
+//! the settings and locks that protect it, for operators.
 
 use crate::liveness::{Liveness, Verdict};
 use crate::status::Status;
@@ -78,6 +79,7 @@ impl Dispatch {
             }
             NodeRequest::Status => NodeReply::Status(self.status.node()),
             NodeRequest::Scrub => NodeReply::Scrubbing(self.chunks.scrub_now()),
+            NodeRequest::Clock => NodeReply::Clock(crate::clock::now()),
         }
     }
 }
@@ -121,21 +123,45 @@ fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
                     | ControlCommand::NoteSynced { .. }
                     | ControlCommand::CommitMove { .. }
                     | ControlCommand::AbortMove { .. }
+                    | ControlCommand::ExpireSession { .. }
             )
         }
-        Request::Meta(request) => matches!(&request.op, MetaOp::Command(_, Command::ClearUnderReplicated { .. })),
+        Request::Meta(request) => matches!(
+            &request.op,
+            MetaOp::Command(_, Command::ClearUnderReplicated { .. } | Command::ExpireTrash { .. })
+        ),
         Request::Snapshot(_) => true,
         Request::Control(_) | Request::Chunk(_) | Request::Node(_) => false,
     };
-    !nodes_only || peer.is_node()
+    (!nodes_only || peer.is_node()) && (!operators_only(request) || peer.may_operate())
+}
+
+/// Whether a request is for operators (and the cluster itself): a client, however it was led astray, must not be able to make a
+/// deletion final.
+fn operators_only(request: &Request) -> bool {
+    match request {
+        Request::Control(ControlRequest::Command(command)) => matches!(command, ControlCommand::UndeleteBucket { .. }),
+        Request::Meta(request) => matches!(
+            &request.op,
+            MetaOp::Command(
+                _,
+                Command::PurgeTrash { .. }
+                    | Command::SetBucketOptions { .. }
+                    | Command::LiftBreaker { .. }
+                    | Command::UnsealBucket { .. }
+            )
+        ),
+        Request::Control(_) | Request::Chunk(_) | Request::Node(_) | Request::Snapshot(_) => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proto::control::ControlQuery;
+    use proto::trash::{BucketOptions, NameTaken};
     use transport::Role;
-    use types::{NodeState, RequestId, SessionId};
+    use types::{BucketId, NodeState, RequestId, SessionId};
 
     #[test]
     fn clients_do_not_speak_for_nodes() {
@@ -145,16 +171,49 @@ mod tests {
         let state =
             ControlCommand::SetNodeState { node: NodeId(1), incarnation: Incarnation(1), state: NodeState::Down };
         let commit = ControlCommand::CommitMove { pg: types::PgId(0), epoch: types::PgEpoch(1) };
+        let expire = ControlCommand::ExpireSession { session: SessionId(1), renewed: types::Timestamp(0) };
         let clear = MetaOp::Command(id, Command::ClearUnderReplicated { chunks: Vec::new() });
         for request in [
             Request::Control(ControlRequest::Command(state)),
             Request::Control(ControlRequest::Command(commit)),
             Request::Control(ControlRequest::Command(ControlCommand::Bootstrap { map: PlacementMap::default() })),
+            Request::Control(ControlRequest::Command(expire)),
             Request::Meta(MetaRequest { group: GroupId(1), op: clear }),
         ] {
             assert!(allowed(&node, &request) && !allowed(&client, &request), "{request:?}");
         }
+        let (bucket, entries) = (BucketId(1), Vec::new());
+        let expire = MetaOp::Command(id, Command::ExpireTrash { bucket, entries, now: types::Timestamp(0) });
+        let operator = PeerIdentity { role: Role::Operator("kim".to_owned()) };
+        let expire = Request::Meta(MetaRequest { group: GroupId(1), op: expire });
+        assert!(allowed(&node, &expire) && !allowed(&client, &expire) && !allowed(&operator, &expire));
         assert!(allowed(&client, &Request::Control(ControlRequest::Query(ControlQuery::Map))));
         assert!(allowed(&client, &Request::Node(NodeRequest::Status)));
+    }
+
+    #[test]
+    fn only_operators_make_a_deletion_final() {
+        let client = PeerIdentity { role: Role::Client("tool".to_owned()) };
+        let operator = PeerIdentity { role: Role::Operator("kim".to_owned()) };
+        let bucket = BucketId(1);
+        let request = |command| {
+            let id = RequestId { session: SessionId(1), seq: 1, low: 1 };
+            Request::Meta(MetaRequest { group: GroupId(1), op: MetaOp::Command(id, command) })
+        };
+        for command in [
+            Command::PurgeTrash { bucket, entries: Vec::new() },
+            Command::SetBucketOptions { bucket, options: BucketOptions::default() },
+            Command::LiftBreaker { bucket },
+            Command::UnsealBucket { bucket },
+        ] {
+            let request = request(command);
+            assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");
+        }
+        let undelete = ControlCommand::UndeleteBucket { bucket, name: "books".into() };
+        let undelete = Request::Control(ControlRequest::Command(undelete));
+        assert!(allowed(&operator, &undelete) && !allowed(&client, &undelete));
+        let (entries, to) = (Vec::new(), Bytes::new());
+        let restore = Command::RestoreTrash { bucket, entries, to, taken: NameTaken::Refuse };
+        assert!(allowed(&client, &request(restore)));
     }
 }

@@ -77,13 +77,16 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
     if unnamed > 0 {
         found.push(format!("{unnamed} more chunks have no intact copy"));
     }
+    if status.orphans.held > 0 {
+        found.push(format!("{} orphans are held back, more than a writer that dies leaves", status.orphans.held));
+    }
     found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::node::{GroupStatus, ScrubStatus};
+    use proto::node::{GroupStatus, OrphanStatus, ScrubStatus};
     use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeEntry, Term};
 
     fn status() -> NodeStatus {
@@ -111,8 +114,9 @@ mod tests {
             fullness: Fullness::Normal,
         };
         let (version, incarnation) = (String::new(), Incarnation(1));
-        let (groups, disks) = (vec![group], vec![disk]);
-        NodeStatus { node: NodeId(1), incarnation, version, groups, disks, lost: Vec::new(), lost_count: 0 }
+        let (garbage, orphans) = (Vec::new(), OrphanStatus::default());
+        let (groups, disks, lost) = (vec![group], vec![disk], Vec::new());
+        NodeStatus { node: NodeId(1), incarnation, version, groups, disks, lost, lost_count: 0, garbage, orphans }
     }
 
     fn map(state: NodeState) -> PlacementMap {

@@ -5,6 +5,8 @@
 //!  QUIC -- dispatch -+-- chunk-server   (disks)        <-- `map_feed`: the placement map, as the control group has it
 //!                    +-- status                        <-- `repair`: copies that are missing, once their node is back
 //!                                                       <-- `moves`: where copies should be, planned and driven by the control group's leader
+//!                                                     <-- `garbage`: what is deleted for good, and orphans; `leases`: silent sessions
+//!                                                     <-- `trash`: what has lain in the trash for its window is released
 //!  HTTP -- admin: /health, /status, /metrics
 //! ```
 //! Decisions are elsewhere; what is here translates and drives. The only state that must survive is the count of starts
@@ -13,12 +15,15 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod clock;
 mod config;
 mod dispatch;
 mod error;
+mod garbage;
 mod health;
 mod heartbeat;
 mod incarnation;
+mod leases;
 mod liveness;
 mod map_feed;
 pub mod metrics;
@@ -28,7 +33,8 @@ mod peers;
 mod repair;
 mod server;
 mod status;
+mod trash;
 
-pub use config::{MemoryConfig, NodeConfig, StoreConfig};
+pub use config::{GarbageConfig, MemoryConfig, NodeConfig, StoreConfig};
 pub use error::{ConfigError, StartError};
 pub use server::NodeServer;

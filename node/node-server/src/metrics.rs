@@ -1,6 +1,6 @@
 //! The numbers of a node, beside those of the services in it: names, units, and the page that Prometheus reads.
 
-use ::metrics::{Unit, describe_gauge, gauge};
+use ::metrics::{Unit, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use proto::node::{DiskStatus, GroupStatus, NodeStatus};
 use std::sync::OnceLock;
@@ -37,6 +37,18 @@ pub const DISK_QUARANTINED: &str = "sago_disk_quarantined_chunks";
 pub const DISK_FULLNESS: &str = "sago_disk_fullness";
 /// How often the node was started.
 pub const INCARNATION: &str = "sago_node_incarnation";
+/// Files in the trash of the buckets of a group, as its leader saw them last; label `group`.
+pub const TRASH_FILES: &str = "sago_trash_files";
+/// Bytes of them; label `group`.
+pub const TRASH_BYTES: &str = "sago_trash_bytes";
+/// Files released because their window was over; label `group`.
+pub const TRASH_EXPIRED: &str = "sago_trash_expired_total";
+/// Bytes of them; label `group`.
+pub const TRASH_EXPIRED_BYTES: &str = "sago_trash_expired_bytes_total";
+/// 1 if the leader does not expire trash because clocks disagree; label `group`.
+pub const TRASH_HALTED: &str = "sago_trash_expiry_halted";
+/// Buckets of a group whose breaker is open; label `group`.
+pub const BREAKERS_OPEN: &str = "sago_breakers_open";
 /// Memory of the process that is in RAM.
 pub const RESIDENT: &str = "process_resident_memory_bytes";
 /// Processor time of the process.
@@ -106,6 +118,12 @@ fn describe() {
     describe_gauge!(DISK_QUARANTINED, Unit::Count, "damaged replicas that wait to be written anew");
     describe_gauge!(DISK_FULLNESS, Unit::Count, "0 normal, 1 nearfull, 2 backfillfull, 3 full");
     describe_gauge!(INCARNATION, Unit::Count, "how often the node was started");
+    describe_gauge!(TRASH_FILES, Unit::Count, "files in the trash of the group's buckets");
+    describe_gauge!(TRASH_BYTES, Unit::Bytes, "bytes of files in the trash of the group's buckets");
+    describe_counter!(TRASH_EXPIRED, Unit::Count, "files released because their window was over");
+    describe_counter!(TRASH_EXPIRED_BYTES, Unit::Bytes, "bytes released because their window was over");
+    describe_gauge!(TRASH_HALTED, Unit::Count, "1 if trash is not expired because clocks disagree");
+    describe_gauge!(BREAKERS_OPEN, Unit::Count, "buckets whose breaker is open");
     describe_gauge!(RESIDENT, Unit::Bytes, "memory of the process that is in RAM");
     describe_gauge!(CPU_SECONDS, Unit::Seconds, "processor time of the process");
 }

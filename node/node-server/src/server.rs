@@ -4,8 +4,10 @@ use crate::admin;
 use crate::config::NodeConfig;
 use crate::dispatch::Dispatch;
 use crate::error::{ConfigError, StartError};
+use crate::garbage;
 use crate::heartbeat::{LastHeard, beat};
 use crate::incarnation::{self, MetaFolder};
+use crate::leases::expire;
 use crate::liveness::{TICK, Verdict};
 use crate::map_feed::feed;
 use crate::metrics;
@@ -14,14 +16,16 @@ use crate::moves::drive;
 use crate::peers::Peers;
 use crate::repair::Host;
 use crate::status::Status;
+use crate::trash::{Host as TrashHost, TrashKeeper};
 use chunk_server::{
-    ChunkService, CompactionConfig, LeftoverWorker, PeerSource, PullWorker, RepairWorker, ServiceConfig, compact_disks,
-    rewrite_chunks, scrub_disks,
+    ChunkService, CollectWorker, CompactionConfig, LeftoverWorker, PeerSource, PullWorker, RepairWorker, ServiceConfig,
+    SweepWorker, compact_disks, rewrite_chunks, scrub_disks,
 };
 use meta_server::{MetaConfig, MetaServer, QuicNetwork};
 use parking_lot::Mutex;
 use proto::control::ControlCommand;
 use proto::log::LogCommand;
+use proto::node::OrphanStatus;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -76,6 +80,7 @@ impl NodeServer {
             }
         };
         let last_heard = Arc::new(LastHeard::default());
+        let orphans: Arc<Mutex<OrphanStatus>> = Arc::default();
         let status = Arc::new(Status {
             node: config.node,
             incarnation: folder.incarnation,
@@ -83,6 +88,7 @@ impl NodeServer {
             chunks: chunks.clone(),
             peers: peers.clone(),
             last_heard: last_heard.clone(),
+            orphans: orphans.clone(),
         });
         let liveness = Mutex::default();
         let (meta_, chunks_) = (meta.clone(), chunks.clone());
@@ -100,7 +106,13 @@ impl NodeServer {
         let mover = Arc::new(mover);
         tasks.spawn(PullWorker::new(mover.clone(), chunks.clone(), config.node).run());
         tasks.spawn(LeftoverWorker::new(mover, chunks.clone(), config.node).run());
+        tasks.spawn(expire(dispatch.clone(), config.garbage.session_lease));
         tasks.spawn(judge(dispatch, peers.clone()));
+        let trash = TrashHost { meta: meta.clone(), peers: peers.clone() };
+        tasks.spawn(TrashKeeper::new(trash).run());
+        let collector = Arc::new(garbage::Host { meta: meta.clone(), chunks: chunks.clone(), peers: peers.clone() });
+        tasks.spawn(CollectWorker::new(collector.clone(), config.garbage.round).run());
+        tasks.spawn(SweepWorker::new(collector, config.garbage.sweep, orphans).run());
         let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
         tasks.spawn(compact_disks(chunks.clone()));

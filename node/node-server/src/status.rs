@@ -1,12 +1,15 @@
 //! What a node says of itself.
 
+use crate::garbage;
 use crate::heartbeat::LastHeard;
 use crate::peers::Peers;
 use chunk_server::ChunkService;
 use meta_server::MetaServer;
-use proto::node::NodeStatus;
+use parking_lot::Mutex;
+use proto::meta::GarbageStatus;
+use proto::node::{NodeStatus, OrphanStatus};
 use std::sync::Arc;
-use types::{Incarnation, NodeId};
+use types::{GroupId, Incarnation, NodeId};
 
 /// Chunks without an intact copy that are named; all are counted.
 const LOST_SHOWN_MAX: usize = 16;
@@ -19,6 +22,7 @@ pub(crate) struct Status {
     pub(crate) chunks: Arc<ChunkService>,
     pub(crate) peers: Peers,
     pub(crate) last_heard: Arc<LastHeard>,
+    pub(crate) orphans: Arc<Mutex<OrphanStatus>>,
 }
 
 impl Status {
@@ -32,6 +36,14 @@ impl Status {
             disks: self.chunks.statuses(),
             lost,
             lost_count,
+            garbage: self.garbage(),
+            orphans: *self.orphans.lock(),
         }
+    }
+
+    /// Of the groups this node leads.
+    fn garbage(&self) -> Vec<(GroupId, GarbageStatus)> {
+        let groups = self.meta.groups().filter(|group| *group != GroupId::CONTROL && self.meta.is_leader(*group));
+        groups.filter_map(|group| Some((group, garbage::status_of(&self.meta, group)?))).collect()
     }
 }

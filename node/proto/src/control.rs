@@ -163,6 +163,54 @@ pub enum ControlCommand {
         /// All settings.
         options: PlacementOptions,
     },
+    /// Remember a deleted bucket again, under its own or another name; its group must be told to unseal it afterwards. Only for
+    /// operators and nodes. -> [`ControlOutcome::Bucket`]
+    UndeleteBucket {
+        /// The bucket.
+        bucket: BucketId,
+        /// Its name from now on.
+        name: String,
+    },
+    /// End a session if it was not renewed since; said by the leader's node after a lease of silence. Only for nodes.
+    ExpireSession {
+        /// The session.
+        session: SessionId,
+        /// Its last renewal, as the leader has seen it stand for a whole lease.
+        renewed: Timestamp,
+    },
+    /// Change how garbage is collected; what is `None` stays. -> [`ControlOutcome::Done`]
+    SetGarbage {
+        /// Whether it is collected at all.
+        on: Option<bool>,
+        /// Nanoseconds that readers may go on reading what was deleted, at most [`GarbageOptions::GRACE_MAX`].
+        grace: Option<i64>,
+        /// Let nodes delete the orphans that their breaker has held back.
+        lift: bool,
+    },
+}
+
+/// How garbage is collected in this cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GarbageOptions {
+    /// Whether it is collected at all.
+    pub on: bool,
+    /// Nanoseconds that readers may go on reading what was deleted.
+    pub grace: i64,
+    /// Counts how often an operator has lifted the breakers of the nodes.
+    pub lifted: u64,
+}
+
+impl GarbageOptions {
+    /// A day: longer than any download, and a day to notice that something is wrong.
+    pub const GRACE: i64 = 24 * 3600 * Timestamp::SECOND;
+    /// A year.
+    pub const GRACE_MAX: i64 = 365 * Self::GRACE;
+}
+
+impl Default for GarbageOptions {
+    fn default() -> Self {
+        GarbageOptions { on: true, grace: Self::GRACE, lifted: 0 }
+    }
 }
 
 /// What a command did.
@@ -311,6 +359,12 @@ pub enum ControlQuery {
     Users,
     /// All open sessions. -> [`ControlAnswer::Sessions`]
     Sessions,
+    /// Buckets that were deleted and can be had back, by id. -> [`ControlAnswer::DeletedBuckets`]
+    DeletedBuckets,
+    /// The ids of all open sessions, and the last one that was handed out. -> [`ControlAnswer::OpenSessions`]
+    OpenSessions,
+    /// How garbage is collected. -> [`ControlAnswer::Garbage`]
+    Garbage,
 }
 
 /// The answer to a query.
@@ -330,4 +384,15 @@ pub enum ControlAnswer {
     Users(Vec<String>),
     /// Session, kind, last renewal.
     Sessions(Vec<(SessionId, String, Timestamp)>),
+    /// Buckets as they were, and when each was deleted.
+    DeletedBuckets(Vec<(BucketInfo, Timestamp)>),
+    /// Every other session up to the last one is over.
+    OpenSessions {
+        /// In ascending order.
+        open: Vec<SessionId>,
+        /// The last one that was handed out.
+        last: SessionId,
+    },
+    /// How garbage is collected.
+    Garbage(GarbageOptions),
 }

@@ -16,6 +16,7 @@ pub mod object;
 pub mod raft_wire;
 mod refusal;
 pub mod rpc;
+pub mod trash;
 
 pub use frame::{DecodeError, decode, encode};
 pub use rpc::{Reply, Request};

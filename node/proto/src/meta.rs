@@ -2,6 +2,7 @@
 
 use crate::object::{Attr, ContentView, ETag, FileKind, NewContent, NewExtent, ObjectView, Precondition, Xattr};
 pub use crate::refusal::{BadChunk, Refusal};
+use crate::trash::{BucketOptions, BucketStatus, NameTaken, Purged, Restored, TrashFilter, TrashId, TrashPage};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use types::{BucketId, ChunkId, ChunkRef, GroupId, Ino, RequestId, SessionId, Timestamp, UploadId, WriterEpoch};
@@ -258,17 +259,88 @@ pub enum Command {
         /// The chunks, and which members have not confirmed each.
         chunks: Vec<(ChunkRef, u8)>,
     },
-    /// Refuse commits of chunks of this epoch of this session from now on, except staged ones. Idempotent.
+    /// Refuse commits of chunks of this epoch of this session and of all before it from now on, except staged ones. Only the session
+    /// itself may say so. Idempotent. -> [`Outcome::Done`]
     CloseEpoch {
         /// The session.
         session: SessionId,
-        /// The epoch.
+        /// The last epoch to close.
         epoch: WriterEpoch,
     },
     /// All copies of these chunks were verified. Idempotent.
     ClearUnderReplicated {
         /// The chunks.
         chunks: Vec<ChunkId>,
+    },
+
+    /// Give files in the trash their names back, with all they had; missing directories are made. -> [`Outcome::Restored`], one an
+    /// entry, each on its own. Idempotent.
+    RestoreTrash {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most `TRASH_BATCH_MAX`. One may be refused with [`Refusal::TooLarge`] when those before it have changed too many rows;
+        /// ask again for it.
+        entries: Vec<TrashId>,
+        /// Put in front of each path; empty = back to where it was.
+        to: Bytes,
+        /// If there is something already.
+        taken: NameTaken,
+    },
+    /// Release files in the trash at once; they are gone for good. Only for operators and nodes. Idempotent. -> [`Outcome::Purged`]
+    PurgeTrash {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most `TRASH_BATCH_MAX`; what is not there is passed over.
+        entries: Vec<TrashId>,
+    },
+    /// Release files in the trash whose time is over; others are passed over. Only for nodes. Idempotent; without entries it only moves
+    /// the group's time on. -> [`Outcome::Purged`]
+    ExpireTrash {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most `TRASH_BATCH_MAX`.
+        entries: Vec<TrashId>,
+        /// The time a quorum of clocks agrees on. The group's own time counts where it is earlier.
+        now: Timestamp,
+    },
+    /// Set what an operator may set for a bucket. Only for operators and nodes. Idempotent. -> [`Outcome::Done`]
+    SetBucketOptions {
+        /// The bucket.
+        bucket: BucketId,
+        /// All of it.
+        options: BucketOptions,
+    },
+    /// Let a bucket take deletions again and count from zero. Only for operators and nodes. Idempotent. -> [`Outcome::Done`]
+    LiftBreaker {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Let a sealed bucket be changed again. Only for operators and nodes. Idempotent. -> [`Outcome::Done`]
+    UnsealBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Condemn chunks whose last reference was dropped at least `grace` nanoseconds ago, and drop the references of lists of which
+    /// that is true. The group's own: refused under a request id. Idempotent. -> [`Outcome::Collected`]
+    CollectGarbage {
+        /// How long a reader may go on reading what was deleted, nanoseconds.
+        grace: i64,
+        /// At most so many chunks and pieces, 1..=1,024.
+        max: u32,
+    },
+    /// No member of any placement of these condemned chunks has them any more: forget those that can never come back. The group's own.
+    /// Idempotent. -> [`Outcome::Done`]
+    ForgetChunks {
+        /// At most 1,024.
+        chunks: Vec<ChunkId>,
+    },
+    /// These sessions are over for good: refuse their commands, release what they have staged, forget their answers. The group's own.
+    /// Idempotent; large ones take several. -> [`Outcome::Ended`]
+    EndSessions {
+        /// The first one, at least 1.
+        first: SessionId,
+        /// The last one.
+        last: SessionId,
     },
 }
 
@@ -309,6 +381,24 @@ pub enum Outcome {
         attr: Attr,
         /// Its directory.
         parent: Attr,
+    },
+    /// For each entry of the trash what became of it.
+    Restored(Vec<Result<Restored, Refusal>>),
+    /// What was released.
+    Purged(Purged),
+    /// Of a step of the garbage collection.
+    Collected {
+        /// Chunks condemned by it.
+        condemned: u32,
+        /// Whether more garbage is due.
+        more: bool,
+    },
+    /// Of an end of sessions.
+    Ended {
+        /// Sessions up to this one are over; it may be less than what was asked for.
+        last: SessionId,
+        /// Whether rows of them are left: ask again.
+        more: bool,
     },
 }
 
@@ -424,6 +514,50 @@ pub enum Query {
         /// At most so many, 0..=1,024.
         max: u32,
     },
+    /// What lies in the trash of a bucket, oldest first. A page looks at a bounded number of entries. -> [`Answer::Trash`]
+    ListTrash {
+        /// The bucket; a sealed one has its trash still.
+        bucket: BucketId,
+        /// Which entries.
+        filter: TrashFilter,
+        /// Only entries after this one.
+        after: Option<TrashId>,
+        /// At most so many, 0..=1,024.
+        max: u32,
+    },
+    /// How a bucket is. -> [`Answer::BucketStatus`]
+    BucketStatus {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// The buckets of the group, sealed ones too, in order. -> [`Answer::GroupBuckets`]
+    GroupBuckets {
+        /// Only ids greater than this.
+        after: Option<BucketId>,
+        /// At most so many, 0..=1,024.
+        max: u32,
+    },
+    /// Whether chunks of this group may be deleted. Means something only as a linearizable read. -> [`Answer::Judged`]
+    JudgeChunks {
+        /// At most 1,024, all of this group.
+        chunks: Vec<ChunkId>,
+    },
+    /// Condemned chunks. -> [`Answer::Condemned`]
+    Condemned {
+        /// Only ids greater than this.
+        after: Option<ChunkId>,
+        /// At most so many, 0..=1,024.
+        max: u32,
+    },
+    /// How much garbage there is. -> [`Answer::Garbage`]
+    Garbage,
+    /// Whether these sessions are over and nothing of them is left. -> [`Answer::SessionsOver`]
+    SessionsOver {
+        /// The first one.
+        first: SessionId,
+        /// The last one.
+        last: SessionId,
+    },
 }
 
 /// The answer to a query.
@@ -449,6 +583,72 @@ pub enum Answer {
     Usage(Usage),
     /// Chunks and which members lack each.
     UnderReplicated(Vec<(ChunkRef, u8)>),
+    /// A page of the trash.
+    Trash(TrashPage),
+    /// How a bucket is.
+    BucketStatus(BucketStatus),
+    /// Buckets.
+    GroupBuckets(Vec<BucketId>),
+    /// One verdict for each chunk, in the order asked.
+    Judged(Vec<ChunkVerdict>),
+    /// Condemned chunks, in order, and what is to be done about each.
+    Condemned(Vec<(ChunkId, CondemnedStep)>),
+    /// How much garbage there is.
+    Garbage(GarbageStatus),
+    /// Whether they are.
+    SessionsOver(bool),
+}
+
+/// What a group knows of a chunk on some node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChunkVerdict {
+    /// Something refers to it.
+    Referenced,
+    /// Its session has staged it.
+    Staged,
+    /// Nothing refers to it, but readers may still read it, or its session may take it up again.
+    Waiting,
+    /// The group has not heard of it, and its session may still commit it.
+    Open,
+    /// It was deleted for good: no command may refer to it again.
+    Condemned,
+    /// The group has not heard of it, and never will: its epoch is closed.
+    Garbage,
+}
+
+impl ChunkVerdict {
+    /// Whether a replica may be deleted on this evidence.
+    #[must_use]
+    pub fn may_be_deleted(self) -> bool {
+        match self {
+            ChunkVerdict::Condemned | ChunkVerdict::Garbage => true,
+            ChunkVerdict::Referenced | ChunkVerdict::Staged | ChunkVerdict::Waiting | ChunkVerdict::Open => false,
+        }
+    }
+}
+
+/// What is to be done about a condemned chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CondemnedStep {
+    /// Its replicas are to be deleted.
+    Delete,
+    /// They were; its epoch is still open, and its row keeps the id from coming back.
+    Wait,
+    /// They were, and its epoch is closed: it can be forgotten.
+    Forget,
+}
+
+/// How much garbage a group has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct GarbageStatus {
+    /// Chunks and lists that wait out the grace time. One that was taken up again counts until then.
+    pub waiting: u64,
+    /// Condemned chunks that are not forgotten.
+    pub condemned: u64,
+    /// When the oldest that waits was dropped.
+    pub oldest: Option<Timestamp>,
+    /// Sessions below it are over.
+    pub session_floor: SessionId,
 }
 
 /// A page of keys.
@@ -531,4 +731,8 @@ pub struct Usage {
     pub files: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Files in the trash, scratch files too.
+    pub trash_files: u64,
+    /// Bytes of them.
+    pub trash_bytes: u64,
 }

@@ -1,7 +1,8 @@
 //! Calls to a node itself: liveness and status.
 
+use crate::meta::GarbageStatus;
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeId, Term};
+use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeId, Term, Timestamp};
 
 /// What a node can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub enum NodeRequest {
     Status,
     /// Look at every chunk now, as fast as the disks give them; answered by [`NodeReply::Scrubbing`].
     Scrub,
+    /// What time is it.
+    Clock,
 }
 
 /// What it answers.
@@ -39,6 +42,8 @@ pub enum NodeReply {
     Status(NodeStatus),
     /// One entry for each disk: done once its [`ScrubStatus::passes`] is this number or more.
     Scrubbing(Vec<(DiskId, u64)>),
+    /// The time of its clock.
+    Clock(Timestamp),
 }
 
 /// A node's view of itself.
@@ -58,6 +63,23 @@ pub struct NodeStatus {
     pub lost: Vec<ChunkId>,
     /// How many there are.
     pub lost_count: u64,
+    /// Garbage of the groups it leads.
+    pub garbage: Vec<(GroupId, GarbageStatus)>,
+    /// What its last look for orphans has found.
+    pub orphans: OrphanStatus,
+}
+
+/// How a node's look for orphans goes, since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct OrphanStatus {
+    /// Passes over all chunks that came to an end.
+    pub passes: u64,
+    /// Orphans deleted.
+    pub deleted: u64,
+    /// Orphans found by the last pass and held back by the breaker.
+    pub held: u64,
+    /// Chunks that nobody judged in the last pass.
+    pub unjudged: u64,
 }
 
 /// One Raft group on a node.

@@ -77,6 +77,10 @@ pub enum Refusal {
     /// The session was ended.
     #[error("the session is closed")]
     SessionClosed,
+    /// Too many files of the bucket were deleted or overwritten within minutes: its breaker is open, and nothing that would go to the
+    /// trash may be removed until an operator lifts it or its time has passed.
+    #[error("too many deletions: the breaker of the bucket is open")]
+    BreakerOpen,
 }
 
 /// What is wrong with a chunk in a command.
@@ -100,4 +104,7 @@ pub enum BadChunk {
     /// Extents overlap, leave a gap, or lie outside their chunk or the file.
     #[error("malformed extents")]
     Malformed,
+    /// It was deleted for good.
+    #[error("condemned")]
+    Condemned,
 }

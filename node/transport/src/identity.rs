@@ -1,4 +1,5 @@
-//! Who a peer is: the role in its certificate's URI, `sago://<cluster>/node/<id>` or `sago://<cluster>/client/<name>`.
+//! Who a peer is: the role in its certificate's URI, `sago://<cluster>/node/<id>`, `sago://<cluster>/client/<name>` or
+//! `sago://<cluster>/operator/<name>`.
 
 use rustls::pki_types::CertificateDer;
 use types::{ClusterId, NodeId};
@@ -14,6 +15,8 @@ pub enum Role {
     Node(NodeId),
     /// A gateway, mount or tool. 1..=64 of `a-z A-Z 0-9 . _ -`.
     Client(String),
+    /// A person who may do what cannot be undone, with a tool. The same alphabet.
+    Operator(String),
 }
 
 /// The other end of a connection, as its certificate says.
@@ -46,7 +49,7 @@ impl PeerIdentity {
     pub fn node(&self) -> Option<NodeId> {
         match self.role {
             Role::Node(id) => Some(id),
-            Role::Client(_) => None,
+            Role::Client(_) | Role::Operator(_) => None,
         }
     }
 
@@ -54,6 +57,12 @@ impl PeerIdentity {
     #[must_use]
     pub fn is_node(&self) -> bool {
         self.node().is_some()
+    }
+
+    /// Whether it may do what only operators and the cluster itself may.
+    #[must_use]
+    pub fn may_operate(&self) -> bool {
+        matches!(self.role, Role::Node(_) | Role::Operator(_))
     }
 }
 
@@ -63,7 +72,7 @@ impl Role {
     pub fn is_valid(&self) -> bool {
         match self {
             Role::Node(id) => id.0 != 0,
-            Role::Client(name) => {
+            Role::Client(name) | Role::Operator(name) => {
                 (1..=CLIENT_NAME_BYTES_MAX).contains(&name.len())
                     && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
             }
@@ -75,6 +84,7 @@ impl Role {
         match self {
             Role::Node(id) => format!("{SCHEME}{cluster}/node/{}", id.0),
             Role::Client(name) => format!("{SCHEME}{cluster}/client/{name}"),
+            Role::Operator(name) => format!("{SCHEME}{cluster}/operator/{name}"),
         }
     }
 
@@ -82,6 +92,7 @@ impl Role {
         let role = match path.split_once('/')? {
             ("node", id) => Role::Node(NodeId(id.parse().ok()?)),
             ("client", name) => Role::Client(name.to_owned()),
+            ("operator", name) => Role::Operator(name.to_owned()),
             _ => return None,
         };
         role.is_valid().then_some(role)
@@ -136,7 +147,7 @@ mod tests {
     #[test]
     fn roles_survive_their_uri() {
         let cluster = ClusterId([7; 16]);
-        for role in [Role::Node(NodeId(12)), Role::Client("gateway-1.a_b".into())] {
+        for role in [Role::Node(NodeId(12)), Role::Client("gateway-1.a_b".into()), Role::Operator("kim".into())] {
             let uri = role.uri(cluster);
             let path = uri.strip_prefix(&format!("{}/", cluster_uri(cluster))).map(Role::parse);
             assert_eq!(path, Some(Some(role)));
@@ -146,7 +157,19 @@ mod tests {
     #[test]
     fn other_paths_name_no_role() {
         let long = format!("client/{}", "x".repeat(65));
-        for path in ["", "node", "node/", "node/0", "node/-1", "node/1/2", "client/", "client/a/b", "root/1", &long] {
+        for path in [
+            "",
+            "node",
+            "node/",
+            "node/0",
+            "node/-1",
+            "node/1/2",
+            "client/",
+            "client/a/b",
+            "operator/",
+            "root/1",
+            &long,
+        ] {
             assert_eq!(Role::parse(path), None, "{path}");
         }
     }

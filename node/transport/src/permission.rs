@@ -13,7 +13,7 @@ pub(crate) fn allows(peer: &PeerIdentity, request: &Request) -> bool {
             peer.is_node()
         }
         Request::Node(NodeRequest::Heartbeat { node, .. }) => peer.node() == Some(*node),
-        Request::Node(NodeRequest::Ping | NodeRequest::Status | NodeRequest::Scrub)
+        Request::Node(NodeRequest::Ping | NodeRequest::Status | NodeRequest::Scrub | NodeRequest::Clock)
         | Request::Chunk(
             ChunkRequest::Put { .. }
             | ChunkRequest::Get { .. }

@@ -31,5 +31,9 @@ pub const PARTS_MAX: u16 = 10_000;
 /// Commands of one session in flight in one group.
 pub const SESSION_WINDOW: u64 = 4096;
 
+/// How long a session lives without being renewed, in seconds. Long: a mount in the middle of a network fault of minutes should not
+/// lose what it holds; what its end costs a dead one is only that its garbage waits.
+pub const SESSION_LEASE_SECONDS: u64 = 15 * 60;
+
 /// Copies of a chunk.
 pub const REPLICAS: usize = 3;

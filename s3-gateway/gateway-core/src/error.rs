@@ -2,7 +2,7 @@
 
 use crate::checksum::ChecksumAlgorithm;
 use cluster_client::{CallError, ReadError, WriteError};
-use proto::meta::Refusal;
+use proto::meta::{BadChunk, Refusal};
 use types::Timestamp;
 
 /// The cluster did not do its part.
@@ -17,6 +17,10 @@ pub enum ClusterError {
     /// The disks are full.
     #[error("no space")]
     NoSpace,
+    /// Too many objects were deleted or overwritten within minutes: the bucket's breaker is open. May be asked again once an operator
+    /// has lifted it or its time has passed.
+    #[error("too many deletions: the breaker of the bucket is open")]
+    BreakerOpen,
     /// No intact copy of the content is left.
     #[error("content lost: {0}")]
     Lost(ReadError),
@@ -264,11 +268,15 @@ impl From<ClusterError> for MultipartError {
 /// that pass with time.
 pub(crate) fn unexpected(refusal: &Refusal) -> ClusterError {
     match refusal {
-        // The session was renewed under our feet, or its window is full: the client may send the request again.
-        Refusal::SessionClosed | Refusal::StaleRequest | Refusal::BadChunk(proto::meta::BadChunk::EpochClosed) => {
+        // The session was renewed under our feet, and what was written under the old one is refused: the client may send the
+        // request again.
+        Refusal::SessionClosed
+        | Refusal::StaleRequest
+        | Refusal::BadChunk(BadChunk::EpochClosed | BadChunk::Session | BadChunk::Condemned) => {
             ClusterError::Unavailable
         }
         Refusal::WindowFull => ClusterError::Busy,
+        Refusal::BreakerOpen => ClusterError::BreakerOpen,
         other => ClusterError::Unexpected(other.to_string()),
     }
 }

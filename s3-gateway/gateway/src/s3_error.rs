@@ -152,6 +152,12 @@ pub(crate) fn cluster(error: &ClusterError) -> S3Error {
         ClusterError::NoSpace => {
             custom("InsufficientStorage", StatusCode::INSUFFICIENT_STORAGE, "There is no space left.")
         }
+        // As overload, so that clients slow down and try again: an operator may lift the breaker meanwhile.
+        ClusterError::BreakerOpen => plain(
+            S3ErrorCode::SlowDown,
+            "Too many objects of this bucket were deleted or overwritten within ten minutes: its breaker is open. Nothing was \
+             changed. It closes after ten minutes, or at once with: sago bucket breaker lift BUCKET",
+        ),
         ClusterError::Lost(lost) => {
             tracing::error!(error = %lost, "no intact copy of a chunk is left");
             plain(S3ErrorCode::InternalError, "No intact copy of the object could be read.")

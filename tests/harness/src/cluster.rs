@@ -118,11 +118,25 @@ impl Cluster {
     /// # Errors
     /// It cannot be run or failed; the error carries what it said.
     pub fn sago(&self, words: &[&str]) -> anyhow::Result<String> {
-        let config = self.target.config.as_ref().context("sago demo told no config")?;
+        self.sago_with(words, Path::new(self.target.config.as_ref().context("sago demo told no config")?))
+    }
+
+    fn sago_with(&self, words: &[&str], config: &Path) -> anyhow::Result<String> {
         let output = Command::new(&self.sago).args(words).arg("--config").arg(config).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "sago {}: {said}", words.join(" "));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// As [`Self::sago`] with an operator's certificate.
+    ///
+    /// # Errors
+    /// As [`Self::sago`].
+    pub fn operate(&self, words: &[&str]) -> anyhow::Result<String> {
+        let config = self.target.config.as_ref().context("sago demo told no config")?;
+        let client = Path::new(config);
+        let client = if client.is_dir() { client } else { client.parent().context("a folder")? };
+        self.sago_with(words, &client.with_file_name("operator"))
     }
 
     /// The folder of the cluster and of its logs.

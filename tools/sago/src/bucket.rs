@@ -1,15 +1,20 @@
 //! `sago bucket`.
 
-use crate::cli::BucketCommand;
+use crate::cli::{BreakerCommand, BucketCommand};
 use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
-use crate::output::{Output, table, time};
+use crate::output::{Output, bytes, table, time};
+use crate::trash::{bucket_named, not_allowed, operate, status};
 use crate::user::{unexpected, users};
-use cluster_client::Cluster;
+use crate::when::Length;
+use cluster_client::{CallError, Cluster};
 use gateway_core::{BucketError, Caller};
-use proto::control::{BucketInfo, ControlAnswer, ControlQuery};
+use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery};
+use proto::meta::Command;
+use proto::trash::{BucketStatus, DeleteLimit};
 use serde::Serialize;
 use serde_json::json;
+use types::{BucketId, Timestamp};
 
 #[derive(Serialize)]
 struct Shown {
@@ -44,7 +49,14 @@ pub async fn bucket(command: BucketCommand, output: Output) -> Done {
             session.close().await;
             output.show(&Shown::from(result?), |_| String::new())
         }
-        BucketCommand::List { client } => {
+        BucketCommand::List { deleted: true, client } => {
+            let session = connect(&client, "tool").await?;
+            let buckets = deleted(&*session.cluster).await;
+            session.close().await;
+            let shown: Vec<_> = buckets?.into_iter().map(Deleted::from).collect();
+            output.show(&shown, |shown| deleted_rows(shown))
+        }
+        BucketCommand::List { deleted: false, client } => {
             let session = connect(&client, "tool").await?;
             let buckets = list(&*session.cluster).await;
             session.close().await;
@@ -57,6 +69,33 @@ pub async fn bucket(command: BucketCommand, output: Output) -> Done {
             session.close().await;
             result.map_err(|failure| failure.while_doing(&name))?;
             output.show(&json!({ "deleted": name }), |_| String::new())
+        }
+        BucketCommand::Undelete { name, new_name, id, client } => {
+            let session = connect(&client, "tool").await?;
+            let result = undelete(&session, &name, new_name, id.map(BucketId)).await;
+            session.close().await;
+            let bucket = result.map_err(|failure| failure.while_doing(&name))?;
+            output.show(&Shown::from(bucket), |shown| shown.name.clone())
+        }
+        BucketCommand::Stat { name, client } => {
+            let session = connect(&client, "tool").await?;
+            let result = stat(&session, &name).await;
+            session.close().await;
+            output.show(&result?, Stat::text)
+        }
+        BucketCommand::Breaker(BreakerCommand::Lift { name, client }) => {
+            let session = connect(&client, "tool").await?;
+            let result = lift(&session, &name).await;
+            session.close().await;
+            result.map_err(|failure| failure.while_doing(&name))?;
+            output.show(&json!({ "lifted": name }), |_| String::new())
+        }
+        BucketCommand::Breaker(BreakerCommand::Set { name, limit, client }) => {
+            let session = connect(&client, "tool").await?;
+            let result = set_limit(&session, &name, limit.0).await;
+            session.close().await;
+            result.map_err(|failure| failure.while_doing(&name))?;
+            output.show(&json!({ "bucket": name, "limit": limit_text(limit.0) }), |_| String::new())
         }
     }
 }
@@ -116,6 +155,137 @@ fn only(users: Vec<String>) -> Done<String> {
 async fn delete(session: &Session, name: &str) -> Done {
     let caller = owner(&*session.cluster, name).await?;
     Ok(session.store.delete_bucket(&caller, name).await?)
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    name: String,
+    owner: String,
+    id: u64,
+    deleted: String,
+}
+
+impl From<(BucketInfo, Timestamp)> for Deleted {
+    fn from((bucket, deleted): (BucketInfo, Timestamp)) -> Self {
+        Deleted { name: bucket.name, owner: bucket.owner, id: bucket.id.0, deleted: time(deleted) }
+    }
+}
+
+async fn deleted(cluster: &dyn Cluster) -> Done<Vec<(BucketInfo, Timestamp)>> {
+    match cluster.control_query(ControlQuery::DeletedBuckets).await? {
+        ControlAnswer::DeletedBuckets(deleted) => Ok(deleted),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn deleted_rows(shown: &[Deleted]) -> String {
+    let row = |bucket: &Deleted| {
+        vec![bucket.deleted.clone(), bucket.id.to_string(), bucket.owner.clone(), bucket.name.clone()]
+    };
+    table(&shown.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Brings a bucket back: the control group remembers it, then its group unseals it. A crash in between leaves a sealed bucket, which
+/// the same command unseals.
+async fn undelete(session: &Session, name: &str, new_name: Option<String>, id: Option<BucketId>) -> Done<BucketInfo> {
+    let cluster = &*session.cluster;
+    let found = deleted(cluster).await?.into_iter().filter(|(bucket, _)| bucket.name == name);
+    let found = found.filter(|(bucket, _)| id.is_none_or(|id| bucket.id == id));
+    let new_name = new_name.unwrap_or_else(|| name.to_owned());
+    let bucket = match found.max_by_key(|(_, deleted)| *deleted) {
+        Some((bucket, _)) => remember(cluster, bucket.id, new_name).await?,
+        None => bucket_named(cluster, &new_name).await?,
+    };
+    if id.is_some_and(|id| bucket.id != id) {
+        return Err(Failure::new(Kind::NotFound, "no deleted bucket of that name and id"));
+    }
+    operate(cluster, bucket.group, Command::UnsealBucket { bucket: bucket.id }).await?;
+    Ok(bucket)
+}
+
+async fn remember(cluster: &dyn Cluster, bucket: BucketId, name: String) -> Done<BucketInfo> {
+    match cluster.control(ControlCommand::UndeleteBucket { bucket, name }).await {
+        Ok(Ok(ControlOutcome::Bucket(bucket))) => Ok(bucket),
+        Ok(Ok(other)) => Err(unexpected(&other)),
+        Ok(Err(refusal)) => Err(refusal.into()),
+        Err(CallError::Rejected(why)) => Err(not_allowed(&why)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Serialize)]
+struct Stat {
+    name: String,
+    files: u64,
+    bytes: u64,
+    trash_files: u64,
+    trash_bytes: u64,
+    trash_window_secs: u64,
+    delete_limit: String,
+    deletes: u32,
+    deletes_max: Option<u32>,
+    /// The breaker is open until then.
+    breaker_open_until: Option<String>,
+}
+
+impl Stat {
+    fn new(name: String, status: &BucketStatus) -> Self {
+        Stat {
+            name,
+            files: status.usage.files,
+            bytes: status.usage.bytes,
+            trash_files: status.usage.trash_files,
+            trash_bytes: status.usage.trash_bytes,
+            trash_window_secs: status.options.trash_window_secs,
+            delete_limit: limit_text(status.options.delete_limit),
+            deletes: status.deletes,
+            deletes_max: status.deletes_max,
+            breaker_open_until: status.open_until.map(time),
+        }
+    }
+
+    fn text(&self) -> String {
+        let window = Length(self.trash_window_secs);
+        let breaker = match (&self.breaker_open_until, self.deletes_max) {
+            (Some(until), _) => {
+                format!("OPEN until {until}: deletions are refused (sago bucket breaker lift {})", self.name)
+            }
+            (None, Some(max)) => format!("closed, {} of {max} deletions within ten minutes", self.deletes),
+            (None, None) => "off".to_owned(),
+        };
+        let row = |what: &str, value: String| vec![what.to_owned(), value];
+        table(&[
+            row("files", format!("{}, {}", self.files, bytes(self.bytes))),
+            row("trash", format!("{}, {}, kept for {window}", self.trash_files, bytes(self.trash_bytes))),
+            row("breaker", breaker),
+        ])
+    }
+}
+
+fn limit_text(limit: DeleteLimit) -> String {
+    match limit {
+        DeleteLimit::Auto => "auto".to_owned(),
+        DeleteLimit::Max(max) => max.to_string(),
+        DeleteLimit::Off => "off".to_owned(),
+    }
+}
+
+async fn stat(session: &Session, name: &str) -> Done<Stat> {
+    let bucket = bucket_named(&*session.cluster, name).await?;
+    Ok(Stat::new(bucket.name.clone(), &status(&*session.cluster, &bucket).await?))
+}
+
+async fn lift(session: &Session, name: &str) -> Done {
+    let bucket = bucket_named(&*session.cluster, name).await?;
+    operate(&*session.cluster, bucket.group, Command::LiftBreaker { bucket: bucket.id }).await.map(drop)
+}
+
+async fn set_limit(session: &Session, name: &str, limit: DeleteLimit) -> Done {
+    let bucket = bucket_named(&*session.cluster, name).await?;
+    let mut options = status(&*session.cluster, &bucket).await?.options;
+    options.delete_limit = limit;
+    let set = Command::SetBucketOptions { bucket: bucket.id, options };
+    operate(&*session.cluster, bucket.group, set).await.map(drop)
 }
 
 fn rows(shown: &[Shown]) -> String {

@@ -10,11 +10,12 @@ mod node;
 mod object;
 mod placement;
 mod scrub;
+mod trash;
 mod user;
 
-pub use bucket::BucketCommand;
+pub use bucket::{BreakerCommand, BucketCommand};
 pub use client::ClientArgs;
-pub use cluster::{ClusterCommand, InitArgs, NodeSpec, StatusArgs};
+pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
 pub use gateway::GatewayArgs;
 pub use mount::MountArgs;
@@ -22,6 +23,7 @@ pub use node::NodeArgs;
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
 pub use scrub::ScrubArgs;
+pub use trash::{PurgeArgs, RestoreArgs, TrashCommand, TrashFilterArgs, TrashListArgs, WindowArgs, reason_word};
 pub use user::{KeyCommand, UserCommand};
 
 use clap::{Args, Parser, Subcommand};
@@ -96,6 +98,9 @@ pub enum Command {
     Bucket(BucketCommand),
     /// Look at every chunk now, and find what is damaged.
     Scrub(ScrubArgs),
+    /// What was deleted, overwritten or truncated, and the way back.
+    #[command(subcommand)]
+    Trash(TrashCommand),
     /// Store files.
     Put(PutArgs),
     /// Fetch a file.
@@ -131,7 +136,7 @@ mod tests {
             command.get_subcommands().for_each(|sub| check(sub, &path));
         }
         check(&Cli::command(), "");
-        for name in ["demo", "node", "gateway", "mount", "scrub", "put", "get", "ls", "rm"] {
+        for name in ["demo", "node", "gateway", "mount", "scrub", "put", "get", "ls", "rm", "trash"] {
             let command = Cli::command();
             let help = command.find_subcommand(name).and_then(|sub| sub.get_after_help().map(ToString::to_string));
             assert!(help.is_some_and(|help| help.contains(&format!("sago {name}"))), "{name} has no example");
@@ -153,6 +158,10 @@ mod tests {
             "sago mount books",
             "sago node",
             "sago ls --frob",
+            "sago trash purge books",
+            "sago trash restore books --replace --keep-both",
+            "sago trash list books --since yesterday",
+            "sago bucket breaker set books --limit 0",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -135,7 +135,9 @@ impl From<ControlRefusal> for Failure {
 fn cluster_kind(error: &ClusterError) -> Kind {
     match error {
         ClusterError::Unavailable | ClusterError::Busy => Kind::Unavailable,
-        ClusterError::NoSpace | ClusterError::Lost(_) | ClusterError::Unexpected(_) => Kind::Failed,
+        ClusterError::NoSpace | ClusterError::BreakerOpen | ClusterError::Lost(_) | ClusterError::Unexpected(_) => {
+            Kind::Failed
+        }
     }
 }
 

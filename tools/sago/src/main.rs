@@ -17,7 +17,9 @@ mod object;
 mod output;
 mod scrub;
 mod serve;
+mod trash;
 mod user;
+mod when;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, ClusterCommand, Command};
@@ -73,6 +75,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Cluster(ClusterCommand::Init(args)) => cluster::init(args, output),
         Command::Cluster(ClusterCommand::Status(args)) => Box::pin(cluster::status(args, output)).await,
         Command::Placement(command) => Box::pin(copies::run(command, output)).await,
+        Command::Cluster(ClusterCommand::Garbage(args)) => Box::pin(cluster::garbage(args, output)).await,
         Command::Node(args) => Box::pin(serve::node(args)).await,
         Command::Gateway(args) => Box::pin(serve::gateway(args)).await,
         Command::Mount(args) => Box::pin(serve::mount(args)).await,
@@ -80,6 +83,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Key(command) => Box::pin(user::key(command, output)).await,
         Command::Bucket(command) => Box::pin(bucket::bucket(command, output)).await,
         Command::Scrub(args) => Box::pin(scrub::scrub(args, output)).await,
+        Command::Trash(command) => Box::pin(trash::trash(command, output)).await,
         Command::Put(args) => Box::pin(object::put(args, output)).await,
         Command::Get(args) => Box::pin(object::get(args, output)).await,
         Command::Ls(args) => Box::pin(object::ls(args, output)).await,

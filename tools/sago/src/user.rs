@@ -137,7 +137,7 @@ async fn change(client: &ClientArgs, command: ControlCommand) -> Done {
 }
 
 /// The cluster answered another question than was asked.
-pub fn unexpected(answer: &ControlAnswer) -> Failure {
+pub fn unexpected(answer: &impl std::fmt::Debug) -> Failure {
     let text: String = format!("{answer:?}").chars().take(64).collect();
     Failure::new(Kind::Failed, format!("unexpected answer: {text}"))
 }

@@ -11,7 +11,7 @@ use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
 use proto::control::{ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
 use proto::control::{ControlReply, ControlRequest};
 use proto::meta::{Answer, Command, MetaOp, MetaReply, MetaRequest, Outcome, Query, Refusal, Usage};
-use proto::node::{NodeReply, NodeRequest, NodeStatus};
+use proto::node::{NodeReply, NodeRequest, NodeStatus, OrphanStatus};
 use proto::raft_wire::RaftBatch;
 use proto::rpc::GroupError;
 use proto::{Reply, Request};
@@ -204,6 +204,7 @@ impl FakeNode {
 
     fn status(&self) -> NodeStatus {
         let (groups, disks) = (Vec::new(), Vec::new());
+        let (garbage, orphans) = (Vec::new(), OrphanStatus::default());
         NodeStatus {
             node: self.id,
             incarnation: Incarnation(1),
@@ -212,6 +213,8 @@ impl FakeNode {
             disks,
             lost: Vec::new(),
             lost_count: 0,
+            garbage,
+            orphans,
         }
     }
 }

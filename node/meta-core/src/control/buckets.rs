@@ -1,9 +1,9 @@
 //! Buckets: names, ids, and which metadata group holds each.
 
 use super::users::is_user_name;
-use super::{BucketRow, Change, Header, Step, table};
+use super::{BucketRow, Change, DeletedBucketRow, Header, Step, table};
 use crate::key::Table;
-use crate::key::control::{BucketIdKey, BucketNameKey, MapKey};
+use crate::key::control::{BucketIdKey, BucketNameKey, DeletedBucketKey, MapKey};
 use crate::kv::{KvError, KvRead};
 use crate::row;
 use proto::control::{BucketInfo, ControlOutcome, ControlRefusal};
@@ -12,6 +12,8 @@ use types::{BucketId, GroupId, PlacementMap};
 
 /// One answer lists them all.
 const BUCKETS_MAX: u32 = 8192;
+/// Deleted buckets that are remembered; of more the one deleted first is forgotten.
+const DELETED_BUCKETS_MAX: usize = 1024;
 
 /// Whether S3 allows `name` for a bucket.
 ///
@@ -81,10 +83,53 @@ impl Change<'_> {
         };
         if let Some(row) = self.read(&BucketNameKey(&name))? {
             self.count(row.info.group, -1);
+            self.forget_oldest()?;
+            let deleted = self.now;
+            self.write(&DeletedBucketKey(bucket), &DeletedBucketRow { bucket: row, deleted });
         }
         self.remove(&BucketNameKey(&name));
         self.remove(&BucketIdKey(bucket));
         Ok(ControlOutcome::Done)
+    }
+
+    /// Makes room for one more deleted bucket.
+    fn forget_oldest(&mut self) -> Step<()> {
+        let deleted = deleted(&self.rows)?;
+        if deleted.len() >= DELETED_BUCKETS_MAX
+            && let Some(oldest) = deleted.iter().min_by_key(|row| (row.deleted, row.bucket.info.id))
+        {
+            self.remove(&DeletedBucketKey(oldest.bucket.info.id));
+        }
+        Ok(())
+    }
+
+    /// Remembers a deleted bucket again. One that is remembered under this name already stays so.
+    pub(super) fn undelete_bucket(&mut self, bucket: BucketId, name: &str) -> Step<ControlOutcome> {
+        if !is_bucket_name(name) {
+            return Err(ControlRefusal::InvalidBucketName.into());
+        }
+        let there = self.read(&BucketNameKey(name))?;
+        if let Some(there) = there {
+            let same = there.info.id == bucket;
+            return if same {
+                Ok(ControlOutcome::Bucket(there.info))
+            } else {
+                Err(ControlRefusal::BucketExists.into())
+            };
+        }
+        let Some(deleted) = self.read(&DeletedBucketKey(bucket))? else {
+            return Err(ControlRefusal::NoSuchBucket.into());
+        };
+        if self.header.buckets.iter().map(|(_, count)| count).sum::<u32>() >= BUCKETS_MAX {
+            return Err(ControlRefusal::Limit.into());
+        }
+        let mut row = deleted.bucket;
+        name.clone_into(&mut row.info.name);
+        self.count(row.info.group, 1);
+        self.remove(&DeletedBucketKey(bucket));
+        self.write(&BucketNameKey(name), &row);
+        self.write(&BucketIdKey(bucket), &name.to_owned());
+        Ok(ControlOutcome::Bucket(row.info))
     }
 
     fn count(&mut self, group: GroupId, by: i32) {
@@ -98,6 +143,12 @@ impl Change<'_> {
         };
         buckets[at].1 = buckets[at].1.saturating_add_signed(by);
     }
+}
+
+/// Buckets that were deleted, by id.
+pub(super) fn deleted(kv: &dyn KvRead) -> Result<Vec<DeletedBucketRow>, KvError> {
+    let rows = table(kv, Table::DeletedBucket)?;
+    rows.iter().map(|(key, value)| row::decode::<DeletedBucketKey>(key, value)).collect()
 }
 
 /// Names and ids lead to each other, and the counts of the groups are right.
@@ -114,6 +165,11 @@ pub(super) fn check(kv: &dyn KvRead, header: &Header) -> Result<Vec<String>, KvE
     }
     if names.len() != table(kv, Table::BucketId)?.len() {
         broken.push("buckets by name and by id differ in number".to_owned());
+    }
+    for row in deleted(kv)? {
+        if row::read(kv, &BucketIdKey(row.bucket.info.id))?.is_some() {
+            broken.push(format!("bucket {} is there and deleted", row.bucket.info.id));
+        }
     }
     if counted.into_iter().collect::<Vec<_>>() != header.buckets {
         broken.push(format!("buckets a group: {:?} is wrong", header.buckets));

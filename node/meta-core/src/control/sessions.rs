@@ -1,10 +1,12 @@
 //! Writer sessions: one life of a gateway, mount or tool.
 
-use super::{Change, SessionRow, Step};
+use super::{Change, Header, SessionRow, Step};
 use crate::key::Table;
-use crate::key::control::WriterSessionKey;
+use crate::key::control::{ControlKey, WriterSessionKey};
+use crate::kv::{KvError, KvRead};
 use crate::row;
-use proto::control::{ControlOutcome, ControlRefusal};
+use crate::row::Corrupt;
+use proto::control::{ControlAnswer, ControlOutcome, ControlRefusal};
 use types::{SessionId, Timestamp};
 
 /// Open sessions. One answer lists them all.
@@ -52,6 +54,14 @@ impl Change<'_> {
         Ok(ControlOutcome::Done)
     }
 
+    /// Ends a session that was silent since `renewed`; one that was renewed in between lives on.
+    pub(super) fn expire_session(&mut self, session: SessionId, renewed: Timestamp) -> Step<ControlOutcome> {
+        match self.read(&WriterSessionKey(session))? {
+            Some(row) if row.renewed == renewed => self.end_session(session),
+            _ => Ok(ControlOutcome::Done),
+        }
+    }
+
     /// Ends a session; one that has ended stays so.
     pub(super) fn end_session(&mut self, session: SessionId) -> Step<ControlOutcome> {
         let key = WriterSessionKey(session);
@@ -63,4 +73,15 @@ impl Change<'_> {
         }
         Ok(ControlOutcome::Done)
     }
+}
+
+/// The open sessions, and the last one handed out: all others up to it are over for good.
+pub(super) fn open(kv: &dyn KvRead) -> Result<ControlAnswer, KvError> {
+    let header: Header = row::read(kv, &ControlKey)?.unwrap_or_default();
+    let rows = super::table(kv, Table::WriterSession)?;
+    let open = rows.iter().map(|(key, _)| {
+        let key = WriterSessionKey::decode(key).ok_or_else(|| Corrupt::Row(key.to_vec()))?;
+        Ok(key.0)
+    });
+    Ok(ControlAnswer::OpenSessions { open: open.collect::<Result<_, KvError>>()?, last: header.session })
 }

@@ -4,7 +4,7 @@ use super::buckets::is_bucket_name;
 use crate::memory::MemoryKv;
 use crate::{Applied, apply, control_query, invariants};
 use proto::control::{
-    AccessKey, BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal,
+    AccessKey, BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal, GarbageOptions,
 };
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Command, Refusal};
@@ -131,6 +131,33 @@ fn buckets_go_to_the_group_with_the_fewest() {
 }
 
 #[test]
+fn a_deleted_bucket_can_be_had_back() {
+    let mut control = Control::new();
+    let books = control.bucket("books", "kim", 1).expect("made");
+    control.run(ControlCommand::DeleteBucket { bucket: books.id }).expect("there");
+    let deleted = |control: &Control| match control.ask(ControlQuery::DeletedBuckets) {
+        ControlAnswer::DeletedBuckets(deleted) => deleted.into_iter().map(|(info, _)| info).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(deleted(&control), [books.clone()]);
+    let undelete = |name: &str| ControlCommand::UndeleteBucket { bucket: books.id, name: name.into() };
+    assert_eq!(control.run(undelete("books")), Ok(ControlOutcome::Bucket(books.clone())));
+    assert_eq!(control.run(undelete("books")), Ok(ControlOutcome::Bucket(books.clone())), "again");
+    assert_eq!(control.run(undelete("other")), Err(ControlRefusal::NoSuchBucket), "it is not deleted");
+    assert_eq!(deleted(&control), []);
+
+    control.run(ControlCommand::DeleteBucket { bucket: books.id }).expect("there");
+    control.bucket("books", "lee", 2).expect("the name is free");
+    assert_eq!(control.run(undelete("books")), Err(ControlRefusal::BucketExists));
+    assert_eq!(control.run(undelete("Books")), Err(ControlRefusal::InvalidBucketName));
+    let back = match control.run(undelete("books-2")) {
+        Ok(ControlOutcome::Bucket(back)) => back,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((back.id, back.owner.as_str(), back.name.as_str()), (books.id, "kim", "books-2"));
+}
+
+#[test]
 fn a_bucket_name_is_taken_once() {
     let mut control = Control::new();
     let made = control.bucket("books", "kim", 1).expect("made");
@@ -222,4 +249,47 @@ fn commands_of_the_other_kind_are_refused() {
     let applied = apply(&mut kv, GroupId(1), &batch).expect("memory");
     let refused = Applied::Control(Err(ControlRefusal::NotBootstrapped));
     assert_eq!(applied, [Applied::Meta(Ok(proto::meta::Outcome::Done)), refused]);
+}
+
+#[test]
+fn a_session_expires_only_if_it_was_silent_since_the_renewal_that_was_seen() {
+    let mut control = Control::new();
+    let (one, two) = (control.session(), control.session());
+    let renewed = |control: &Control, session| {
+        let ControlAnswer::Sessions(open) = control.ask(ControlQuery::Sessions) else { panic!("sessions") };
+        open.iter().find(|(id, ..)| *id == session).map(|(_, _, renewed)| *renewed).expect("open")
+    };
+    let seen = renewed(&control, one);
+    control.run(ControlCommand::RenewSession { session: one }).expect("renewed");
+    let expire = |session, renewed| ControlCommand::ExpireSession { session, renewed };
+    control.run(expire(one, seen)).expect("nothing to do");
+    let ids = |control: &Control| match control.ask(ControlQuery::OpenSessions) {
+        ControlAnswer::OpenSessions { open, last } => (open, last),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ids(&control), (vec![one, two], two));
+    let seen = renewed(&control, one);
+    control.run(expire(one, seen)).expect("ended");
+    control.run(expire(one, seen)).expect("twice");
+    assert_eq!(ids(&control), (vec![two], two));
+    let late = control.run(ControlCommand::RenewSession { session: one });
+    assert_eq!(late, Err(ControlRefusal::NoSuchSession));
+}
+
+#[test]
+fn garbage_is_collected_as_the_operator_says() {
+    let mut control = Control::new();
+    let options = |control: &Control| match control.ask(ControlQuery::Garbage) {
+        ControlAnswer::Garbage(options) => options,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(options(&control), GarbageOptions::default());
+    let set = |on, grace, lift| ControlCommand::SetGarbage { on, grace, lift };
+    control.run(set(Some(false), None, true)).expect("set");
+    control.run(set(None, Some(5), false)).expect("set");
+    assert_eq!(options(&control), GarbageOptions { on: false, grace: 5, lifted: 1 });
+    for grace in [-1, GarbageOptions::GRACE_MAX + 1] {
+        assert_eq!(control.run(set(Some(true), Some(grace), true)), Err(ControlRefusal::Setting));
+    }
+    assert_eq!(options(&control), GarbageOptions { on: false, grace: 5, lifted: 1 });
 }

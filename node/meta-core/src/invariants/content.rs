@@ -1,10 +1,11 @@
 //! Contents, lists and chunks: every reference counted, every size right.
 
 use super::{Broken, snapshot::Snapshot};
+use crate::chunk::State;
 use crate::content::{Body, Content, DIRECT_PIECES_MAX};
+use crate::garbage::Garbage;
 use crate::list::stored;
 use crate::piece::{Piece, Source};
-use crate::trash::Garbage;
 use std::collections::BTreeMap;
 use types::{ChunkId, Ino, ListId};
 
@@ -102,11 +103,17 @@ fn references(snapshot: &Snapshot, counted: &Counted, broken: &mut Broken) {
         let refs = counted.chunks.get(id).copied().unwrap_or(0);
         broken.unless(refs == chunk.refs, || format!("{id}: {refs} references, {} counted", chunk.refs));
         let staged = snapshot.staged.contains(&(id.session(), *id));
-        broken.unless(staged == chunk.staged, || format!("{id}: staged {staged}, flag {}", chunk.staged));
+        broken.unless(staged == (chunk.state == State::Staged), || format!("{id}: staged {staged}, {:?}", chunk.state));
+        let condemned = snapshot.condemned.contains(id);
+        broken.unless(condemned == chunk.is_condemned(), || format!("{id}: condemned {condemned}, {:?}", chunk.state));
+        broken
+            .unless(refs == 0 || chunk.state == State::Plain, || format!("{id}: {refs} references, {:?}", chunk.state));
         let garbage = snapshot.garbage.contains(&Garbage::Chunk(*id));
-        broken.unless(refs > 0 || staged || garbage, || format!("{id}: unused, neither staged nor garbage"));
+        let known = refs > 0 || staged || garbage || condemned;
+        broken.unless(known, || format!("{id}: unused, neither staged nor garbage nor condemned"));
     }
-    for id in counted.chunks.keys().chain(snapshot.under_replicated.keys()) {
+    let condemned = snapshot.condemned.iter();
+    for id in counted.chunks.keys().chain(snapshot.under_replicated.keys()).chain(condemned) {
         broken.unless(snapshot.chunks.contains_key(id), || format!("{id} is referred to, but not known"));
     }
 }

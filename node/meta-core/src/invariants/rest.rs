@@ -1,7 +1,7 @@
 //! Attributes, uploads, sessions, counters.
 
 use super::{Broken, snapshot::Snapshot};
-use types::{GroupId, SESSION_WINDOW};
+use types::{GroupId, SESSION_WINDOW, SessionId};
 
 pub(super) fn check(snapshot: &Snapshot, group: GroupId, broken: &mut Broken) {
     for (ino, inode) in &snapshot.inodes {
@@ -14,6 +14,12 @@ pub(super) fn check(snapshot: &Snapshot, group: GroupId, broken: &mut Broken) {
     }
     uploads(snapshot, broken);
     sessions(snapshot, broken);
+    ended(snapshot, broken);
+    let (items, condemned) = (snapshot.counters.garbage_items, snapshot.counters.condemned);
+    broken.unless(items == snapshot.garbage_items, || format!("{} garbage, {items} counted", snapshot.garbage_items));
+    broken.unless(condemned == snapshot.condemned.len() as u64, || {
+        format!("{} condemned, {condemned} counted", snapshot.condemned.len())
+    });
     for (id, missing) in &snapshot.under_replicated {
         broken.unless(*missing != 0, || format!("{id}: lacks no copy"));
     }
@@ -40,11 +46,25 @@ fn uploads(snapshot: &Snapshot, broken: &mut Broken) {
     });
 }
 
+/// Runs of ended sessions lie above the floor and apart, and an ended session has no window.
+fn ended(snapshot: &Snapshot, broken: &mut Broken) {
+    let mut below = snapshot.counters.session_floor;
+    for (first, last) in &snapshot.ended {
+        broken.unless(first <= last && *first > below, || format!("{first}..={last} are over, and all below {below}"));
+        below = SessionId(last.0 + 1);
+    }
+    for session in snapshot.sessions.keys() {
+        let over = *session < snapshot.counters.session_floor
+            || snapshot.ended.iter().any(|(first, last)| (first..=last).contains(&session));
+        broken.unless(!over, || format!("{session} is over and has a window"));
+    }
+}
+
 fn sessions(snapshot: &Snapshot, broken: &mut Broken) {
     for (session, answers) in &snapshot.answers {
         let low = snapshot.sessions.get(session).copied();
         let in_window = |seq: &u64| low.is_some_and(|low| *seq >= low && seq - low < SESSION_WINDOW);
-        let inside = answers.iter().all(in_window);
+        let inside = low.is_none() || answers.iter().all(in_window);
         broken.unless(inside, || format!("{session}: answers outside its window from {low:?}"));
     }
 }

@@ -3,26 +3,27 @@
 use crate::bucket::Bucket;
 use crate::chunk::Chunk;
 use crate::dentry::Dentry;
+use crate::garbage::Garbage;
 use crate::group::Counters;
 use crate::inode::{Inode, XattrSum};
 use crate::key::Table;
 use crate::key::bucket::BucketKey;
-use crate::key::chunk::{ChunkKey, ClosedEpochKey, StagedKey, UnderReplicatedKey};
+use crate::key::chunk::{ChunkKey, ClosedEpochKey, CondemnedKey, StagedKey, UnderReplicatedKey};
 use crate::key::dentry::DentryKey;
+use crate::key::garbage::GarbageKey;
 use crate::key::group::GroupKey;
 use crate::key::inode::{InlineKey, InodeKey, InodeRow, XattrKey};
 use crate::key::list::{ListKey, ListRow, RunKey};
-use crate::key::session::{AnswerKey, SessionKey};
-use crate::key::trash::{GarbageKey, TrashKey};
+use crate::key::session::{AnswerKey, EndedKey, SessionKey};
+use crate::key::trash::TrashKey;
 use crate::key::upload::{PartKey, SweepKey, UploadIndexKey, UploadKey};
 use crate::kv::{KvError, KvRead};
 use crate::list::ListHeader;
 use crate::piece::Piece;
 use crate::row::{Corrupt, decode};
-use crate::trash::Garbage;
 use crate::upload::{Part, Sweep, Upload};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{BucketId, ChunkId, FragId, Ino, ListId, SessionId, Timestamp, UploadId};
+use types::{BucketId, ChunkId, FragId, Ino, ListId, SessionId, Timestamp, UploadId, WriterEpoch};
 
 const SCAN_ROWS: usize = 1024;
 
@@ -45,6 +46,12 @@ pub(super) struct Snapshot {
     pub(super) sweeps: BTreeMap<UploadId, Sweep>,
     pub(super) trash: BTreeMap<Ino, Vec<TrashKey>>,
     pub(super) garbage: BTreeSet<Garbage>,
+    /// Items in garbage rows, one that is named twice counted twice.
+    pub(super) garbage_items: u64,
+    pub(super) condemned: BTreeSet<ChunkId>,
+    pub(super) closed: BTreeMap<SessionId, WriterEpoch>,
+    /// Runs of ended sessions, first and last, in order.
+    pub(super) ended: Vec<(SessionId, SessionId)>,
     pub(super) sessions: BTreeMap<SessionId, u64>,
     pub(super) answers: BTreeMap<SessionId, Vec<u64>>,
 }
@@ -93,7 +100,7 @@ impl Snapshot {
                 }
                 None => return Ok(None),
             },
-            0x30..=0x33 => return self.take_chunk(*tag, key, value),
+            0x30..=0x34 => return self.take_chunk(*tag, key, value),
             0x40..=0x43 => return self.take_upload(*tag, key, value),
             0x50 => {
                 let Some(trash) = TrashKey::decode(key) else { return Ok(None) };
@@ -104,7 +111,9 @@ impl Snapshot {
                 if GarbageKey::decode(key).is_none() {
                     return Ok(None);
                 }
-                self.garbage.extend(decode::<GarbageKey>(key, value)?.items);
+                let items = decode::<GarbageKey>(key, value)?.items;
+                self.garbage_items += items.len() as u64;
+                self.garbage.extend(items);
             }
             0x60 => {
                 let Some(SessionKey(session)) = SessionKey::decode(key) else { return Ok(None) };
@@ -114,6 +123,10 @@ impl Snapshot {
                 let Some(answer) = AnswerKey::decode(key) else { return Ok(None) };
                 let _: Result<_, _> = decode::<AnswerKey>(key, value)?;
                 self.answers.entry(answer.session).or_default().push(answer.seq);
+            }
+            0x62 => {
+                let Some(EndedKey { last }) = EndedKey::decode(key) else { return Ok(None) };
+                self.ended.push((decode::<EndedKey>(key, value)?, last));
             }
             _ => return Ok(None),
         }
@@ -154,9 +167,14 @@ impl Snapshot {
                 decode::<StagedKey>(key, value)?;
                 self.staged.insert((staged.session, staged.chunk));
             }
+            0x33 => {
+                let Some(ClosedEpochKey(session)) = ClosedEpochKey::decode(key) else { return Ok(None) };
+                self.closed.insert(session, decode::<ClosedEpochKey>(key, value)?);
+            }
             _ => {
-                decode::<ClosedEpochKey>(key, value)?;
-                return Ok(ClosedEpochKey::decode(key).map(|_| ()));
+                let Some(CondemnedKey(chunk)) = CondemnedKey::decode(key) else { return Ok(None) };
+                decode::<CondemnedKey>(key, value)?;
+                self.condemned.insert(chunk);
             }
         }
         Ok(Some(()))

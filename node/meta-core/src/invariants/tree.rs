@@ -2,6 +2,7 @@
 
 use super::{Broken, snapshot::Snapshot};
 use crate::inode::{Directory, Inode};
+use proto::meta::Usage;
 use proto::object::FileKind;
 use std::collections::BTreeMap;
 use types::{BucketId, FragId, Ino};
@@ -83,19 +84,29 @@ fn file(snapshot: &Snapshot, ino: Ino, inode: &Inode, names: u32, broken: &mut B
 }
 
 fn usage(snapshot: &Snapshot, broken: &mut Broken) {
-    let mut used: BTreeMap<BucketId, (u64, u64)> = BTreeMap::new();
-    for inode in snapshot.inodes.values().filter(|inode| inode.nlink > 0) {
+    let mut used: BTreeMap<BucketId, Usage> = BTreeMap::new();
+    for inode in snapshot.inodes.values().filter(|inode| inode.content().is_some()) {
         let used = used.entry(inode.bucket).or_default();
-        used.0 += 1;
-        used.1 += inode.size();
+        let (files, bytes) = if inode.nlink > 0 {
+            (&mut used.files, &mut used.bytes)
+        } else {
+            (&mut used.trash_files, &mut used.trash_bytes)
+        };
+        *files += 1;
+        *bytes += inode.size();
     }
     for (id, bucket) in &snapshot.buckets {
         let used = used.get(id).copied().unwrap_or_default();
-        broken.unless(used == (bucket.files, bucket.bytes), || {
-            format!("{id}: {used:?} files and bytes, {:?} counted", (bucket.files, bucket.bytes))
-        });
+        broken.unless(used == bucket.usage(), || format!("{id}: {used:?}, {:?} counted", bucket.usage()));
     }
-    for ino in snapshot.trash.keys() {
-        broken.unless(snapshot.inodes.contains_key(ino), || format!("{ino} is in the trash, but gone"));
+    for (ino, keys) in &snapshot.trash {
+        let Some(inode) = snapshot.inodes.get(ino) else {
+            broken.0.push(format!("{ino} is in the trash, but gone"));
+            continue;
+        };
+        let here = keys.iter().all(|key| key.bucket == inode.bucket && key.time <= snapshot.counters.time);
+        broken.unless(here, || format!("{ino}: in the trash of another bucket, or of a time to come"));
     }
+    let (leap, time) = (snapshot.counters.leap, snapshot.counters.time);
+    broken.unless(leap <= time, || format!("a leap to {leap:?}, but it is {time:?}"));
 }

@@ -1,8 +1,9 @@
 //! Chunks: `0x30 chunk:16` = what is known of it, `0x31 chunk:16` = it lacks a copy, `0x32 session:8 chunk:16` = staged,
-//! `0x33 session:8 epoch:2` = a closed epoch.
+//! `0x33 session:8` = the last epoch that is closed, `0x34 chunk:16` = condemned.
 
 use super::{Fields, KeyBytes, Table, end_of};
 use crate::{chunk::Chunk, row::Key};
+use std::ops::RangeInclusive;
 use types::{ChunkId, SessionId, WriterEpoch};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,17 +19,26 @@ pub(crate) struct StagedKey {
     pub(crate) chunk: ChunkId,
 }
 
+/// The value is the last epoch that is closed; those before it are closed too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClosedEpochKey {
-    pub(crate) session: SessionId,
-    pub(crate) epoch: WriterEpoch,
-}
+pub(crate) struct ClosedEpochKey(pub(crate) SessionId);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CondemnedKey(pub(crate) ChunkId);
 
 fn only_chunk(table: Table, key: &[u8]) -> Option<ChunkId> {
     let mut fields = Fields::new(table, key)?;
     let chunk = ChunkId::from_bytes(fields.id16()?);
     fields.end()?;
     Some(chunk)
+}
+
+/// The range of all rows of a table that is keyed by chunks with an id greater than `after`.
+fn range_after(table: Table, after: Option<ChunkId>) -> (Vec<u8>, Vec<u8>) {
+    let all = KeyBytes::new(table).done();
+    let end = end_of(&all);
+    let start = after.map_or(all, |after| KeyBytes::new(table).bytes(&after.to_bytes()).byte(0).done());
+    (start, end)
 }
 
 impl ChunkKey {
@@ -44,14 +54,18 @@ impl UnderReplicatedKey {
 
     /// The range of all rows with an id greater than `after`.
     pub(crate) fn range_after(after: Option<ChunkId>) -> (Vec<u8>, Vec<u8>) {
-        let all = KeyBytes::new(Table::UnderReplicated).done();
-        let end = end_of(&all);
-        let start = after.map_or(all, |after| {
-            let mut start = UnderReplicatedKey(after).encode();
-            start.push(0);
-            start
-        });
-        (start, end)
+        range_after(Table::UnderReplicated, after)
+    }
+}
+
+impl CondemnedKey {
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        only_chunk(Table::Condemned, key).map(CondemnedKey)
+    }
+
+    /// The range of all rows with an id greater than `after`.
+    pub(crate) fn range_after(after: Option<ChunkId>) -> (Vec<u8>, Vec<u8>) {
+        range_after(Table::Condemned, after)
     }
 }
 
@@ -62,19 +76,30 @@ impl StagedKey {
         fields.end()?;
         Some(staged)
     }
+
+    /// The range of all rows of these sessions.
+    pub(crate) fn range_of(sessions: &RangeInclusive<SessionId>) -> (Vec<u8>, Vec<u8>) {
+        super::session::range_of(Table::Staged, sessions)
+    }
 }
 
 impl ClosedEpochKey {
     pub(crate) fn decode(key: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(Table::ClosedEpoch, key)?;
-        let closed = ClosedEpochKey { session: SessionId(fields.u64()?), epoch: WriterEpoch(fields.u16()?) };
+        let session = SessionId(fields.u64()?);
         fields.end()?;
-        Some(closed)
+        Some(ClosedEpochKey(session))
+    }
+
+    /// The range of all rows of these sessions.
+    pub(crate) fn range_of(sessions: &RangeInclusive<SessionId>) -> (Vec<u8>, Vec<u8>) {
+        super::session::range_of(Table::ClosedEpoch, sessions)
     }
 }
 
 impl Key for ChunkKey {
     type Value = Chunk;
+    const VERSION: u8 = 2;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Chunk).bytes(&self.0.to_bytes()).done()
@@ -98,9 +123,17 @@ impl Key for StagedKey {
 }
 
 impl Key for ClosedEpochKey {
+    type Value = WriterEpoch;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::ClosedEpoch).u64(self.0.0).done()
+    }
+}
+
+impl Key for CondemnedKey {
     type Value = ();
 
     fn encode(&self) -> Vec<u8> {
-        KeyBytes::new(Table::ClosedEpoch).u64(self.session.0).u16(self.epoch.0).done()
+        KeyBytes::new(Table::Condemned).bytes(&self.0.to_bytes()).done()
     }
 }

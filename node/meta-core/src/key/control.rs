@@ -1,19 +1,25 @@
 //! The control group: `0x80` = counters, `0x81` = the placement map, `0x82 name` = a bucket, `0x83 bucket:8` = a bucket's name,
-//! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session.
+//! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session, `0x87` = how garbage is collected,
+//! `0x8f bucket:8` = a deleted bucket.
 
 use super::{Fields, KeyBytes, Table, end_of};
-use crate::control::{BucketRow, Header, SessionRow, UserRow};
+use crate::control::{BucketRow, DeletedBucketRow, Header, SessionRow, UserRow};
 use crate::row::Key;
-use proto::control::AccessKey;
+use proto::control::{AccessKey, GarbageOptions};
 use types::{BucketId, PlacementMap, SessionId};
 
 pub(crate) struct ControlKey;
 
 pub(crate) struct MapKey;
 
+/// Missing while everything is as by default.
+pub(crate) struct GarbageOptionsKey;
+
 pub(crate) struct BucketNameKey<'n>(pub(crate) &'n str);
 
 pub(crate) struct BucketIdKey(pub(crate) BucketId);
+
+pub(crate) struct DeletedBucketKey(pub(crate) BucketId);
 
 pub(crate) struct UserKey<'n>(pub(crate) &'n str);
 
@@ -46,6 +52,14 @@ impl Key for ControlKey {
     }
 }
 
+impl Key for GarbageOptionsKey {
+    type Value = GarbageOptions;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::GarbageOptions).done()
+    }
+}
+
 impl Key for MapKey {
     type Value = PlacementMap;
     // 2: moves, modes, disks with classes and weights, options.
@@ -69,6 +83,14 @@ impl Key for BucketIdKey {
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::BucketId).u64(self.0.0).done()
+    }
+}
+
+impl Key for DeletedBucketKey {
+    type Value = DeletedBucketRow;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::DeletedBucket).u64(self.0.0).done()
     }
 }
 

@@ -58,6 +58,7 @@ impl XattrKey {
 
 impl Key for InodeKey {
     type Value = Inode;
+    const VERSION: u8 = 2;
 
     fn encode(&self) -> Vec<u8> {
         key(self.0, b'I').done()

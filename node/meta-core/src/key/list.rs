@@ -50,6 +50,7 @@ impl RunKey {
 
 impl Key for ListKey {
     type Value = ListHeader;
+    const VERSION: u8 = 2;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::List).u64(self.0.0).byte(b'H').done()

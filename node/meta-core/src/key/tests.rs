@@ -1,19 +1,23 @@
 //! The bytes of every key, pinned: a change here is a change of format (docs/formats/rows.md).
 
 use super::bucket::BucketKey;
-use super::chunk::{ChunkKey, ClosedEpochKey, StagedKey, UnderReplicatedKey};
-use super::control::{AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, MapKey, UserKey, WriterSessionKey};
+use super::chunk::{ChunkKey, ClosedEpochKey, CondemnedKey, StagedKey, UnderReplicatedKey};
+use super::control::{
+    AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, DeletedBucketKey, GarbageOptionsKey, MapKey, UserKey,
+    WriterSessionKey,
+};
 use super::dentry::DentryKey;
+use super::garbage::GarbageKey;
 use super::group::GroupKey;
 use super::inode::{InlineKey, InodeKey, InodeRow, XattrKey};
 use super::list::{ListKey, ListRow, RunKey};
-use super::session::{AnswerKey, SessionKey};
-use super::trash::{GarbageKey, TrashKey};
+use super::session::{AnswerKey, EndedKey, SessionKey};
+use super::trash::TrashKey;
 use super::upload::{PartKey, SweepKey, UploadIndexKey, UploadKey};
 use super::{KeyBytes, Table, successor};
 use crate::row::Key;
 use bytes::Bytes;
-use types::{BucketId, ChunkId, FragId, GroupId, Ino, ListId, SessionId, Timestamp, UploadId, WriterEpoch};
+use types::{BucketId, ChunkId, FragId, GroupId, Ino, ListId, SessionId, Timestamp, UploadId};
 
 fn hex(key: &impl Key) -> String {
     key.encode().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -39,7 +43,8 @@ fn keys_are_these_bytes() {
     assert_eq!(hex(&UnderReplicatedKey(CHUNK)), "310102030405060708090a0b0c0d0e0f10");
     let staged = StagedKey { session: SESSION, chunk: CHUNK };
     assert_eq!(hex(&staged), "3200000000000000050102030405060708090a0b0c0d0e0f10");
-    assert_eq!(hex(&ClosedEpochKey { session: SESSION, epoch: WriterEpoch(258) }), "3300000000000000050102");
+    assert_eq!(hex(&ClosedEpochKey(SESSION)), "330000000000000005");
+    assert_eq!(hex(&CondemnedKey(CHUNK)), "340102030405060708090a0b0c0d0e0f10");
     assert_eq!(hex(&UploadKey(UPLOAD)), format!("40{}", "ab".repeat(16)));
     let index = UploadIndexKey { bucket: BucketId(7), key: b"a\0b".to_vec(), upload: UPLOAD };
     assert_eq!(hex(&index), format!("4100000000000000076100ff620000{}", "ab".repeat(16)));
@@ -47,9 +52,10 @@ fn keys_are_these_bytes() {
     assert_eq!(hex(&SweepKey(UPLOAD)), format!("43{}", "ab".repeat(16)));
     let trash = TrashKey { bucket: BucketId(7), time: Timestamp(1), ino };
     assert_eq!(hex(&trash), "50000000000000000780000000000000010000200000000003");
-    assert_eq!(hex(&GarbageKey { due: Timestamp(-1), number: 9 }), "517fffffffffffffff0000000000000009");
+    assert_eq!(hex(&GarbageKey { since: Timestamp(-1), number: 9 }), "517fffffffffffffff0000000000000009");
     assert_eq!(hex(&SessionKey(SESSION)), "600000000000000005");
     assert_eq!(hex(&AnswerKey { session: SESSION, seq: 6 }), "6100000000000000050000000000000006");
+    assert_eq!(hex(&EndedKey { last: SESSION }), "620000000000000005");
     assert_eq!(hex(&ControlKey), "80");
     assert_eq!(hex(&MapKey), "81");
     assert_eq!(hex(&BucketNameKey("ab")), "826162");
@@ -57,6 +63,8 @@ fn keys_are_these_bytes() {
     assert_eq!(hex(&UserKey("ab")), "846162");
     assert_eq!(hex(&AccessKeyKey("ab")), "856162");
     assert_eq!(hex(&WriterSessionKey(SESSION)), "860000000000000005");
+    assert_eq!(hex(&GarbageOptionsKey), "87");
+    assert_eq!(hex(&DeletedBucketKey(BucketId(7))), "8f0000000000000007");
 }
 
 #[test]

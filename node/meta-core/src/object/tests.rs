@@ -145,7 +145,10 @@ fn an_overwritten_object_waits_in_the_trash() {
     assert_eq!(group.content(old.ino).extents.len(), 2);
     assert_eq!(group.rows(Table::Trash).len(), 1);
     assert_eq!(group.rows(Table::Garbage).len(), 0);
-    assert_eq!(group.ask(Query::Usage { bucket: BUCKET }), Ok(Answer::Usage(Usage { files: 1, bytes: 3 })));
+    assert_eq!(
+        group.ask(Query::Usage { bucket: BUCKET }),
+        Ok(Answer::Usage(Usage { files: 1, bytes: 3, trash_files: 1, trash_bytes: 20 }))
+    );
 }
 
 #[test]

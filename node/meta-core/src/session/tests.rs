@@ -77,8 +77,7 @@ fn sessions_do_not_share_numbers() {
 #[test]
 fn sessions_below_the_floor_are_over() {
     let mut group = Group::new();
-    let mut counters = crate::group::load(&group.kv).expect("memory");
-    counters.session_floor = SessionId(OTHER.0 + 1);
-    crate::group::store(&mut group.kv, &counters);
+    group.send(id(1, 1), put("a", inline(b"1"))).expect("put");
+    group.send(None, Command::EndSessions { first: SessionId(1), last: OTHER }).expect("ended");
     assert_eq!(group.send(id(1, 1), seal()), Err(Refusal::SessionClosed));
 }

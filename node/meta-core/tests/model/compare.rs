@@ -1,13 +1,15 @@
 //! Looks at the state machine through its queries and compares what it sees with the model.
 
 use crate::rng::Rng;
+use crate::trash::Binned;
 use crate::world::{GROUP, Id, World};
 use bytes::Bytes;
 use meta_core::{memory::MemoryKv, query};
-use proto::meta::{Answer, Listing, Query, Refusal, Usage};
+use proto::meta::{Answer, Listing, Query, Refusal};
 use proto::object::{Attr, ContentView, ETag};
+use proto::trash::{TrashEntry, TrashFilter};
 use std::collections::BTreeMap;
-use types::{BucketId, Ino, UploadId};
+use types::{BucketId, Ino, Timestamp, UploadId};
 
 pub fn ask(kv: &MemoryKv, wanted: Query) -> Result<Answer, Refusal> {
     query(kv, GROUP, &wanted).expect("memory does not fail")
@@ -278,6 +280,63 @@ fn uploads(kv: &MemoryKv, world: &World, bucket: BucketId, rng: &mut Rng) {
     }
 }
 
+/// What lies in the trash of a bucket since a time, and a random part of it; learns the inodes of replaced contents.
+pub fn trash(kv: &MemoryKv, world: &mut World, bucket: BucketId, since: Option<Timestamp>, rng: &mut Rng) {
+    let all = trash_pages(kv, bucket, TrashFilter { since, ..TrashFilter::default() }, rng);
+    let of_bucket = |binned: &&Binned| binned.bucket == bucket && since.is_none_or(|since| binned.time >= since);
+    let mut expected: Vec<Binned> = world.trash.iter().filter(of_bucket).cloned().collect();
+    let mut strangers: Vec<Binned> = expected.extract_if(.., |binned| !world.inos.contains_key(&binned.id)).collect();
+    for entry in &all {
+        let known = world.ids.get(&entry.id.ino).copied();
+        let at = known.and_then(|id| expected.iter().position(|binned| binned.id == id));
+        let binned = match at {
+            Some(at) => expected.remove(at),
+            // They were made in this order, and their inodes were numbered so.
+            None => strangers.remove(strangers.iter().position(|binned| binned.time == entry.id.time).expect("known")),
+        };
+        world.learn(binned.id, entry.id.ino);
+        assert_eq!(*entry, world.listed(&binned, entry.id.ino));
+    }
+    assert!(expected.is_empty() && strangers.is_empty(), "{} missing in the trash", expected.len() + strangers.len());
+
+    let Some(some) = all.get(rng.below(all.len() as u64 + 1) as usize) else { return };
+    let filter = TrashFilter {
+        prefix: some.path.slice(..rng.below(some.path.len() as u64 + 1) as usize),
+        since: since.or_else(|| rng.chance(30).then_some(some.id.time)),
+        until: rng.chance(30).then_some(world.now),
+        session: rng.chance(30).then_some(some.session),
+        reason: rng.chance(30).then_some(some.reason),
+        due: rng.chance(30).then_some(some.due),
+    };
+    let wanted = |entry: &&TrashEntry| {
+        entry.path.starts_with(&filter.prefix)
+            && filter.since.is_none_or(|since| entry.id.time >= since)
+            && filter.until.is_none_or(|until| entry.id.time < until)
+            && filter.session.is_none_or(|session| entry.session == session)
+            && filter.reason.is_none_or(|reason| entry.reason == reason)
+            && filter.due.is_none_or(|due| entry.due <= due)
+    };
+    let expected: Vec<TrashEntry> = all.iter().filter(wanted).cloned().collect();
+    assert_eq!(trash_pages(kv, bucket, filter, rng), expected);
+}
+
+fn trash_pages(kv: &MemoryKv, bucket: BucketId, filter: TrashFilter, rng: &mut Rng) -> Vec<TrashEntry> {
+    let mut entries = Vec::new();
+    let mut after = None;
+    loop {
+        let max = *rng.pick(&[1, 7, 1000]);
+        let Ok(Answer::Trash(page)) = ask(kv, Query::ListTrash { bucket, filter: filter.clone(), after, max }) else {
+            panic!("no trash")
+        };
+        entries.extend(page.entries);
+        after = page.next;
+        if after.is_none() {
+            assert!(entries.is_sorted_by_key(|entry: &TrashEntry| entry.id));
+            return entries;
+        }
+    }
+}
+
 /// Everything the model knows.
 pub fn whole(kv: &MemoryKv, world: &mut World, rng: &mut Rng) {
     let buckets: Vec<BucketId> = world.buckets.keys().copied().collect();
@@ -296,11 +355,9 @@ pub fn whole(kv: &MemoryKv, world: &mut World, rng: &mut Rng) {
             listing(kv, world, bucket, [b"", delimiter.as_bytes(), b""], 1000);
         }
         uploads(kv, world, bucket, rng);
-        let objects = world.objects(bucket);
-        let named: std::collections::BTreeSet<Id> = objects.values().copied().collect();
-        let bytes = named.iter().map(|id| world.file(*id).expect("object").data.len() as u64).sum();
-        let usage = Usage { files: named.len() as u64, bytes };
-        assert_eq!(ask(kv, Query::Usage { bucket }), Ok(Answer::Usage(usage)));
+        assert_eq!(ask(kv, Query::Usage { bucket }), Ok(Answer::Usage(world.usage(bucket))));
+        assert_eq!(ask(kv, Query::BucketStatus { bucket }), Ok(Answer::BucketStatus(world.status(bucket))));
+        trash(kv, world, bucket, None, rng);
     }
     // Unlinked files too.
     let seen: Vec<Id> = world.inos.keys().copied().collect();

@@ -9,6 +9,7 @@ use meta_core::{Applied, apply, control_query, invariants, memory::MemoryKv, que
 use proto::control::{AccessKey, ControlCommand, ControlQuery};
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::Query;
+use proto::trash::{TrashFilter, TrashId};
 use types::{
     BucketId, ChunkId, GroupId, Incarnation, Ino, NodeId, NodeState, RequestId, SessionId, Timestamp, UploadId,
 };
@@ -34,7 +35,7 @@ fn any_query(random: &mut Random) -> Query {
     let delimiter = Bytes::from_static(b"/");
     let max = random.rng.below(20) as u32;
     let upload = UploadId([0; 16]);
-    match random.rng.below(14) {
+    match random.rng.below(17) {
         0 => Query::Object { bucket, key, content: Some((1, 2)) },
         1 => Query::ListObjects { bucket, prefix, delimiter, after: key, max },
         2 => Query::ListUploads { bucket, prefix, delimiter, after: Some((key, Some(upload))), max },
@@ -46,6 +47,12 @@ fn any_query(random: &mut Random) -> Query {
         9 | 10 => Query::Content { ino, offset: 1, len: 2 },
         11 => Query::ListXattrs { ino },
         12 => Query::Usage { bucket },
+        13 => {
+            let filter = TrashFilter { prefix, since: Some(Timestamp(3)), ..TrashFilter::default() };
+            Query::ListTrash { bucket, filter, after: Some(TrashId { time: Timestamp(5), ino }), max }
+        }
+        14 => Query::BucketStatus { bucket },
+        15 => Query::GroupBuckets { after: Some(bucket), max },
         _ => Query::UnderReplicated { after: Some(ChunkId(7)), max },
     }
 }
@@ -102,7 +109,7 @@ fn knocked_over_control_entries_never_panic() {
     for step in 0..6_000 {
         let name = text(&mut rng);
         let key = AccessKey { access_key: text(&mut rng), secret_key: "secret-secret".into(), user: text(&mut rng) };
-        let command = match rng.below(9) {
+        let command = match rng.below(10) {
             0 => ControlCommand::Bootstrap { map: types::PlacementMap::default() },
             1 => {
                 let (node, incarnation) = (NodeId(1), Incarnation(1));
@@ -114,6 +121,7 @@ fn knocked_over_control_entries_never_panic() {
             5 => ControlCommand::DeleteBucket { bucket: BucketId(rng.below(9)) },
             6 => ControlCommand::CreateUser { name },
             7 => ControlCommand::DeleteUser { name },
+            8 => ControlCommand::UndeleteBucket { bucket: BucketId(rng.below(9)), name },
             _ => ControlCommand::CreateKey { key },
         };
         let mut bytes =
@@ -124,6 +132,7 @@ fn knocked_over_control_entries_never_panic() {
         if let Ok(batch) = proto::decode::<LogBatch>(&bytes) {
             apply(&mut kv, GroupId::CONTROL, &batch).expect("memory does not fail");
         }
+        control_query(&kv, &ControlQuery::DeletedBuckets).expect("memory does not fail");
         control_query(&kv, &ControlQuery::Buckets).expect("memory does not fail");
     }
     assert_eq!(invariants::check(&kv, GroupId::CONTROL).expect("rows are whole"), Vec::<String>::new());

@@ -3,10 +3,12 @@
 //!
 //! A failure prints the seed of the world it happened in. `SAGO_MODEL_SEED` runs one world with that seed alone.
 
+mod collect;
 mod compare;
 mod hostile;
 mod random;
 mod rng;
+mod trash;
 mod world;
 
 use bytes::Bytes;
@@ -40,6 +42,8 @@ struct Run {
     world: World,
     random: Random,
     sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that are not over; those that end are replaced.
+    live: Vec<SessionId>,
     trace: blake3::Hasher,
 }
 
@@ -50,6 +54,7 @@ impl Run {
             world: World::default(),
             random: Random::new(seed),
             sessions: BTreeMap::new(),
+            live: [1, 2, 3].map(SessionId).to_vec(),
             trace: blake3::Hasher::new(),
         };
         for bucket in [BucketId(1), BucketId(2)] {
@@ -64,10 +69,17 @@ impl Run {
 
     /// Applies a log entry and returns the result of its only command.
     fn entry(&mut self, id: RequestId, command: &Command) -> Answered {
+        self.apply(Some(id), command)
+    }
+
+    fn apply(&mut self, id: Option<RequestId>, command: &Command) -> Answered {
         // Proposers disagree about the time; the group's never runs backwards.
-        let stamp = Timestamp(self.world.now.0 + self.random.rng.below(20) as i64 - 5);
+        let stamp = Timestamp(self.world.now.0 + self.random.time_passes());
+        if stamp.0 - self.world.now.0 > 3600 * Timestamp::SECOND {
+            self.world.leap = stamp;
+        }
         self.world.now = self.world.now.max(stamp);
-        let batch = LogBatch { time: stamp, commands: vec![LogCommand::Meta(Some(id), command.clone())] };
+        let batch = LogBatch { time: stamp, commands: vec![LogCommand::Meta(id, command.clone())] };
         let applied = apply(&mut self.kv, GROUP, &batch).expect("memory does not fail");
         let [Applied::Meta(answer)] = applied.as_slice() else { panic!("one result for one command") };
         self.trace.update(format!("{answer:?}").as_bytes());
@@ -94,6 +106,12 @@ impl Run {
             (Ok(Outcome::Done), Ok(Expected::Done)) => {}
             (Ok(Outcome::Deleted(deleted)), Ok(Expected::Deleted(expected))) => {
                 assert_eq!(*deleted, expected, "{command:?}");
+            }
+            (Ok(Outcome::Restored(restored)), Ok(Expected::Restored(expected))) => {
+                assert_eq!(*restored, expected, "{command:?}");
+            }
+            (Ok(Outcome::Purged(purged)), Ok(Expected::Purged(expected))) => {
+                assert_eq!(*purged, expected, "{command:?}");
             }
             (Ok(Outcome::Object(attr)), Ok(Expected::Object(id))) => {
                 world.learn(id, attr.ino);
@@ -138,7 +156,11 @@ impl Run {
     }
 
     fn step(&mut self) {
-        let session = SessionId(1 + self.random.rng.below(3));
+        if self.random.rng.chance(4) {
+            self.collect();
+            return;
+        }
+        let session = *self.random.rng.pick(&self.live);
         if self.random.rng.chance(5) {
             self.resend(session);
             return;
@@ -174,6 +196,11 @@ impl Run {
             && let Some(id) = world.ids.get(ino).copied().filter(|id| world.nodes.contains_key(id))
         {
             compare::node(kv, world, id, rng);
+            // Content that was replaced has got an inode of its own.
+            let now = world.now;
+            for bucket in [BucketId(1), BucketId(2)] {
+                compare::trash(kv, world, bucket, Some(now), rng);
+            }
         }
         let (bucket, key, after) = (self.random.bucket(), self.random.key(), self.random.key());
         compare::any_listing(&self.kv, &self.world, bucket, &key, &after, &mut self.random.rng);
@@ -234,6 +261,7 @@ fn run(seed: u64, steps: u32) -> [u8; 32] {
                 run.whole();
             }
         }
+        run.finish();
     }));
     if let Err(panic) = result {
         eprintln!("step {at} of SAGO_MODEL_SEED={seed}");

@@ -5,6 +5,7 @@ use crate::world::{GROUP, Kind, World};
 use bytes::Bytes;
 use proto::meta::{Command, SetTime, SetXattrMode};
 use proto::object::{ETag, FileKind, NewContent, NewExtent, Precondition, TagMatch, Xattr};
+use proto::trash::{BucketOptions, DeleteLimit, NameTaken, TrashId};
 use types::{
     Blake3Root, BucketId, ChunkId, ChunkIdParts, ChunkRef, Extent, GroupId, Ino, SessionId, Slot, Timestamp, UploadId,
     WriterEpoch,
@@ -182,6 +183,56 @@ impl Random {
         chunk
     }
 
+    /// How far the next stamp lies from the group's time: mostly next to nothing, sometimes minutes, seldom days.
+    pub fn time_passes(&mut self) -> i64 {
+        match self.rng.below(1000) {
+            0..20 => self.rng.below(3000) as i64 * Timestamp::SECOND,
+            20..24 => self.rng.below(3 * 86_400) as i64 * Timestamp::SECOND,
+            _ => self.rng.below(20) as i64 - 5,
+        }
+    }
+
+    /// Entries of the trash, most of which are there.
+    fn trash_ids(&mut self, world: &World, bucket: BucketId) -> Vec<TrashId> {
+        let known: Vec<TrashId> = world
+            .trash
+            .iter()
+            .filter(|binned| binned.bucket == bucket)
+            .filter_map(|binned| Some(TrashId { time: binned.time, ino: *world.inos.get(&binned.id)? }))
+            .collect();
+        let count = 1 + self.rng.below(6);
+        let pick = |random: &mut Self| match known.is_empty() || random.rng.chance(10) {
+            true => TrashId { time: world.now, ino: random.ino(world, false) },
+            false => *random.rng.pick(&known),
+        };
+        (0..count).map(|_| pick(self)).collect()
+    }
+
+    fn trash_command(&mut self, world: &World) -> Command {
+        let bucket = self.bucket();
+        let entries = self.trash_ids(world, bucket);
+        match self.rng.below(100) {
+            0..50 => {
+                let to = Bytes::from_static(self.rng.pick(&["", "", "", "", "r/", "r"]).as_bytes());
+                let taken = *self.rng.pick(&[NameTaken::Refuse, NameTaken::KeepBoth, NameTaken::Replace]);
+                Command::RestoreTrash { bucket, entries, to, taken }
+            }
+            50..62 => Command::PurgeTrash { bucket, entries },
+            62..80 => {
+                let off = (self.rng.below(200) as i64 - 100) * 3600 * Timestamp::SECOND;
+                Command::ExpireTrash { bucket, entries, now: Timestamp(world.now.0 + off) }
+            }
+            80..88 => {
+                let trash_window_secs = *self.rng.pick(&[3600, 86_400, 2 * 86_400, 365 * 86_400, 1]);
+                let limit = DeleteLimit::Max(self.rng.below(60) as u32);
+                let delete_limit = *self.rng.pick(&[DeleteLimit::Auto, DeleteLimit::Off, limit, limit]);
+                Command::SetBucketOptions { bucket, options: BucketOptions { trash_window_secs, delete_limit } }
+            }
+            88..95 => Command::LiftBreaker { bucket },
+            _ => Command::UnsealBucket { bucket },
+        }
+    }
+
     fn missing(&mut self) -> u8 {
         match self.rng.below(200) {
             0 => 3,
@@ -212,7 +263,7 @@ impl Random {
     }
 
     fn extents(&mut self, world: &mut World, count: u64, gaps: bool) -> Vec<NewExtent> {
-        let mut at = if gaps { self.rng.below(350) } else { 0 };
+        let mut at = if gaps && self.rng.chance(75) { self.rng.below(350) } else { 0 };
         let mut extents = Vec::new();
         for _ in 0..count {
             let chunk = self.source(world);
@@ -292,6 +343,9 @@ impl Random {
     }
 
     pub fn command(&mut self, world: &mut World) -> Command {
+        if self.rng.chance(7) {
+            return self.trash_command(world);
+        }
         match self.rng.below(1000) {
             0..180 => {
                 let (bucket, key) = (self.bucket(), self.key());

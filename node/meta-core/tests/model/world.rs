@@ -1,9 +1,11 @@
 //! The naive model: a tree of maps with the bytes of every file, written from the documentation of the commands, not
 //! from the state machine. Slow and plain on purpose.
 
+use crate::trash::{Binned, Watch};
 use bytes::Bytes;
-use proto::meta::{BadChunk, Command, Refusal, SetTime, SetXattrMode};
+use proto::meta::{BadChunk, Command, Refusal, SetTime, SetXattrMode, Usage};
 use proto::object::{Attr, ETag, FileKind, NewContent, NewExtent, Precondition, TagMatch, Xattr};
+use proto::trash::{Purged, Restored, TrashReason};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{BucketId, ChunkId, ChunkRef, GroupId, Ino, SessionId, Timestamp, UploadId, WriterEpoch};
 
@@ -11,6 +13,7 @@ pub const GROUP: GroupId = GroupId(3);
 /// The model's own inode numbers.
 pub type Id = u64;
 
+#[derive(Clone)]
 pub struct Node {
     pub bucket: BucketId,
     pub kind: Kind,
@@ -24,15 +27,23 @@ pub struct Node {
     pub xattrs: BTreeMap<Bytes, Bytes>,
     /// Counts changes of content.
     pub version: u64,
+    /// Who made it.
+    pub creator: SessionId,
+    /// When its content was begun, and by whom.
+    pub begun: Timestamp,
+    pub author: SessionId,
+    /// It had no second name since it got the one it has.
+    pub knows_its_name: bool,
 }
 
+#[derive(Clone)]
 pub enum Kind {
     Dir(Dir),
     File(File),
     Symlink(File),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Dir {
     pub dirs: BTreeMap<Bytes, Id>,
     pub files: BTreeMap<Bytes, Id>,
@@ -43,8 +54,28 @@ pub struct Dir {
 pub struct File {
     pub data: Vec<u8>,
     pub etag: ETag,
+    /// Bytes that came within a command.
+    pub inline: usize,
+    /// Ranges that chunks were laid over.
+    pub laid: Vec<std::ops::Range<u64>>,
 }
 
+impl File {
+    pub fn new(data: Vec<u8>, etag: ETag, in_chunks: bool) -> Self {
+        let len = data.len();
+        let laid = (in_chunks && len > 0).then_some(0..len as u64).into_iter().collect();
+        File { data, etag, inline: if in_chunks { 0 } else { len }, laid }
+    }
+
+    fn resize(&mut self, size: u64) {
+        self.data.resize(size as usize, 0);
+        self.inline = self.inline.min(size as usize);
+        self.laid.iter_mut().for_each(|range| range.end = range.end.min(size));
+        self.laid.retain(|range| range.start < range.end);
+    }
+}
+
+#[derive(Clone)]
 pub struct Upload {
     pub bucket: BucketId,
     pub key: Bytes,
@@ -61,6 +92,7 @@ pub struct Part {
     pub xattrs: Vec<Xattr>,
 }
 
+#[derive(Clone)]
 pub struct Bucket {
     pub root: Id,
     pub sealed: bool,
@@ -73,9 +105,11 @@ pub enum Expected {
     Object(Id),
     Attr(Id),
     Deleted(Vec<Result<bool, Refusal>>),
+    Restored(Vec<Result<Restored, Refusal>>),
+    Purged(Purged),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct World {
     pub now: Timestamp,
     pub session: SessionId,
@@ -87,8 +121,17 @@ pub struct World {
     /// What the group has heard of.
     pub known: BTreeMap<ChunkId, ChunkRef>,
     pub staged: BTreeSet<ChunkId>,
-    pub closed: BTreeSet<(SessionId, WriterEpoch)>,
+    /// The last epoch each session has closed.
+    pub closed: BTreeMap<SessionId, WriterEpoch>,
+    /// Sessions that are over.
+    pub over: BTreeSet<SessionId>,
+    /// Learnt from the group: what it has condemned, and whether its replicas were deleted.
+    pub condemned: BTreeSet<ChunkId>,
     pub under: BTreeMap<ChunkId, u8>,
+    pub trash: Vec<Binned>,
+    pub watched: BTreeMap<BucketId, Watch>,
+    /// Where the time stood after its last leap.
+    pub leap: Timestamp,
     /// Learnt from answers.
     pub ids: BTreeMap<Ino, Id>,
     pub inos: BTreeMap<Id, Ino>,
@@ -112,7 +155,7 @@ impl World {
         }
     }
 
-    fn dir_mut(&mut self, id: Id) -> &mut Dir {
+    pub fn dir_mut(&mut self, id: Id) -> &mut Dir {
         let now = self.now;
         let node = self.nodes.get_mut(&id).expect("directory");
         (node.mtime, node.ctime) = (now, now);
@@ -214,7 +257,6 @@ impl World {
     }
 
     fn add(&mut self, bucket: BucketId, kind: Kind, mode: u32) -> Id {
-        self.next += 1;
         let now = self.now;
         let node = Node {
             bucket,
@@ -228,12 +270,34 @@ impl World {
             crtime: now,
             xattrs: BTreeMap::new(),
             version: 1,
+            creator: self.session,
+            begun: now,
+            author: self.session,
+            knows_its_name: true,
         };
+        self.insert(node)
+    }
+
+    pub fn insert(&mut self, node: Node) -> Id {
+        self.next += 1;
         self.nodes.insert(self.next, node);
         self.next
     }
 
-    fn usable(&self, bucket: BucketId) -> Result<Id> {
+    pub fn usage(&self, bucket: BucketId) -> Usage {
+        let bytes = |ids: &BTreeSet<Id>| ids.iter().map(|id| self.file(*id).expect("a file").data.len() as u64).sum();
+        let named: BTreeSet<Id> = self.objects(bucket).into_values().collect();
+        let binned: BTreeSet<Id> =
+            self.trash.iter().filter(|entry| entry.bucket == bucket).map(|entry| entry.id).collect();
+        Usage {
+            files: named.len() as u64,
+            bytes: bytes(&named),
+            trash_files: binned.len() as u64,
+            trash_bytes: bytes(&binned),
+        }
+    }
+
+    pub fn usable(&self, bucket: BucketId) -> Result<Id> {
         let found = self.buckets.get(&bucket).ok_or(Refusal::NoSuchBucket)?;
         if found.sealed { Err(Refusal::BucketSealed) } else { Ok(found.root) }
     }
@@ -322,6 +386,26 @@ impl World {
         }
     }
 
+    /// Whether no new chunk of this epoch may come.
+    pub fn is_closed(&self, chunk: ChunkId) -> bool {
+        let parts = chunk.parts();
+        self.over.contains(&parts.session) || self.closed.get(&parts.session).is_some_and(|last| parts.epoch <= *last)
+    }
+
+    /// A session is over.
+    pub fn end(&mut self, session: SessionId) {
+        self.over.insert(session);
+        self.staged.retain(|chunk| chunk.session() != session);
+    }
+
+    /// The replicas of a chunk were deleted and the group told so.
+    pub fn forget(&mut self, chunk: ChunkId) {
+        if self.condemned.contains(&chunk) && self.is_closed(chunk) {
+            self.condemned.remove(&chunk);
+            self.known.remove(&chunk);
+        }
+    }
+
     /// Checks a chunk that comes after `others` in the same command.
     fn check_chunk(&self, chunk: &ChunkRef, missing: u8, others: &[(ChunkRef, u8)]) -> Result<(), BadChunk> {
         let parts = chunk.id.parts();
@@ -337,7 +421,10 @@ impl World {
         // A staged chunk may be committed once after its epoch was closed.
         let used_up = others.iter().any(|(other, _)| other.id == chunk.id);
         let staged = self.staged.contains(&chunk.id) && !used_up;
-        if self.closed.contains(&(parts.session, parts.epoch)) && !staged {
+        if self.condemned.contains(&chunk.id) {
+            return Err(BadChunk::Condemned);
+        }
+        if self.is_closed(chunk.id) && !staged {
             return Err(BadChunk::EpochClosed);
         }
         let before = others.iter().map(|(other, _)| other).find(|other| other.id == chunk.id);
@@ -379,10 +466,10 @@ impl World {
         }
     }
 
-    fn accept(&mut self, content: &NewContent) -> Result<Vec<u8>> {
+    fn accept(&mut self, content: &NewContent, etag: ETag) -> Result<File> {
         match content {
             NewContent::Inline(data) if data.len() > 4096 => Err(Refusal::TooLarge),
-            NewContent::Inline(data) => Ok(data.to_vec()),
+            NewContent::Inline(data) => Ok(File::new(data.to_vec(), etag, false)),
             NewContent::Chunks(extents) => {
                 let mut at = 0;
                 for NewExtent { extent, .. } in extents {
@@ -394,15 +481,9 @@ impl World {
                 self.commit(extents)?;
                 let mut data = Vec::new();
                 self.lay(&mut data, extents, 0);
-                Ok(data)
+                Ok(File::new(data, etag, true))
             }
         }
-    }
-
-    /// Takes a name away; a file keeps its node.
-    fn remove_name(&mut self, dir: Id, name: &Bytes) {
-        let id = self.dir_mut(dir).files.remove(name).expect("the name is there");
-        self.nodes.get_mut(&id).expect("node").ctime = self.now;
     }
 
     /// Removes directories that nobody asked for, from `dir` upwards.
@@ -425,7 +506,15 @@ impl World {
         }
     }
 
-    fn place(&mut self, root: Id, key: &[u8], id: Id) {
+    /// Gives a file the name of a key. Directories that are missing are lasting if they get an `owner`.
+    pub fn place(
+        &mut self,
+        root: Id,
+        key: &[u8],
+        id: Id,
+        reason: TrashReason,
+        owner: Option<(u32, u32)>,
+    ) -> Result<()> {
         let mut names: Vec<&[u8]> = key.split(|byte| *byte == b'/').collect();
         let last = Bytes::copy_from_slice(names.pop().expect("one at least"));
         let mut dir = root;
@@ -434,20 +523,33 @@ impl World {
                 Some(child) => *child,
                 None => {
                     let bucket = self.nodes[&root].bucket;
-                    let child = self.add(bucket, Kind::Dir(Dir::default()), 0o755);
+                    let child = self.add(bucket, Kind::Dir(Dir { lasting: owner.is_some(), ..Dir::default() }), 0o755);
+                    let node = self.nodes.get_mut(&child).expect("new");
+                    (node.uid, node.gid) = owner.unwrap_or_default();
                     self.dir_mut(dir).dirs.insert(Bytes::copy_from_slice(name), child);
                     child
                 }
             };
         }
         if self.dir(dir).files.contains_key(&last) {
-            self.remove_name(dir, &last);
+            self.remove_name(dir, &last, reason)?;
         }
         self.dir_mut(dir).files.insert(last, id);
+        Ok(())
     }
 
     /// Applies a command. A refused one must leave everything as it was.
     pub fn apply(&mut self, command: &Command) -> Result<Expected> {
+        // What a breaker refuses may be half done here.
+        let before = self.breaker_may_refuse().then(|| self.clone());
+        let result = self.apply_whole(command);
+        if let (Some(before), Err(Refusal::BreakerOpen)) = (before, &result) {
+            *self = before;
+        }
+        result
+    }
+
+    fn apply_whole(&mut self, command: &Command) -> Result<Expected> {
         match command {
             Command::EnsureBucket { bucket } => {
                 if self.buckets.contains_key(bucket) {
@@ -455,6 +557,7 @@ impl World {
                 }
                 let root = self.add(*bucket, Kind::Dir(Dir { lasting: true, ..Dir::default() }), 0o755);
                 self.buckets.insert(*bucket, Bucket { root, sealed: false });
+                self.watched.insert(*bucket, Watch::default());
                 Ok(Expected::Done)
             }
             Command::SealBucket { bucket } => {
@@ -472,10 +575,10 @@ impl World {
                 Self::check_key(key)?;
                 let xattrs = Self::check_xattrs(xattrs)?;
                 self.judge(precondition, self.object(*bucket, key))?;
-                let data = self.accept(content)?;
-                let id = self.add(*bucket, Kind::File(File { data, etag: *etag }), 0o644);
+                let file = self.accept(content, *etag)?;
+                let id = self.add(*bucket, Kind::File(file), 0o644);
                 self.nodes.get_mut(&id).expect("new").xattrs = xattrs;
-                self.place(root, key, id);
+                self.place(root, key, id, TrashReason::Overwritten, None)?;
                 Ok(Expected::Object(id))
             }
             Command::DeleteObjects { bucket, keys, precondition } => {
@@ -509,7 +612,7 @@ impl World {
                 let kind = if self.is_symlink(from) { Kind::Symlink(file) } else { Kind::File(file) };
                 let id = self.add(*bucket, kind, 0o644);
                 self.nodes.get_mut(&id).expect("new").xattrs = xattrs;
-                self.place(root, key, id);
+                self.place(root, key, id, TrashReason::Overwritten, None)?;
                 Ok(Expected::Object(id))
             }
             Command::CreateUpload { .. }
@@ -522,13 +625,20 @@ impl World {
                 Ok(Expected::Done)
             }
             Command::CloseEpoch { session, epoch } => {
-                self.closed.insert((*session, *epoch));
+                let last = self.closed.entry(*session).or_insert(*epoch);
+                *last = (*last).max(*epoch);
                 Ok(Expected::Done)
             }
             Command::ClearUnderReplicated { chunks } => {
                 self.under.retain(|id, _| !chunks.contains(id));
                 Ok(Expected::Done)
             }
+            Command::RestoreTrash { .. }
+            | Command::PurgeTrash { .. }
+            | Command::ExpireTrash { .. }
+            | Command::SetBucketOptions { .. }
+            | Command::LiftBreaker { .. }
+            | Command::UnsealBucket { .. } => self.apply_trash(command),
             _ => self.apply_posix(command),
         }
     }
@@ -544,7 +654,7 @@ impl World {
         }
         let (dir, name) = self.walk(self.buckets[&bucket].root, key);
         let dir = dir.expect("the object is there");
-        self.remove_name(dir, &name);
+        self.remove_name(dir, &name, TrashReason::Deleted)?;
         self.prune(dir);
         Ok(true)
     }
@@ -578,7 +688,7 @@ impl World {
                 if matches!(content, NewContent::Inline(data) if !data.is_empty()) {
                     return Err(Refusal::Invalid);
                 }
-                let data = self.accept(content)?;
+                let data = self.accept(content, ETag::Posix)?.data;
                 let new = Part { data, md5: *md5, mtime: self.now, xattrs: xattrs.clone() };
                 self.uploads.get_mut(upload).expect("there").parts.insert(*part, new);
                 Ok(Expected::Done)
@@ -604,9 +714,9 @@ impl World {
                 }
                 self.judge(precondition, self.object(*bucket, key))?;
                 self.uploads.remove(upload);
-                let id = self.add(*bucket, Kind::File(File { data, etag: *etag }), 0o644);
+                let id = self.add(*bucket, Kind::File(File::new(data, *etag, true)), 0o644);
                 self.nodes.get_mut(&id).expect("new").xattrs = merged;
-                self.place(self.buckets[bucket].root, key, id);
+                self.place(self.buckets[bucket].root, key, id, TrashReason::Overwritten, None)?;
                 Ok(Expected::Object(id))
             }
             Command::AbortUpload { bucket, key, upload } => {
@@ -637,10 +747,10 @@ impl World {
                 let kind = match kind {
                     FileKind::Directory if !content.is_empty() => return Err(Refusal::Invalid),
                     FileKind::Directory => Kind::Dir(Dir { lasting: true, ..Dir::default() }),
-                    FileKind::File => Kind::File(File { data: self.accept(content)?, etag: ETag::Posix }),
+                    FileKind::File => Kind::File(self.accept(content, ETag::Posix)?),
                     FileKind::Symlink => match content {
                         NewContent::Inline(target) if !target.is_empty() => {
-                            Kind::Symlink(File { data: self.accept(content)?, etag: ETag::Posix })
+                            Kind::Symlink(self.accept(content, ETag::Posix)?)
                         }
                         _ => return Err(Refusal::Invalid),
                     },
@@ -669,14 +779,15 @@ impl World {
                 if self.find(dir, name) != (None, None) {
                     return Err(Refusal::Exists);
                 }
-                self.nodes.get_mut(&id).expect("there").ctime = self.now;
+                let node = self.nodes.get_mut(&id).expect("there");
+                (node.ctime, node.knows_its_name) = (self.now, false);
                 self.dir_mut(dir).files.insert(name.clone(), id);
                 Ok(Expected::Attr(id))
             }
             Command::Unlink { parent, name } => {
                 let dir = self.dir_named(*parent)?;
                 match self.find(dir, name) {
-                    (_, Some(_)) => self.remove_name(dir, name),
+                    (_, Some(_)) => self.remove_name(dir, name, TrashReason::Unlinked)?,
                     (Some(_), None) => return Err(Refusal::IsDirectory),
                     (None, None) => return Err(Refusal::NotFound),
                 }
@@ -703,21 +814,14 @@ impl World {
                     return Err(Refusal::Invalid);
                 }
                 let now = self.now;
-                let node = self.nodes.get_mut(&id).expect("there");
-                match (size, &mut node.kind) {
+                match (size, &self.nodes[&id].kind) {
                     (None, _) => {}
                     (Some(_), Kind::Dir(_)) => return Err(Refusal::IsDirectory),
                     (Some(_), Kind::Symlink(_)) => return Err(Refusal::Invalid),
                     (Some(size), Kind::File(_)) if *size > 5 << 40 => return Err(Refusal::TooLarge),
-                    (Some(size), Kind::File(file)) => {
-                        if file.data.len() as u64 != *size {
-                            file.data.resize(*size as usize, 0);
-                            file.etag = ETag::Posix;
-                            node.version += 1;
-                        }
-                        node.mtime = now;
-                    }
+                    (Some(size), Kind::File(_)) => self.truncate(id, *size)?,
                 }
+                let node = self.nodes.get_mut(&id).expect("there");
                 let time = |set: &SetTime| match set {
                     SetTime::Now => now,
                     SetTime::At(time) => *time,
@@ -759,6 +863,23 @@ impl World {
         }
     }
 
+    fn truncate(&mut self, id: Id, size: u64) -> Result<()> {
+        if size == 0 {
+            let kept = self.judge_replaced(id)?;
+            self.replaced(id, kept);
+        }
+        let node = self.nodes.get_mut(&id).expect("there");
+        node.mtime = self.now;
+        if let Kind::File(file) = &mut node.kind
+            && file.data.len() as u64 != size
+        {
+            file.resize(size);
+            file.etag = ETag::Posix;
+            node.version += 1;
+        }
+        Ok(())
+    }
+
     /// Removes a directory in which a mount sees nothing.
     fn remove_dir(&mut self, parent: Id, name: &Bytes, dir: Id) -> Result<()> {
         let this = self.dir(dir);
@@ -766,7 +887,7 @@ impl World {
             return Err(Refusal::NotEmpty);
         }
         if self.dir(dir).files.contains_key(&b""[..]) {
-            self.remove_name(dir, &Bytes::new());
+            self.remove_name(dir, &Bytes::new(), TrashReason::Unlinked)?;
         }
         self.dir_mut(parent).dirs.remove(name);
         self.nodes.remove(&dir);
@@ -808,11 +929,13 @@ impl World {
             match there {
                 (Some(_), _) => return Err(Refusal::IsDirectory),
                 (None, Some(old)) if old == source => return Ok(Expected::Done),
-                (None, Some(_)) => self.remove_name(to, new),
+                (None, Some(_)) => self.remove_name(to, new, TrashReason::RenamedOver)?,
                 (None, None) => {}
             }
             self.dir_mut(from).files.remove(name);
             self.dir_mut(to).files.insert(new.clone(), source);
+            // Where it has no other name, it knows the new one.
+            self.nodes.get_mut(&source).expect("there").knows_its_name = self.links(source) == 1;
         }
         self.nodes.get_mut(&source).expect("there").ctime = self.now;
         self.adopt(from);
@@ -822,16 +945,16 @@ impl World {
     fn write(&mut self, ino: Ino, inline: Option<&Bytes>, extents: &[NewExtent], append: bool) -> Result<Expected> {
         let id = self.node_of(ino)?;
         self.usable(self.nodes[&id].bucket)?;
-        let before = match &self.nodes[&id].kind {
+        match &self.nodes[&id].kind {
             Kind::Dir(_) => return Err(Refusal::IsDirectory),
             Kind::Symlink(_) => return Err(Refusal::Invalid),
-            Kind::File(file) => file.data.clone(),
-        };
+            Kind::File(_) => {}
+        }
         if inline.is_none() && extents.is_empty() {
             return Ok(Expected::Attr(id));
         }
-        let mut data = inline.map_or(before, |data| data.to_vec());
-        let base = if append { data.len() as u64 } else { 0 };
+        let replaced = self.replaces_all(id, inline, extents, append);
+        let kept = replaced && self.judge_replaced(id)?;
         let mut at = 0;
         for NewExtent { extent, .. } in extents {
             if extent.file_offset < at || !extent.is_well_formed() {
@@ -843,12 +966,22 @@ impl World {
             return Err(Refusal::TooLarge);
         }
         self.commit(extents)?;
-        self.lay(&mut data, extents, base);
+        if replaced {
+            self.replaced(id, kept);
+        }
+        let mut file = match inline {
+            Some(data) => File::new(data.to_vec(), ETag::Posix, false),
+            None => self.file(id).expect("a file").clone(),
+        };
+        let base = if append { file.data.len() as u64 } else { 0 };
+        self.lay(&mut file.data, extents, base);
+        file.laid.extend(extents.iter().map(|new| new.extent.file_offset + base..new.extent.end() + base));
+        file.etag = ETag::Posix;
         let now = self.now;
         let node = self.nodes.get_mut(&id).expect("there");
         (node.mtime, node.ctime) = (now, now);
         node.version += 1;
-        node.kind = Kind::File(File { data, etag: ETag::Posix });
+        node.kind = Kind::File(file);
         Ok(Expected::Attr(id))
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use node_server::{MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
 use placement::{InitialPlan, PlannedNode};
 use proto::control::{ControlAnswer, ControlQuery, ControlReply, ControlRequest};
 use proto::{Reply, Request};
@@ -57,6 +57,7 @@ impl Site {
             create,
             memory: MemoryConfig::default(),
             store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false, ..StoreConfig::default() },
+            garbage: GarbageConfig::default(),
             map: self.map.clone(),
         }
     }

@@ -168,6 +168,51 @@ impl S3Client {
         Ok(header(&response, "etag"))
     }
 
+    /// As [`Self::put`] with headers, whose names are in lower case.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub async fn put_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        payload: &Payload,
+        headers: &[(&str, &str)],
+    ) -> Result<String, S3Error> {
+        let response = self.send(Method::PUT, &format!("/{bucket}/{key}"), &[], headers, Some(payload)).await?;
+        Ok(header(&response, "etag"))
+    }
+
+    /// Some headers of an object, in the order asked for; empty where there is none.
+    ///
+    /// # Errors
+    /// [`S3Error`].
+    pub async fn head_of(&self, bucket: &str, key: &str, names: &[&str]) -> Result<Vec<String>, S3Error> {
+        let response = self.send(Method::HEAD, &format!("/{bucket}/{key}"), &[], &[], None).await?;
+        Ok(names.iter().map(|name| header(&response, name)).collect())
+    }
+
+    /// Deletes up to 1,000 objects at once. Returns the codes of those that were refused.
+    ///
+    /// # Errors
+    /// [`S3Error`]; the outcome is unknown.
+    pub async fn delete_many(&self, bucket: &str, keys: &[String]) -> Result<Vec<String>, S3Error> {
+        let objects: String =
+            keys.iter().map(|key| format!("<Object><Key>{}</Key></Object>", xml::escape(key))).collect();
+        let body = Payload::new(format!("<Delete><Quiet>true</Quiet>{objects}</Delete>"));
+        let response = self.send(Method::POST, &format!("/{bucket}"), &[("delete", "")], &[], Some(&body)).await?;
+        let text = text(response).await?;
+        Ok(xml::all(&text, "Code").collect())
+    }
+
+    /// Deletes an empty bucket.
+    ///
+    /// # Errors
+    /// [`S3Error`].
+    pub async fn delete_bucket(&self, bucket: &str) -> Result<(), S3Error> {
+        self.send(Method::DELETE, &format!("/{bucket}"), &[], &[], None).await.map(drop)
+    }
+
     /// Reads a whole object.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::ClientArgs;
 use clap::Subcommand;
+use proto::trash::DeleteLimit;
 
 /// Buckets.
 #[derive(Debug, Subcommand)]
@@ -19,11 +20,14 @@ pub enum BucketCommand {
     },
     /// List buckets with their owners.
     List {
+        /// Those that were deleted and can be had back instead.
+        #[arg(long)]
+        deleted: bool,
         /// The cluster.
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Delete an empty bucket.
+    /// Delete an empty bucket. Its trash stays, and `undelete` brings both back.
     Delete {
         /// Its name.
         name: String,
@@ -31,4 +35,72 @@ pub enum BucketCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Bring a deleted bucket back with its trash; only with an operator's certificate.
+    Undelete {
+        /// The name it had.
+        name: String,
+        /// Its name from now on, if the old one is taken.
+        #[arg(long = "as", value_name = "NAME")]
+        new_name: Option<String>,
+        /// Which one, if several of the name were deleted: its id in `list --deleted`. Otherwise the one deleted last.
+        #[arg(long)]
+        id: Option<u64>,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show what is in a bucket and in its trash, and how its breaker stands.
+    Stat {
+        /// Its name.
+        name: String,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// The breaker of a bucket, which stops deletions when there are too many within ten minutes.
+    #[command(subcommand)]
+    Breaker(BreakerCommand),
+}
+
+/// The breaker of a bucket.
+#[derive(Debug, Subcommand)]
+pub enum BreakerCommand {
+    /// Let the bucket take deletions again and count from zero; only with an operator's certificate.
+    Lift {
+        /// The bucket.
+        name: String,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Set how many deletions and overwrites open it; only with an operator's certificate.
+    Set {
+        /// The bucket.
+        name: String,
+        /// So many within ten minutes; `auto` = 10,000 or a tenth of the files if that is more; `off` = any number.
+        #[arg(long, value_name = "N|auto|off")]
+        limit: LimitArg,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+/// How many deletions open the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitArg(pub DeleteLimit);
+
+impl std::str::FromStr for LimitArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(LimitArg(DeleteLimit::Auto)),
+            "off" => Ok(LimitArg(DeleteLimit::Off)),
+            number => match number.parse() {
+                Ok(max) if max > 0 => Ok(LimitArg(DeleteLimit::Max(max))),
+                _ => Err("a number from 1 on, auto or off".to_owned()),
+            },
+        }
+    }
 }

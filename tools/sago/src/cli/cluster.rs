@@ -13,6 +13,28 @@ pub enum ClusterCommand {
     Init(InitArgs),
     /// Show nodes, Raft groups and disks.
     Status(StatusArgs),
+    /// Show or change how what was deleted for good is collected.
+    Garbage(GarbageArgs),
+}
+
+/// How garbage is to be collected; without a change it is shown.
+#[derive(Debug, Args)]
+pub struct GarbageArgs {
+    /// Collect garbage.
+    #[arg(long, conflicts_with = "off")]
+    pub on: bool,
+    /// Collect none: nothing is deleted from the disks any more. A cluster whose metadata were restored starts so.
+    #[arg(long)]
+    pub off: bool,
+    /// Seconds that readers may go on reading what was deleted: 0 to a year. At first a day.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=31_536_000))]
+    pub grace: Option<u32>,
+    /// Let nodes delete the orphans they hold back because they are too many. Look where they come from first.
+    #[arg(long)]
+    pub lift: bool,
+    /// The cluster.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 const INIT_EXAMPLES: &str = "\

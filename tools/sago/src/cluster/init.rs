@@ -6,6 +6,7 @@
 //! DIR/node-N/{ca,cert,key}.pem, node.toml   goes to machine N
 //! DIR/node-N/first-start                    the node may make its data directories; it removes this once it has
 //! DIR/client/{ca,cert,key}.pem, client.toml goes to gateways, mounts and tools
+//! DIR/operator/...                          the same for the people who run the cluster: may purge trash, stays with them
 //! ```
 //! Without `first-start` a node never makes a data directory: a disk that is not mounted must not look like a new one.
 
@@ -27,6 +28,8 @@ use types::{ClusterId, DiskId, NodeId};
 pub const FIRST_START: &str = "first-start";
 /// The name in the certificate of clients made here.
 const CLIENT_NAME: &str = "client";
+/// The name in the certificate of operators made here.
+const OPERATOR_NAME: &str = "operator";
 const ADMIN_PORT: u16 = 7401;
 
 /// A cluster to make.
@@ -109,9 +112,11 @@ pub fn make(dir: &Path, new: &NewCluster) -> Done<ClusterFile> {
         save_toml(&folder.join("node.toml"), NODE_HEAD, &node_file(node, new))?;
         save_private(&folder.join(FIRST_START), "")?;
     }
-    let client = dir.join("client");
-    save(&ca, Role::Client(CLIENT_NAME.to_owned()), &client)?;
-    save_toml(&client.join("client.toml"), CLIENT_HEAD, &client_file(new))?;
+    for role in [Role::Client(CLIENT_NAME.to_owned()), Role::Operator(OPERATOR_NAME.to_owned())] {
+        let folder = dir.join(if matches!(role, Role::Operator(_)) { "operator" } else { "client" });
+        save(&ca, role, &folder)?;
+        save_toml(&folder.join("client.toml"), CLIENT_HEAD, &client_file(new))?;
+    }
     save_private(&dir.join("cluster.toml"), &cluster.encode())?;
     Ok(cluster)
 }
@@ -181,6 +186,7 @@ fn next_steps(dir: &Path, new: &NewCluster, cluster: &ClusterFile) -> String {
         ));
     }
     text.push_str(&format!("  {dir}/client to gateways, mounts and tools; there: export SAGO_CONFIG=client\n"));
+    text.push_str(&format!("  {dir}/operator to those who may purge trash and lift breakers, and to nobody else\n"));
     text.push_str(
         "  sago cluster status\n\nKeep ca.key.pem away from these machines: whoever has it can join as anyone.",
     );
@@ -219,7 +225,9 @@ mod tests {
         let (client, path) = ClientFile::load(&dir.join("client")).expect("a client file");
         assert_eq!(client.nodes().len(), 3);
         assert!(client.credentials(&path).is_ok());
-        for file in ["ca.key.pem", "node-1/key.pem", "client/key.pem", "cluster.toml"] {
+        let operator = Credentials::load(&dir.join("operator")).and_then(|credentials| credentials.identity());
+        assert_eq!(operator.expect("credentials").1, Role::Operator("operator".into()));
+        for file in ["ca.key.pem", "node-1/key.pem", "client/key.pem", "operator/key.pem", "cluster.toml"] {
             let mode = std::fs::metadata(dir.join(file)).expect(file).permissions().mode();
             assert_eq!(mode & 0o077, 0, "{file}");
         }

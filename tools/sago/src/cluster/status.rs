@@ -27,6 +27,27 @@ struct Shown {
     sessions: BTreeMap<String, u64>,
 }
 
+/// Garbage of a metadata group, as its leader sees it.
+#[derive(Serialize)]
+struct ShownGarbage {
+    /// Chunks and lists that wait out the grace time.
+    waiting: u64,
+    /// Condemned chunks that some member may still have.
+    condemned: u64,
+    /// Sessions below it are over.
+    session_floor: u64,
+}
+
+/// A node's look for orphans, since its start.
+#[derive(Serialize)]
+struct ShownOrphans {
+    passes: u64,
+    deleted: u64,
+    /// Found and held back, since they are too many.
+    held: u64,
+    unjudged: u64,
+}
+
 #[derive(Serialize)]
 struct ShownNode {
     id: u64,
@@ -43,6 +64,7 @@ struct ShownNode {
     /// Chunks that no member has intact, as this node knows; the first few.
     lost: Vec<String>,
     lost_count: u64,
+    orphans: Option<ShownOrphans>,
 }
 
 #[derive(Serialize)]
@@ -68,6 +90,8 @@ struct ShownGroup {
     commit: u64,
     /// Entries that each voter that answered has yet to apply.
     behind: BTreeMap<u64, u64>,
+    /// Missing for the control group, and while no leader has answered.
+    garbage: Option<ShownGarbage>,
 }
 
 /// Carries out `sago cluster status`.
@@ -146,6 +170,12 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
             .collect(),
         lost: status.map(|status| status.lost.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         lost_count: status.map_or(0, |status| status.lost_count),
+        orphans: status.map(|status| ShownOrphans {
+            passes: status.orphans.passes,
+            deleted: status.orphans.deleted,
+            held: status.orphans.held,
+            unjudged: status.orphans.unjudged,
+        }),
     }
 }
 
@@ -168,7 +198,13 @@ fn shown_group(group: GroupId, voters: &[NodeId], statuses: &BTreeMap<NodeId, No
         term,
         commit,
         behind: replicas.iter().map(|(voter, status)| (voter.0, commit - status.applied.0.min(commit))).collect(),
+        garbage: leader.and_then(|leader| shown_garbage(group, statuses.get(&leader)?)),
     }
+}
+
+fn shown_garbage(group: GroupId, leader: &NodeStatus) -> Option<ShownGarbage> {
+    let (_, status) = leader.garbage.iter().find(|(of, _)| *of == group)?;
+    Some(ShownGarbage { waiting: status.waiting, condemned: status.condemned, session_floor: status.session_floor.0 })
 }
 
 fn text(shown: &Shown) -> String {
@@ -195,13 +231,15 @@ fn text(shown: &Shown) -> String {
             ]));
         }
     }
-    let mut groups = vec![cells(&["GROUP", "LEADER", "VOTERS", "TERM", "COMMIT", "BEHIND"])];
+    let mut groups = vec![cells(&["GROUP", "LEADER", "VOTERS", "TERM", "COMMIT", "BEHIND", "GARBAGE"])];
     for group in &shown.groups {
         let name = if group.group == 0 { "control".to_owned() } else { group.group.to_string() };
         let leader = group.leader.map_or("none".to_owned(), |leader| leader.to_string());
         let voters = group.voters.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
         let behind = group.behind.iter().map(|(voter, count)| format!("{voter}:{count}")).collect::<Vec<_>>().join(" ");
-        groups.push(vec![name, leader, voters, group.term.to_string(), group.commit.to_string(), behind]);
+        let garbage = group.garbage.as_ref();
+        let garbage = garbage.map(|garbage| format!("{}+{}", garbage.waiting, garbage.condemned)).unwrap_or_default();
+        groups.push(vec![name, leader, voters, group.term.to_string(), group.commit.to_string(), behind, garbage]);
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
     let alarms = shown.nodes.iter().flat_map(alarms).map(|line| format!("ALARM: {line}\n")).collect::<String>();

@@ -35,6 +35,9 @@ pub struct NodeFile {
     /// How chunks lie on the disks.
     #[serde(default)]
     pub store: StoreSection,
+    /// How what nobody needs is found.
+    #[serde(default)]
+    pub garbage: GarbageSection,
 }
 
 /// `[memory]`: what a node may hold. With the defaults it stays under 512 MiB beside the two caches.
@@ -76,6 +79,25 @@ pub struct StoreSection {
     pub backfillfull_percent: u8,
     /// From which on it takes no chunks, percent. Above the former, at most 99, default 95.
     pub full_percent: u8,
+}
+
+/// `[garbage]`: how what nobody needs is found, in milliseconds. Whether it is collected at all and after what grace time is said for
+/// the whole cluster by `sago cluster garbage`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GarbageSection {
+    /// How long a gateway, mount or tool lives without a sign of life. The same on all nodes. 1 s to 1 day, default 15 minutes: 900000.
+    pub session_lease: u64,
+    /// Pause between two rounds of the collector. 10 ms to 1 h, default 10 s: 10000.
+    pub round: u64,
+    /// Pause between two looks for orphans among all chunks of the node. 100 ms to 30 days, default 1 day: 86400000.
+    pub sweep: u64,
+}
+
+impl Default for GarbageSection {
+    fn default() -> Self {
+        GarbageSection { session_lease: 1000 * types::SESSION_LEASE_SECONDS, round: 10_000, sweep: 24 * 3_600_000 }
+    }
 }
 
 impl Default for MemorySection {

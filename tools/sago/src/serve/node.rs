@@ -5,8 +5,9 @@ use crate::cli::NodeArgs;
 use crate::cluster::FIRST_START;
 use crate::config::{ClusterFile, ConfigError, NodeFile, Size, beside, load, load_credentials};
 use crate::exit::{Done, Failure, Kind};
-use node_server::{MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
 use types::NodeId;
 
 /// Carries out `sago node`: serves until told to stop.
@@ -86,6 +87,11 @@ fn resolve(args: &NodeArgs, file: &NodeFile, cluster: ClusterFile) -> Result<Nod
             backfillfull_percent: file.store.backfillfull_percent,
             full_percent: file.store.full_percent,
         },
+        garbage: GarbageConfig {
+            session_lease: Duration::from_millis(file.garbage.session_lease),
+            round: Duration::from_millis(file.garbage.round),
+            sweep: Duration::from_millis(file.garbage.sweep),
+        },
         map: cluster.map,
     };
     config.validate().map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
@@ -133,6 +139,7 @@ mod tests {
         assert!(config.meta.ends_with("node-2/data/meta"));
         assert_eq!(config.memory, MemoryConfig::default());
         assert_eq!(config.store, StoreConfig::default());
+        assert_eq!(config.garbage, GarbageConfig::default());
         let config = resolved(folder.path(), &["--state-cache", "1GiB", "--admin", "0.0.0.0:80"]).expect("flags");
         assert_eq!((config.memory.state_cache_bytes, config.admin.port()), (1 << 30, 80));
         assert!(resolved(folder.path(), &["--network", "1KiB"]).is_err());
