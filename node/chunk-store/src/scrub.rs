@@ -14,7 +14,7 @@ mod state;
 pub use state::ScrubState;
 
 use crate::disk::{Disk, Judged};
-use crate::error::ScrubError;
+use crate::error::{GetError, ScrubError};
 use crate::get;
 use crate::index::Located;
 use crate::record::record_bytes;
@@ -77,7 +77,8 @@ pub(crate) fn look(disk: &Disk, chunk: ChunkId, mut located: Located, done: &mut
             }
             Err(error) if get::is_damage(&error) => match disk.judge(chunk, &located, error) {
                 Judged::Moved(now) => located = now,
-                Judged::Damaged(_) => {
+                // Found just now, or by a reader a moment ago.
+                Judged::Damaged(_) | Judged::Is(GetError::Corrupt) => {
                     done.damaged.push(chunk);
                     return Ok(());
                 }

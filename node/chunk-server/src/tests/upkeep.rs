@@ -104,7 +104,8 @@ async fn space_of_deleted_chunks_comes_back() {
     for seq in gone {
         assert_eq!(get(&service, id(0, seq), 0, 1).await.0, Err(ChunkError::Deleted), "{seq} came back");
     }
-    until("nothing is left to give back", || async { disk(&service, 0).garbage < 2 << 20 }).await;
+    // What is left lies in segments that are used too well to be worth the copying.
+    assert!(disk(&service, 0).garbage <= live, "{} bytes are left", disk(&service, 0).garbage);
     drop(workers);
 }
 
