@@ -85,7 +85,7 @@ impl Deletions {
 }
 
 fn members(chunk: ChunkId, map: &PlacementMap) -> impl Iterator<Item = NodeId> + '_ {
-    map.group_of(chunk.slot()).into_iter().flat_map(|group| group.members.iter().map(|member| member.node))
+    map.group_of(chunk.slot()).into_iter().flat_map(|group| group.takers().map(|member| member.node))
 }
 
 /// Stops a node from deleting too many orphans.

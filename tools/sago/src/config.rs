@@ -15,7 +15,7 @@ mod size;
 pub use client_file::{ClientFile, ClientLimits, GatewaySection, MountSection, NodeAddress, load_credentials};
 pub use cluster_file::ClusterFile;
 pub use environment::check_environment;
-pub use node_file::{MemorySection, NodeFile, StoreSection};
+pub use node_file::{GarbageSection, MemorySection, NodeFile, StoreSection};
 pub use size::Size;
 
 use serde::de::DeserializeOwned;

@@ -12,8 +12,8 @@
 
 use crate::cli::{InitArgs, NodeSpec};
 use crate::config::{
-    ClientFile, ClientLimits, ClusterFile, ConfigError, GatewaySection, MemorySection, MountSection, NodeAddress,
-    NodeFile, StoreSection, save_private,
+    ClientFile, ClientLimits, ClusterFile, ConfigError, GarbageSection, GatewaySection, MemorySection, MountSection,
+    NodeAddress, NodeFile, StoreSection, save_private,
 };
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
@@ -162,6 +162,7 @@ fn node_file(node: &NewNode, new: &NewCluster) -> NodeFile {
         disks: (0..new.disks).map(|disk| format!("data/disk-{disk}").into()).collect(),
         memory: MemorySection::default(),
         store: new.store.clone(),
+        garbage: GarbageSection::default(),
     }
 }
 
