@@ -197,12 +197,33 @@ impl Group {
         self.timeouts.enforce(&mut self.raw);
     }
 
-    /// Has the others of a quarantined replica hear that it is there. The answer to a heartbeat promises nothing, and whoever
-    /// has sent none ignores it.
+    /// Has the others of a quarantined replica hear that it is there and where its log ends. The answer to a heartbeat promises
+    /// nothing, and whoever has sent none takes nothing else from it.
     fn greet(&mut self) {
-        let (from, term) = (NodeId(self.raw.raft.id), self.term());
-        let to = self.quarantine.iter().flat_map(Quarantine::to_greet);
-        self.greetings.extend(to.map(|to| RaftMessage::bare(MessageKind::HeartbeatResponse, from, to, term)));
+        let (from, term, last) = (NodeId(self.raw.raft.id), self.term(), self.raw.store().last());
+        let greeting = |to| RaftMessage {
+            log_term: last.term,
+            index: last.index,
+            reject: true,
+            ..RaftMessage::bare(MessageKind::HeartbeatResponse, from, to, term)
+        };
+        self.greetings.extend(self.quarantine.iter().flat_map(Quarantine::to_greet).map(greeting));
+    }
+
+    /// A follower says that it holds less than it had acknowledged. Without this, what it rejects would be taken for old news, and it
+    /// would never be sent what it lost.
+    fn believe_less(&mut self, message: &RaftMessage) {
+        if self.role() != Role::Leader {
+            return;
+        }
+        if let Some(progress) = self.raw.raft.mut_prs().get_mut(message.from.0)
+            && progress.state != ProgressState::Snapshot
+            && progress.matched > message.index.0
+        {
+            progress.matched = 0;
+            progress.become_probe();
+            progress.next_idx = message.index.0 + 1;
+        }
     }
 
     /// Takes a message of another replica. One that makes no sense is dropped.
@@ -210,12 +231,23 @@ impl Group {
     /// A [`MessageKind::Snapshot`] must go through [`Group::step_snapshot`] once its files were fetched.
     pub fn step(&mut self, mut message: RaftMessage) {
         if let Some(quarantine) = &mut self.quarantine {
-            let last = self.raw.store().last();
-            if quarantine.heard(&message, last.index) == Release::Now {
-                self.quarantine = None;
-            } else if matches!(message.kind, MessageKind::Vote | MessageKind::PreVote | MessageKind::TimeoutNow) {
-                return;
+            let (last, term) = (self.raw.store().last(), Term(self.raw.raft.term));
+            match quarantine.heard(&message, last, term) {
+                Release::Now => self.quarantine = None,
+                Release::InTerm(term) => {
+                    self.quarantine = None;
+                    let nothing = RaftMessage::bare(MessageKind::HeartbeatResponse, message.from, message.to, term);
+                    self.step_raft(nothing.into_raft());
+                }
+                Release::NotYet => match message.kind {
+                    MessageKind::Vote | MessageKind::PreVote if !quarantine.may_vote(&message, last) => return,
+                    MessageKind::TimeoutNow => return,
+                    _ => {}
+                },
             }
+        }
+        if message.kind == MessageKind::HeartbeatResponse && message.reject {
+            self.believe_less(&message);
         }
         if message.kind == MessageKind::Snapshot || message.kind == MessageKind::TimeoutNow && self.installing.is_some()
         {

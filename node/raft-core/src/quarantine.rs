@@ -1,15 +1,21 @@
 //! Keeping a replica from voting that may have forgotten what it promised.
 //!
 //! After a power cut a disk that lied about its flush may have lost the end of the log, and votes with it. Such a replica neither
-//! votes nor campaigns until it has caught up with a live leader's commit index (and with its own durable
-//! watermark). If nobody leads, because the whole cluster was cut, it waits until every other voter was heard, or until some were
-//! and [`ALONE_TICKS_MAX`] have passed; a replica whose log ends before its watermark is never released that way. A leader that falls
-//! silent before that leaves behind what it knew to be committed, as part of the watermark, and the wait begins anew.
+//! votes nor campaigns until it has caught up with a live leader's commit index (and with its own durable watermark). It tells the
+//! leader what it holds, since the leader counts on what it acknowledged before.
+//!
+//! If nobody leads, because the whole cluster was cut, it waits until every other voter has said where its log ends. What this replica
+//! may have acknowledged and lost is then in the best of those logs, and no candidate it may have voted for is in a later term than the
+//! newest it has heard of. So it votes for candidates whose log is at least the best, in later terms than that; and if its own log is
+//! the best, it goes on as any other, in a new term. If some voters stay silent, a majority suffices after [`ALONE_TICKS_MAX`]; a
+//! replica whose log ends before its watermark is never released that way. A leader that falls silent before that leaves behind
+//! what it knew to be committed, as part of the watermark, and the wait begins anew.
 //!
 //! Source: DESIGN section 4; the rules R3, R3b and R5 behind it.
 
+use crate::entry::LogStart;
 use crate::message::{MessageKind, RaftMessage};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{LogIndex, NodeId, Term};
 
 /// Ticks after which a majority suffices when some voters stay silent: 30 seconds.
@@ -25,15 +31,23 @@ const LEADER_SILENT_TICKS: u64 = 20;
 #[derive(Clone, Debug)]
 pub struct Quarantine {
     others: BTreeSet<NodeId>,
-    heard: BTreeSet<NodeId>,
+    heard: BTreeMap<NodeId, Heard>,
     /// The log must reach at least here: the durable watermark.
     watermark: LogIndex,
     ticks: u64,
     leader: Option<LeaderHeard>,
 }
 
+/// What another voter has said of itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    term: Term,
+    last: Option<LogStart>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct LeaderHeard {
+    node: NodeId,
     term: Term,
     /// The newest commit index it named.
     commit: LogIndex,
@@ -51,6 +65,8 @@ const QUIET_HEARTBEATS: u32 = 3;
 pub enum Release {
     /// The replica is as good as any again.
     Now,
+    /// The same, once it is in this term, in which it cannot have voted.
+    InTerm(Term),
     /// It has to wait on.
     NotYet,
 }
@@ -59,14 +75,15 @@ impl Quarantine {
     /// `others` are the other voters, `watermark` what the replica knows to have acknowledged.
     #[must_use]
     pub fn new(others: impl IntoIterator<Item = NodeId>, watermark: LogIndex) -> Self {
-        Quarantine { others: others.into_iter().collect(), heard: BTreeSet::new(), watermark, ticks: 0, leader: None }
+        Quarantine { others: others.into_iter().collect(), heard: BTreeMap::new(), watermark, ticks: 0, leader: None }
     }
 
-    /// Whom to tell now that this replica is back. After a power cut of everything all replicas are kept from campaigning, and
-    /// silence would last for ever. Nobody, once a leader was heard.
+    /// Whom to tell now that this replica is back, and where its log ends. After a power cut of everything all replicas are kept
+    /// from campaigning, and silence would last for ever. Only the leader, once one was heard.
     pub(crate) fn to_greet(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let now = self.leader.is_none() && self.ticks % GREETING_TICKS == 1;
-        self.others.iter().copied().filter(move |_| now)
+        let now = self.ticks % GREETING_TICKS == 1;
+        let leader = self.leader.map(|leader| leader.node);
+        self.others.iter().copied().filter(move |node| now && leader.is_none_or(|leader| leader == *node))
     }
 
     /// A tick has passed; the log ends at `last` now.
@@ -82,26 +99,75 @@ impl Quarantine {
         release(intact && self.leader.is_none() && majority && self.ticks >= ALONE_TICKS_MAX)
     }
 
-    pub(crate) fn heard(&mut self, message: &RaftMessage, last: LogIndex) -> Release {
-        self.heard.insert(message.from);
+    /// A message came; the log ends at `last`, and the replica is in `term`.
+    pub(crate) fn heard(&mut self, message: &RaftMessage, last: LogStart, term: Term) -> Release {
+        self.note(message);
         if matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
             let known = self.leader.filter(|leader| leader.term == message.term);
             let quiet = known.map_or(0, |leader| leader.heartbeats) + 1;
             self.leader = Some(LeaderHeard {
+                node: message.from,
                 term: message.term,
                 commit: known.map_or(LogIndex(0), |leader| leader.commit).max(message.commit),
                 heartbeats: if message.kind == MessageKind::Heartbeat { quiet } else { 0 },
                 at: self.ticks,
             });
         }
-        let caught_up = self
-            .leader
-            .is_some_and(|leader| leader.heartbeats >= QUIET_HEARTBEATS && last >= leader.commit.max(self.watermark));
-        let all_heard = self.leader.is_none()
-            && last >= self.watermark
-            && self.others.iter().all(|other| self.heard.contains(other));
-        release(caught_up || all_heard)
+        let caught_up = self.leader.is_some_and(|leader| {
+            leader.heartbeats >= QUIET_HEARTBEATS && last.index >= leader.commit.max(self.watermark)
+        });
+        if caught_up {
+            return Release::Now;
+        }
+        match self.best() {
+            Some(best) if last.index >= self.watermark && order(&last) >= order(&best) => {
+                Release::InTerm(Term(self.newest_term(None).max(term).0 + 1))
+            }
+            _ => Release::NotYet,
+        }
     }
+
+    /// Whether a candidate may have the vote: it has everything that this replica may have forgotten, and this replica cannot have
+    /// voted for anybody else in its term.
+    pub(crate) fn may_vote(&self, request: &RaftMessage, last: LogStart) -> bool {
+        let candidate = LogStart { index: request.index, term: request.log_term };
+        let has_all = self.best().is_some_and(|best| order(&candidate) >= order(&best).max(order(&last)));
+        let asks_only = request.kind == MessageKind::PreVote;
+        has_all && (asks_only || request.term > self.newest_term(Some(request.from)))
+    }
+
+    /// Takes note of what a message says of its sender.
+    fn note(&mut self, message: &RaftMessage) {
+        let known = self.heard.entry(message.from).or_default();
+        let ends_at = Some(LogStart { index: message.index, term: message.log_term });
+        match message.kind {
+            // Asks for a term that it is not in yet.
+            MessageKind::PreVote => *known = Heard { term: Term(message.term.0.saturating_sub(1)), last: ends_at },
+            MessageKind::Vote => *known = Heard { term: message.term, last: ends_at },
+            MessageKind::HeartbeatResponse if message.reject => *known = Heard { term: message.term, last: ends_at },
+            // Repeats the term that was asked for.
+            MessageKind::PreVoteResponse => {}
+            _ => known.term = known.term.max(message.term),
+        }
+    }
+
+    /// The best log of the others, while nobody leads and all of them have said where theirs ends.
+    fn best(&self) -> Option<LogStart> {
+        let last = |node| self.heard.get(node).and_then(|heard: &Heard| heard.last);
+        let lasts: Option<Vec<LogStart>> = self.others.iter().map(last).collect();
+        lasts.filter(|_| self.leader.is_none())?.into_iter().max_by_key(order)
+    }
+
+    /// The newest term that any of the others is in, but for `except`.
+    fn newest_term(&self, except: Option<NodeId>) -> Term {
+        let others = self.heard.iter().filter(|(node, _)| Some(**node) != except);
+        others.map(|(_, heard)| heard.term).max().unwrap_or_default()
+    }
+}
+
+/// Logs compare as Raft compares them.
+fn order(last: &LogStart) -> (Term, LogIndex) {
+    (last.term, last.index)
 }
 
 fn release(now: bool) -> Release {

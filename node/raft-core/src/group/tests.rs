@@ -191,32 +191,71 @@ fn followers_take_neither_proposals_nor_reads() {
     assert_eq!(follower.group.read(1), Err(ProposeError::NotLeader));
 }
 
-#[test]
-fn a_replica_that_lost_its_log_does_not_panic_and_does_not_vote() {
-    let mut net = Net::new(5);
-    let leader = net.tick_until_leader();
-    for i in 0..10 {
-        net.propose(leader, &[i]);
-    }
-    let victim = *net.replicas.keys().find(|node| **node != leader).expect("a follower");
+/// Two followers; the first loses its log and all it has promised, and is kept from voting.
+fn forget(net: &mut Net, leader: NodeId, watermark: LogIndex) -> (NodeId, NodeId) {
+    let followers: Vec<NodeId> = net.replicas.keys().copied().filter(|node| *node != leader).collect();
+    let [victim, other] = followers[..] else { panic!("three replicas") };
     let replica = net.replicas.get_mut(&victim).expect("a replica");
     replica.log = Arc::new(MemoryLog::default());
-    let others = [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|node| *node != victim);
     let mut config = config(victim, &replica.log, HardState::default(), 5);
-    config.quarantine = Some(Quarantine::new(others, LogIndex(8)));
+    config.quarantine = Some(Quarantine::new([leader, other], watermark));
     replica.group = Group::new(config).expect("it starts");
-    for _ in 0..30 {
-        net.replicas.values_mut().for_each(|replica| replica.group.tick());
-        net.settle();
-    }
-    assert!(net.replicas[&victim].group.is_quarantined());
-    let other = *net.replicas.keys().find(|node| **node != leader && **node != victim).expect("a follower");
-    net.replicas.get_mut(&leader).expect("a replica").up = false;
-    for _ in 0..100 {
+    replica.applied.clear();
+    (victim, other)
+}
+
+fn tick(net: &mut Net, ticks: u32) {
+    for _ in 0..ticks {
         net.replicas.values_mut().filter(|replica| replica.up).for_each(|replica| replica.group.tick());
         net.settle();
     }
+}
+
+#[test]
+fn a_replica_that_lost_its_log_does_not_vote_while_the_leader_is_away() {
+    let mut net = Net::new(5);
+    let leader = net.tick_until_leader();
+    (0..10).for_each(|i| net.propose(leader, &[i]));
+    let (victim, other) = forget(&mut net, leader, LogIndex(8));
+    net.replicas.get_mut(&leader).expect("a replica").up = false;
+    tick(&mut net, 400);
+    assert!(net.replicas[&victim].group.is_quarantined());
     assert_ne!(net.replicas[&other].group.view().role, Role::Leader, "the forgetful replica voted");
+}
+
+#[test]
+fn a_replica_that_lost_its_log_and_does_not_know_it_is_sent_all_of_it_again_by_the_leader() {
+    let mut net = Net::new(5);
+    let leader = net.tick_until_leader();
+    (0..10).for_each(|i| net.propose(leader, &[i]));
+    let (victim, _) = forget(&mut net, leader, LogIndex(0));
+    tick(&mut net, 30);
+    assert!(!net.replicas[&victim].group.is_quarantined());
+    assert_eq!(net.replicas[&victim].applied, net.replicas[&leader].applied);
+    assert_eq!(net.replicas[&leader].group.view().role, Role::Leader, "nobody was disturbed");
+}
+
+#[test]
+fn a_replica_that_lost_its_log_votes_only_for_whoever_has_all_it_may_have_acknowledged() {
+    for seed in 0..20 {
+        let mut net = Net::new(seed);
+        let leader = net.tick_until_leader();
+        net.propose(leader, b"everywhere");
+        // One follower is away while an entry is committed by the leader and the one that will forget it.
+        let away = *net.replicas.keys().rfind(|node| **node != leader).expect("a follower");
+        net.replicas.get_mut(&away).expect("a replica").up = false;
+        net.propose(leader, b"acknowledged");
+        let (victim, other) = forget(&mut net, leader, LogIndex(0));
+        assert_eq!(other, away);
+        // The leader restarts, so that nobody leads, and all of them are there again.
+        net.restart(leader);
+        net.replicas.get_mut(&away).expect("a replica").up = true;
+        let next = net.tick_until_leader();
+        assert_eq!(next, leader, "seed {seed}: only it has everything");
+        tick(&mut net, 50);
+        assert!(net.replicas[&victim].applied.iter().any(|entry| entry.data == b"acknowledged".as_slice()));
+        assert!(!net.replicas[&victim].group.is_quarantined());
+    }
 }
 
 #[test]
