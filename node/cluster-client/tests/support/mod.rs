@@ -147,7 +147,7 @@ impl FakeNode {
             MetaOp::Command(id, command) => self.command(id, command),
             MetaOp::Query(Query::Usage { .. }) => {
                 let files = self.world.lock().applied.len() as u64;
-                Some(Ok(MetaReply::Answer(Ok(Box::new(Answer::Usage(Usage { files, bytes: 0 }))))))
+                Some(Ok(MetaReply::Answer(Ok(Box::new(Answer::Usage(Usage { files, ..Usage::default() }))))))
             }
             MetaOp::Query(_) | MetaOp::StaleQuery(_) => panic!("not used in these tests"),
         }

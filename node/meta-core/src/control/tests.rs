@@ -139,7 +139,7 @@ fn a_deleted_bucket_can_be_had_back() {
         ControlAnswer::DeletedBuckets(deleted) => deleted.into_iter().map(|(info, _)| info).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(deleted(&control), [books.clone()]);
+    assert_eq!(deleted(&control), std::slice::from_ref(&books));
     let undelete = |name: &str| ControlCommand::UndeleteBucket { bucket: books.id, name: name.into() };
     assert_eq!(control.run(undelete("books")), Ok(ControlOutcome::Bucket(books.clone())));
     assert_eq!(control.run(undelete("books")), Ok(ControlOutcome::Bucket(books.clone())), "again");
