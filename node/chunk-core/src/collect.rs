@@ -132,8 +132,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use types::{
-        ChunkIdParts, GroupId, Incarnation, Member, NodeEntry, NodeState, PgEpoch, PgId, PlacementGroup, Slot,
-        WriterEpoch,
+        ChunkIdParts, GroupId, Member, NodeEntry, NodeState, PgEpoch, PgId, PlacementGroup, Slot, WriterEpoch,
     };
 
     fn chunk(slot: u16, seq: u32) -> ChunkId {
@@ -143,15 +142,11 @@ mod tests {
 
     fn map(up: [bool; 3]) -> PlacementMap {
         let node = |(up, id): (bool, u64)| NodeEntry {
-            id: NodeId(id),
-            addr: String::new(),
-            domain: id.to_string(),
-            disks: Vec::new(),
-            incarnation: Incarnation(1),
             state: if up { NodeState::Up } else { NodeState::Down },
+            ..NodeEntry::new(NodeId(id), String::new(), id.to_string(), [])
         };
         let members = (1..=3).map(|id| Member { node: NodeId(id), disk: 0 }).collect();
-        let group = PlacementGroup { id: PgId(0), epoch: PgEpoch(1), members };
+        let group = PlacementGroup::settled(PgId(0), PgEpoch(1), members);
         let nodes = up.into_iter().zip(1..).map(node).collect();
         PlacementMap { version: 1, nodes, groups: vec![group], slots: vec![0], ..PlacementMap::default() }
     }

@@ -308,7 +308,7 @@ mod tests {
     fn what_is_written_and_not_committed_is_staged_before_its_epoch_is_closed_in_every_group() {
         let map = map(&[[1, 2, 3]], 1);
         let mut session = Session::new(SessionId(9), T0, 0);
-        let mut make = |session: &mut Session, now, group| {
+        let make = |session: &mut Session, now, group| {
             let got = session.allocate(now, GroupId(group), &map, &View::default(), &[]).expect("id");
             ChunkRef { id: got.chunk, len: 1, root: Blake3Root([0; 32]) }
         };

@@ -257,7 +257,7 @@ impl ChunkService {
                 ("barrier", self.barrier(pg, epoch).await.map(|()| ChunkReply::Passed).map(bare))
             }
             ChunkRequest::List { slot, after, max } => {
-                ("list", self.list(slot, after, max).await.map(ChunkReply::Listed).map(bare))
+                ("list", self.list_slot(slot, after, max).await.map(ChunkReply::Listed).map(bare))
             }
             ChunkRequest::Delete { chunks } => {
                 ("delete", self.delete(chunks).await.map(|()| ChunkReply::Deleted).map(bare))

@@ -165,7 +165,7 @@ impl<'a> Planner<'a> {
         let group = self.map.group(pg).ok_or(Obstacle::NoCopyLeft)?;
         let at = group.members.iter().position(|member| *member == from).ok_or(Obstacle::NoCopyLeft)?;
         let mut targets: Vec<_> = self.targets(group, at).collect();
-        targets.sort_by(|a, b| a.0.cmp(&b.0));
+        targets.sort_by_key(|target| target.0);
         let best = targets.first().ok_or(Obstacle::NoTarget)?.0;
         // What is lost is made anew wherever there is room for one more move; what drains waits for the best disk.
         let lost = matches!(reason, Reason::Lost { .. });

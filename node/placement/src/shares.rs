@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use types::{DiskState, Member, NodeEntry, NodeMode, NodeState, PlacementMap, REPLICAS};
 
+/// The disks of each node of a domain with their weights.
+type NodeDisks = BTreeMap<types::NodeId, Vec<(Member, f64)>>;
+
 /// The share of each disk that counts, in copies.
 pub(crate) type Shares = BTreeMap<Member, f64>;
 
@@ -33,7 +36,7 @@ pub(crate) fn shares(map: &PlacementMap) -> Shares {
 /// Shares out `copies` of every group among the disks of a class, or of all.
 fn pool(map: &PlacementMap, copies: usize, class: Option<&str>, shares: &mut Shares) {
     let groups = map.groups.len() as f64;
-    let mut domains: BTreeMap<&str, BTreeMap<types::NodeId, Vec<(Member, f64)>>> = BTreeMap::new();
+    let mut domains: BTreeMap<&str, NodeDisks> = BTreeMap::new();
     for node in &map.nodes {
         for (number, disk) in node.disks.iter().enumerate() {
             if counts(node, number) && class.is_none_or(|class| class == disk.class) {

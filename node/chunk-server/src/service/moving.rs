@@ -49,7 +49,7 @@ impl ChunkService {
         }
     }
 
-    pub(super) async fn list(
+    pub(super) async fn list_slot(
         &self,
         slot: Slot,
         after: Option<ChunkId>,
