@@ -1,18 +1,20 @@
 //! One data directory, open: identity, index, segments and the writer's queue.
 
+use crate::compaction::{self, CompactGoal, Compacted, Progress};
 use crate::config::StoreConfig;
-use crate::error::{DeleteError, GetError, IndexError, OpenError, PutError, StoreError};
+use crate::error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, StoreError};
 use crate::files::Files;
 use crate::get::{self, RangedRead};
 use crate::identity::Directory;
 use crate::index::{Entry, Index, Located};
 use crate::observer::Observer;
 use crate::queue::{Permit, Queue};
-use crate::record;
+use crate::record::{self, Tag};
 use crate::recovery::{RecoveryReport, recover};
 use crate::segment::Segments;
 use crate::writer::{DeleteJob, Job, PutJob, Writer, WriterSettings};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rocksdb::Cache;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +33,10 @@ pub struct DiskInfo {
     pub chunks: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Chunks whose replica here is damaged and waits to be written anew.
+    pub quarantined: u64,
+    /// Bytes of segments that nothing uses: what compaction could give back.
+    pub garbage: u64,
     /// Free bytes of the file system.
     pub free: u64,
     /// Size of the file system.
@@ -41,12 +47,26 @@ pub struct DiskInfo {
     pub recovery: RecoveryReport,
 }
 
+/// How often a read follows a replica that is moved under it.
+const MOVES_MAX: usize = 4;
+
+/// Why a replica could not be read.
+pub(crate) enum Judged {
+    /// It lies elsewhere now.
+    Moved(Located),
+    /// It is damaged, which was reported just now.
+    Damaged(GetError),
+    /// It is known already, or gone.
+    Is(GetError),
+}
+
 /// A disk that is open.
 pub(crate) struct Disk {
     number: usize,
-    segments: Arc<Segments>,
-    index: Arc<Index>,
-    queue: Queue,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) queue: Queue,
+    pub(crate) compaction: Mutex<Progress>,
     fenced: Arc<AtomicBool>,
     observer: Arc<dyn Observer>,
     recovery: RecoveryReport,
@@ -86,11 +106,20 @@ impl Disk {
         let name = format!("chunk-disk-{number}");
         let queue = Queue::start(writer, name, config.queue_bytes_max, config.batch_bytes_max)
             .map_err(|error| failed(error.into()))?;
-        Ok(Disk { number, segments, index, queue, fenced, observer, recovery, directory })
+        let compaction = Mutex::default();
+        Ok(Disk { number, segments, index, queue, compaction, fenced, observer, recovery, directory })
     }
 
     pub(crate) fn id(&self) -> DiskId {
         self.directory.identity.disk
+    }
+
+    pub(crate) fn tag(&self) -> &Tag {
+        &self.directory.identity.tag
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.directory.path
     }
 
     pub(crate) fn is_fenced(&self) -> bool {
@@ -124,6 +153,39 @@ impl Disk {
         })
     }
 
+    /// Has the writer do something with some chunks. Blocks until it did.
+    pub(crate) fn ask(&self, chunks: Vec<ChunkId>, job: impl FnOnce(DeleteJob) -> Job) -> Result<(), DeleteError> {
+        let permit = self.queue.reserve(16 * chunks.len()).ok_or(DeleteError::Busy)?;
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(job(DeleteJob { chunks, answer }), permit);
+        answered.blocking_recv().unwrap_or_else(|_| match self.is_fenced() {
+            true => Err(DeleteError::Fenced { disk: self.id() }),
+            false => Err(DeleteError::Closed),
+        })
+    }
+
+    /// Does something to the segment files; an error fences the disk.
+    pub(crate) fn fencing(&self, change: impl FnOnce() -> std::io::Result<()>) -> Result<(), CompactError> {
+        if self.is_fenced() {
+            return Err(CompactError::Fenced { disk: self.id() });
+        }
+        change().map_err(|error| {
+            if !self.fenced.swap(true, Ordering::AcqRel) {
+                tracing::error!(disk = %self.id(), %error, "the disk failed and is fenced");
+                self.observer.fenced(self.number);
+            }
+            CompactError::Fenced { disk: self.id() }
+        })
+    }
+
+    /// Gives space back. Blocks.
+    pub(crate) fn compact(&self, goal: &CompactGoal) -> Result<Compacted, CompactError> {
+        if self.is_fenced() {
+            return Err(CompactError::Fenced { disk: self.id() });
+        }
+        compaction::compact(self, goal)
+    }
+
     /// Leaves tombstones.
     pub(crate) async fn delete(&self, chunks: Vec<ChunkId>) -> Result<(), DeleteError> {
         if self.is_fenced() {
@@ -146,17 +208,36 @@ impl Disk {
         offset: u32,
         len: u32,
     ) -> Result<RangedRead, GetError> {
-        let result = get::read(&self.segments, located, offset, len);
-        if let Err(error) = &result
-            && get::is_damage(error)
-        {
-            tracing::error!(%chunk, disk = %self.id(), segment = located.place.segment.0, offset = located.place.offset, %error, "damaged replica");
-            self.observer.corrupt(self.number);
-            if let Some(permit) = self.queue.reserve(0) {
-                self.queue.push(Job::Quarantine(chunk, *located), permit);
+        let mut located = *located;
+        for _ in 0..MOVES_MAX {
+            match get::read(&self.segments, &located, offset, len) {
+                Err(error) if get::is_damage(&error) => match self.judge(chunk, &located, error) {
+                    Judged::Moved(now) => located = now,
+                    Judged::Damaged(error) | Judged::Is(error) => return Err(error),
+                },
+                result => return result,
             }
         }
-        result
+        Err(GetError::Unreadable(std::io::ErrorKind::ResourceBusy.into()))
+    }
+
+    /// What it means that the replica at `located` could not be read as it should: compaction or a delete came between, or it is damaged.
+    /// Then it is reported and quarantined.
+    pub(crate) fn judge(&self, chunk: ChunkId, located: &Located, error: GetError) -> Judged {
+        match self.entry(chunk) {
+            Ok(Some(Entry::Live(now))) if now.place != located.place => return Judged::Moved(now),
+            Ok(Some(Entry::Live(_))) => {}
+            Ok(Some(Entry::Quarantined(_))) => return Judged::Is(GetError::Corrupt),
+            Ok(Some(Entry::Tombstone(_))) => return Judged::Is(GetError::Deleted),
+            Ok(None) => return Judged::Is(GetError::NotFound),
+            Err(error) => return Judged::Is(GetError::Index(error)),
+        }
+        tracing::error!(%chunk, disk = %self.id(), segment = located.place.segment.0, offset = located.place.offset, %error, "damaged replica");
+        self.observer.corrupt(self.number);
+        if let Some(permit) = self.queue.reserve(0) {
+            self.queue.push(Job::Quarantine(chunk, *located), permit);
+        }
+        Judged::Damaged(error)
     }
 
     pub(crate) fn info(&self) -> DiskInfo {
@@ -167,6 +248,8 @@ impl Disk {
             path: self.directory.path.clone(),
             chunks: totals.chunks,
             bytes: totals.bytes,
+            quarantined: totals.quarantined,
+            garbage: compaction::garbage(self),
             free: space.as_ref().map_or(0, |space| space.free),
             total: space.as_ref().map_or(0, |space| space.total),
             fenced: self.is_fenced(),

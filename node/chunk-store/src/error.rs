@@ -187,6 +187,67 @@ pub enum DeleteError {
     Closed,
 }
 
+/// Compaction stopped; what it did stays done, and asking again goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// The node has no disk of that number.
+    #[error("no disk {disk}")]
+    NoSuchDisk {
+        /// The number.
+        disk: usize,
+    },
+    /// Not even half of the reserve has room for what is to be moved.
+    #[error("no space on the disk")]
+    NoSpace,
+    /// Too much waits for the disk.
+    #[error("too much waits for the disk")]
+    Busy,
+    /// The disk failed.
+    #[error("disk {disk} is fenced after an error")]
+    Fenced {
+        /// Which.
+        disk: DiskId,
+    },
+    /// A record could not be read, for a reason that does not lie in the record.
+    #[error("a record cannot be read")]
+    Read(#[source] GetError),
+    /// A segment could not be read.
+    #[error("segment I/O failed")]
+    Io(#[from] io::Error),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A scrub stopped; it goes on where it stood.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrubError {
+    /// The node has no disk of that number.
+    #[error("no disk {disk}")]
+    NoSuchDisk {
+        /// The number.
+        disk: usize,
+    },
+    /// The disk failed.
+    #[error("disk {disk} is fenced after an error")]
+    Fenced {
+        /// Which.
+        disk: DiskId,
+    },
+    /// A record could not be read, for a reason that does not lie in the record.
+    #[error("a record cannot be read")]
+    Read(#[source] GetError),
+    /// Where it stands could not be kept.
+    #[error("the state of the scrub cannot be kept")]
+    State(#[source] io::Error),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
 /// A chunk was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum GetError {

@@ -37,7 +37,13 @@ pub trait Files: Send + Sync + 'static {
     /// It does not, or cannot be opened.
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentFile>>;
 
-    /// Removes a file.
+    /// Bytes of a file.
+    ///
+    /// # Errors
+    /// It does not exist, or cannot be asked.
+    fn size(&self, name: &str) -> io::Result<u64>;
+
+    /// Removes a file. Who has it open may go on with it.
     ///
     /// # Errors
     /// It is still there.
@@ -70,6 +76,14 @@ pub trait SegmentFile: Send + Sync + 'static {
     /// # Errors
     /// The medium failed, or the file ends before.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+
+    /// Fills `out` from `offset` as the medium has it, not from a cache, as far as that can be had.
+    ///
+    /// # Errors
+    /// As [`SegmentFile::read_at`].
+    fn read_medium_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, out)
+    }
 
     /// Writes all of `bytes` at `offset`; both the offset and the length are multiples of the block. Not durable.
     ///

@@ -70,10 +70,13 @@ fn read_bytes(segments: &Segments, located: &Located, from: usize, to: usize) ->
 pub(crate) fn is_damage(error: &GetError) -> bool {
     match error {
         GetError::Corrupt => true,
-        GetError::Unreadable(error) => {
-            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
-                || error.raw_os_error() == Some(Errno::IO.raw_os_error())
-        }
+        GetError::Unreadable(error) => is_bad_place(error),
         _ => false,
     }
+}
+
+/// Whether an error says that the medium has lost what lay there.
+pub(crate) fn is_bad_place(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
+        || error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }

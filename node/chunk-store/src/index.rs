@@ -4,15 +4,20 @@
 //! key                        value
 //! 'c' chunk id, 16 bytes     state: 1 = live, 2 = tombstone, 3 = quarantined
 //!                            live and quarantined: segment 8, offset 8, length 4, root 32 (numbers little endian)
-//! 'm' "position"             disk id 16, segment 8, offset 8, batch 8, chunks 8, bytes 8
+//!                            tombstone: the segment where its record lies, 8
+//! 'm' "position"             version 1 (= 2), disk id 16, segment 8, offset 8, batch 8, chunks 8, bytes 8, quarantined 8
+//! 'q' chunk id, 16 bytes     nothing: the chunk is quarantined
+//! 's' segment 8, big endian  what of a segment is in use: bytes of live records 8, of quarantined ones 8, tombstones 8
 //! ```
+//!
+//! The 's' rows change in the same write as the rows they count, so they are right after any crash; compaction goes by them.
 //!
 //! There is no WAL. Every batch of changes carries the position in the segments up to which it is complete, in the same
 //! write; RocksDB flushes whole writes in order, so whatever state comes back after a crash says itself where the scan
 //! of the segments has to go on. A flush only shortens that scan. If the database does not open, it is made anew from all segments.
 
 use crate::error::IndexError;
-use crate::record::{BatchNo, Place, SegmentNo};
+use crate::record::{BatchNo, Place, SegmentNo, TOMBSTONES_MAX, record_bytes};
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode, LogLevel, Options,
@@ -26,12 +31,19 @@ use types::{Blake3Root, ChunkId, DiskId};
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
 /// Files that RocksDB keeps open per disk.
 const OPEN_FILES_MAX: i32 = 100;
+/// Rows that one call looks at while it searches for those of a segment.
+const LOOKED_AT_MAX: usize = 100_000;
 /// Marks an index that gave wrong answers; it is made anew at the next start.
 const DISTRUST: &str = "index.distrust";
 
 const POSITION_KEY: &[u8] = b"mposition";
+/// The version of all rows, kept beside the position; an index of another is made anew. History: 1 = first light (without this
+/// byte), 2 = places of tombstones, use of segments, list of the quarantined.
+const INDEX_VERSION: u8 = 2;
 const LOCATED_BYTES: usize = 53;
-const POSITION_BYTES: usize = 56;
+const TOMBSTONE_BYTES: usize = 9;
+const POSITION_BYTES: usize = 65;
+const USE_BYTES: usize = 24;
 
 /// Where a replica lies and what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +58,14 @@ pub(crate) struct Located {
 pub(crate) enum Entry {
     /// It is here.
     Live(Located),
-    /// It was deleted, for good.
-    Tombstone,
+    /// It was deleted, for good; the record that says so lies in this segment.
+    Tombstone(SegmentNo),
     /// It was here; what lies there now is damaged. The same chunk may be put again.
     Quarantined(Located),
 }
+
+/// Chunks whose record lies in a segment, and behind which chunk to go on.
+type InSegment = (Vec<(ChunkId, Entry)>, Option<ChunkId>);
 
 /// Up to where the segments are in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,21 +83,88 @@ pub(crate) struct Totals {
     pub(crate) chunks: u64,
     /// Bytes of them.
     pub(crate) bytes: u64,
+    /// Quarantined chunks.
+    pub(crate) quarantined: u64,
 }
 
-impl Totals {
-    fn add(&mut self, entry: Option<&Entry>) {
-        if let Some(Entry::Live(located)) = entry {
-            self.chunks += 1;
-            self.bytes += u64::from(located.len);
+/// What of a segment is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Use {
+    /// Bytes of the records of live chunks.
+    pub(crate) live: u64,
+    /// Bytes of the records of quarantined chunks, which are kept as long as they are.
+    pub(crate) quarantined: u64,
+    /// Ids that only this segment says are deleted.
+    pub(crate) tombstones: u64,
+}
+
+impl Use {
+    /// Bytes that what is in use would take if it were written together.
+    pub(crate) fn bytes(&self) -> u64 {
+        let full = self.tombstones / TOMBSTONES_MAX as u64;
+        let rest = match self.tombstones % TOMBSTONES_MAX as u64 {
+            0 => 0,
+            ids => record_bytes(16 * ids as usize),
+        };
+        self.live + self.quarantined + full * record_bytes(16 * TOMBSTONES_MAX) + rest
+    }
+
+    /// Whether nothing is.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Use::default()
+    }
+}
+
+/// The sums that go with the rows.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    position: Option<Position>,
+    totals: Totals,
+    uses: BTreeMap<SegmentNo, Use>,
+}
+
+/// The sums as a write changes them: what it did not touch stays as it is.
+struct Counting<'a> {
+    sums: &'a Sums,
+    totals: Totals,
+    touched: BTreeMap<SegmentNo, Use>,
+}
+
+impl Counting<'_> {
+    fn add(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Live(located) => {
+                self.totals.chunks += 1;
+                self.totals.bytes += u64::from(located.len);
+                self.in_use(located.place.segment).live += record_bytes(located.len as usize);
+            }
+            Entry::Quarantined(located) => {
+                self.totals.quarantined += 1;
+                self.in_use(located.place.segment).quarantined += record_bytes(located.len as usize);
+            }
+            Entry::Tombstone(segment) => self.in_use(*segment).tombstones += 1,
         }
     }
 
-    fn remove(&mut self, entry: Option<&Entry>) {
-        if let Some(Entry::Live(located)) = entry {
-            self.chunks = self.chunks.saturating_sub(1);
-            self.bytes = self.bytes.saturating_sub(u64::from(located.len));
+    fn remove(&mut self, entry: &Entry) {
+        let less = |sum: &mut u64, by: u64| *sum = sum.saturating_sub(by);
+        match entry {
+            Entry::Live(located) => {
+                less(&mut self.totals.chunks, 1);
+                less(&mut self.totals.bytes, u64::from(located.len));
+                less(&mut self.in_use(located.place.segment).live, record_bytes(located.len as usize));
+            }
+            Entry::Quarantined(located) => {
+                less(&mut self.totals.quarantined, 1);
+                less(&mut self.in_use(located.place.segment).quarantined, record_bytes(located.len as usize));
+            }
+            Entry::Tombstone(segment) => less(&mut self.in_use(*segment).tombstones, 1),
         }
+    }
+
+    fn in_use(&mut self, segment: SegmentNo) -> &mut Use {
+        let known = self.sums.uses.get(&segment).copied().unwrap_or_default();
+        self.touched.entry(segment).or_insert(known)
     }
 }
 
@@ -90,7 +172,7 @@ impl Totals {
 pub(crate) struct Index {
     db: DB,
     disk: DiskId,
-    totals: Mutex<Totals>,
+    sums: Mutex<Sums>,
     distrust: PathBuf,
 }
 
@@ -121,13 +203,16 @@ impl Index {
         cache: &Cache,
     ) -> Result<(Index, Option<Position>), IndexError> {
         let db = DB::open(&options(cache), path)?;
-        let state = match db.get(POSITION_KEY)? {
-            Some(bytes) => Some(decode_position(&bytes, disk).ok_or(IndexError::Malformed)?),
+        let sums = match db.get(POSITION_KEY)? {
+            Some(bytes) => {
+                let (position, totals) = decode_position(&bytes, disk).ok_or(IndexError::Malformed)?;
+                Sums { position: Some(position), totals, uses: read_uses(&db)? }
+            }
             None if db.iterator(IteratorMode::Start).next().is_some() => return Err(IndexError::Malformed),
-            None => None,
+            None => Sums::default(),
         };
-        let totals = Mutex::new(state.map(|(_, totals)| totals).unwrap_or_default());
-        Ok((Index { db, disk, totals, distrust: distrust.to_owned() }, state.map(|(position, _)| position)))
+        let position = sums.position;
+        Ok((Index { db, disk, sums: Mutex::new(sums), distrust: distrust.to_owned() }, position))
     }
 
     /// What is known of a chunk.
@@ -140,28 +225,76 @@ impl Index {
 
     /// Adds what is durable in the segments up to `position`.
     ///
-    /// A tombstone stays whatever is said later; quarantine takes the replica at its place only, not another one.
+    /// A tombstone stays whatever is said later, though its record may move; quarantine takes the replica at its place only, not
+    /// another one.
     pub(crate) fn apply(&self, changes: &[(ChunkId, Entry)], position: Position) -> Result<(), IndexError> {
+        let mut sums = self.sums.lock();
+        let mut counting = Counting { sums: &sums, totals: sums.totals, touched: BTreeMap::new() };
         let mut batch = WriteBatch::default();
-        let mut totals = *self.totals.lock();
         let mut changed: BTreeMap<ChunkId, Entry> = BTreeMap::new();
         for (chunk, entry) in changes {
             let former = match changed.get(chunk) {
                 Some(entry) => Some(*entry),
                 None => self.get(*chunk)?,
             };
-            if takes_effect(former.as_ref(), entry) {
-                totals.remove(former.as_ref());
-                totals.add(Some(entry));
-                batch.put(key(*chunk), encode(entry));
-                changed.insert(*chunk, *entry);
+            if !takes_effect(former.as_ref(), entry) {
+                continue;
+            }
+            if let Some(former) = &former {
+                counting.remove(former);
+            }
+            counting.add(entry);
+            batch.put(key(*chunk), encode(entry));
+            match (former, entry) {
+                (_, Entry::Quarantined(_)) => batch.put(quarantine_key(*chunk), []),
+                (Some(Entry::Quarantined(_)), _) => batch.delete(quarantine_key(*chunk)),
+                _ => {}
+            }
+            changed.insert(*chunk, *entry);
+        }
+        let Counting { totals, touched, .. } = counting;
+        self.write(batch, &mut sums, totals, touched, position)
+    }
+
+    /// Drops tombstones whose records lie in `segment`, which is about to be removed. The caller knows that nothing can bring these
+    /// chunks back.
+    pub(crate) fn forget(&self, chunks: &[ChunkId], segment: SegmentNo, position: Position) -> Result<(), IndexError> {
+        let mut sums = self.sums.lock();
+        let mut counting = Counting { sums: &sums, totals: sums.totals, touched: BTreeMap::new() };
+        let mut batch = WriteBatch::default();
+        for chunk in chunks {
+            let entry = Entry::Tombstone(segment);
+            if self.get(*chunk)? == Some(entry) {
+                counting.remove(&entry);
+                batch.delete(key(*chunk));
+            }
+        }
+        let Counting { totals, touched, .. } = counting;
+        self.write(batch, &mut sums, totals, touched, position)
+    }
+
+    fn write(
+        &self,
+        mut batch: WriteBatch,
+        sums: &mut Sums,
+        totals: Totals,
+        touched: BTreeMap<SegmentNo, Use>,
+        position: Position,
+    ) -> Result<(), IndexError> {
+        for (segment, in_use) in &touched {
+            match in_use.is_none() {
+                true => batch.delete(use_key(*segment)),
+                false => batch.put(use_key(*segment), encode_use(in_use)),
             }
         }
         batch.put(POSITION_KEY, encode_position(position, self.disk, totals));
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
         self.db.write_opt(batch, &unlogged)?;
-        *self.totals.lock() = totals;
+        sums.uses.extend(touched);
+        sums.uses.retain(|_, in_use| !in_use.is_none());
+        sums.totals = totals;
+        sums.position = Some(position);
         Ok(())
     }
 
@@ -174,7 +307,74 @@ impl Index {
 
     /// What the disk holds.
     pub(crate) fn totals(&self) -> Totals {
-        *self.totals.lock()
+        self.sums.lock().totals
+    }
+
+    /// Up to where the segments are in the index.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.sums.lock().position
+    }
+
+    /// What of a segment is in use.
+    pub(crate) fn use_of(&self, segment: SegmentNo) -> Use {
+        self.sums.lock().uses.get(&segment).copied().unwrap_or_default()
+    }
+
+    /// Up to `max` quarantined chunks with higher ids than `after`, ascending.
+    pub(crate) fn quarantined(
+        &self,
+        after: Option<ChunkId>,
+        max: usize,
+    ) -> Result<Vec<(ChunkId, Located)>, IndexError> {
+        let start = quarantine_key(after.unwrap_or(ChunkId(0)));
+        let mut found = Vec::new();
+        for row in self.db.iterator(IteratorMode::From(&start, Direction::Forward)) {
+            let (row_key, _) = row?;
+            let Some(chunk) = id_after(b"q", &row_key) else { break };
+            if found.len() == max {
+                break;
+            }
+            if Some(chunk) != after
+                && let Some(Entry::Quarantined(located)) = self.get(chunk)?
+            {
+                found.push((chunk, located));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Up to `max` chunks behind `after` whose only record lies in a segment, live ones and tombstones, and where to go on; `None` at
+    /// the end. Looks at no more than a bounded number of rows.
+    pub(crate) fn in_segment(
+        &self,
+        segment: SegmentNo,
+        after: Option<ChunkId>,
+        max: usize,
+    ) -> Result<InSegment, IndexError> {
+        let start = key(after.unwrap_or(ChunkId(0)));
+        let mut found = Vec::new();
+        let mut last = None;
+        for (looked_at, row) in self.db.iterator(IteratorMode::From(&start, Direction::Forward)).enumerate() {
+            let (row_key, value) = row?;
+            let Some(chunk) = id_after(b"c", &row_key) else { return Ok((found, None)) };
+            if Some(chunk) == after {
+                continue;
+            }
+            if found.len() == max || looked_at > LOOKED_AT_MAX {
+                return Ok((found, last));
+            }
+            last = Some(chunk);
+            let entry = decode(&value).ok_or(IndexError::Malformed)?;
+            let here = match entry {
+                Entry::Live(located) => located.place.segment == segment,
+                Entry::Tombstone(at) => at == segment,
+                Entry::Quarantined(_) => false,
+            };
+            if here {
+                found.push((chunk, entry));
+            }
+        }
+        Ok((found, None))
     }
 
     /// Up to `max` live chunks with higher ids than `after`, ascending.
@@ -183,7 +383,7 @@ impl Index {
         let mut found = Vec::new();
         for row in self.db.iterator(IteratorMode::From(&start, Direction::Forward)) {
             let (row_key, value) = row?;
-            let Some(chunk) = chunk_of(&row_key) else { break };
+            let Some(chunk) = id_after(b"c", &row_key) else { break };
             if Some(chunk) == after {
                 continue;
             }
@@ -195,6 +395,23 @@ impl Index {
             }
         }
         Ok(found)
+    }
+
+    /// Whether the sums are those of the rows.
+    #[cfg(test)]
+    pub(crate) fn sums_hold(&self) -> bool {
+        let none = Sums::default();
+        let mut counting = Counting { sums: &none, totals: Totals::default(), touched: BTreeMap::new() };
+        for row in self.db.iterator(IteratorMode::From(b"c", Direction::Forward)) {
+            let (row_key, value) = row.expect("a row");
+            if id_after(b"c", &row_key).is_none() {
+                break;
+            }
+            counting.add(&decode(&value).expect("an entry"));
+        }
+        let listed = self.quarantined(None, usize::MAX).expect("a listing").len() as u64;
+        let sums = self.sums.lock();
+        (counting.totals, counting.touched) == (sums.totals, sums.uses.clone()) && listed == sums.totals.quarantined
     }
 
     /// Copies the state to a folder, as a crash right now could leave it at best.
@@ -214,7 +431,7 @@ impl Index {
 
 fn takes_effect(former: Option<&Entry>, entry: &Entry) -> bool {
     match (former, entry) {
-        (Some(Entry::Tombstone), _) => false,
+        (Some(Entry::Tombstone(_)), entry) => matches!(entry, Entry::Tombstone(_)),
         (Some(Entry::Live(here)), Entry::Quarantined(bad)) => here.place == bad.place,
         _ => true,
     }
@@ -261,15 +478,49 @@ fn key(chunk: ChunkId) -> [u8; 17] {
     key
 }
 
-fn chunk_of(key: &[u8]) -> Option<ChunkId> {
-    let id = key.strip_prefix(b"c")?;
+fn quarantine_key(chunk: ChunkId) -> [u8; 17] {
+    let mut key = [b'q'; 17];
+    key[1..].copy_from_slice(&chunk.to_bytes());
+    key
+}
+
+fn use_key(segment: SegmentNo) -> [u8; 9] {
+    let mut key = [b's'; 9];
+    key[1..].copy_from_slice(&segment.0.to_be_bytes());
+    key
+}
+
+fn id_after(kind: &[u8; 1], key: &[u8]) -> Option<ChunkId> {
+    let id = key.strip_prefix(kind)?;
     Some(ChunkId::from_bytes(id.try_into().ok()?))
+}
+
+fn read_uses(db: &DB) -> Result<BTreeMap<SegmentNo, Use>, IndexError> {
+    let mut uses = BTreeMap::new();
+    for row in db.iterator(IteratorMode::From(b"s", Direction::Forward)) {
+        let (row_key, value) = row?;
+        let Some(number) = row_key.strip_prefix(b"s") else { break };
+        let number = number.try_into().map_err(|_| IndexError::Malformed)?;
+        let value: &[u8; USE_BYTES] = (*value).try_into().map_err(|_| IndexError::Malformed)?;
+        let [live, quarantined, tombstones] =
+            [0, 8, 16].map(|at| u64::from_le_bytes(std::array::from_fn(|i| value[at + i])));
+        uses.insert(SegmentNo(u64::from_be_bytes(number)), Use { live, quarantined, tombstones });
+    }
+    Ok(uses)
+}
+
+fn encode_use(in_use: &Use) -> Vec<u8> {
+    [in_use.live, in_use.quarantined, in_use.tombstones].iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 fn encode(entry: &Entry) -> Vec<u8> {
     let (state, located) = match entry {
         Entry::Live(located) => (1, located),
-        Entry::Tombstone => return vec![2],
+        Entry::Tombstone(segment) => {
+            let mut out = vec![2];
+            out.extend_from_slice(&segment.0.to_le_bytes());
+            return out;
+        }
         Entry::Quarantined(located) => (3, located),
     };
     let mut out = Vec::with_capacity(LOCATED_BYTES);
@@ -282,8 +533,8 @@ fn encode(entry: &Entry) -> Vec<u8> {
 }
 
 fn decode(bytes: &[u8]) -> Option<Entry> {
-    if bytes == [2] {
-        return Some(Entry::Tombstone);
+    if bytes.len() == TOMBSTONE_BYTES && bytes[0] == 2 {
+        return Some(Entry::Tombstone(SegmentNo(number(bytes, 1))));
     }
     let bytes: &[u8; LOCATED_BYTES] = bytes.try_into().ok()?;
     let located = Located {
@@ -300,8 +551,10 @@ fn decode(bytes: &[u8]) -> Option<Entry> {
 
 fn encode_position(position: Position, disk: DiskId, totals: Totals) -> Vec<u8> {
     let mut out = Vec::with_capacity(POSITION_BYTES);
+    out.push(INDEX_VERSION);
     out.extend_from_slice(&disk.0);
-    for field in [position.place.segment.0, position.place.offset, position.batch.0, totals.chunks, totals.bytes] {
+    let Totals { chunks, bytes, quarantined } = totals;
+    for field in [position.place.segment.0, position.place.offset, position.batch.0, chunks, bytes, quarantined] {
         out.extend_from_slice(&field.to_le_bytes());
     }
     out
@@ -310,11 +563,11 @@ fn encode_position(position: Position, disk: DiskId, totals: Totals) -> Vec<u8> 
 fn decode_position(bytes: &[u8], disk: DiskId) -> Option<(Position, Totals)> {
     let bytes: &[u8; POSITION_BYTES] = bytes.try_into().ok()?;
     let position = Position {
-        place: Place { segment: SegmentNo(number(bytes, 16)), offset: number(bytes, 24) },
-        batch: BatchNo(number(bytes, 32)),
+        place: Place { segment: SegmentNo(number(bytes, 17)), offset: number(bytes, 25) },
+        batch: BatchNo(number(bytes, 33)),
     };
-    let totals = Totals { chunks: number(bytes, 40), bytes: number(bytes, 48) };
-    (bytes[..16] == disk.0).then_some((position, totals))
+    let totals = Totals { chunks: number(bytes, 41), bytes: number(bytes, 49), quarantined: number(bytes, 57) };
+    (bytes[0] == INDEX_VERSION && bytes[1..17] == disk.0).then_some((position, totals))
 }
 
 fn number(bytes: &[u8], at: usize) -> u64 {

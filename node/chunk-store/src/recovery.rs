@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::files::SegmentFile;
 use crate::index::{Entry, Index, Located, Position};
 use crate::record::{self, BLOCK_BYTES, BatchNo, HEADER_BYTES, Header, Kind, Place, SegmentNo, Tag};
-use crate::segment::{RECORDS_AT, SegmentHeader, Segments, name_of};
+use crate::segment::{RECORDS_AT, SegmentHeader, Segments};
 use crate::writer::{Active, Tail};
 use std::io;
 use types::ChunkId;
@@ -74,9 +74,12 @@ pub(crate) fn recover(
         let file = segments.get(number)?;
         let len = file.len()?;
         let from = if number == start.segment { start.offset.max(RECORDS_AT) } else { RECORDS_AT };
+        // Compaction leaves gaps: only the very next segment knows where this one ends.
         let former_end = match numbers.get(i + 1) {
-            Some(next) => SegmentHeader::read(&*segments.get(*next)?, tag, *next)?.and_then(|header| header.former_end),
-            None => None,
+            Some(next) if next.0 == number.0 + 1 => {
+                SegmentHeader::read(&*segments.get(*next)?, tag, *next)?.and_then(|header| header.former_end)
+            }
+            _ => None,
         };
         scan.index_is_ahead(number, from, len);
         let end = scan.segment(&*file, number, tag, from, len, former_end)?;
@@ -109,8 +112,7 @@ fn drop_empty(segments: &Segments, ends: &mut Vec<Scanned>, start: Place) -> Res
         && end.is_empty()
         && *segment != start.segment
     {
-        segments.forget(*segment);
-        segments.files().remove(&name_of(*segment))?;
+        segments.remove(*segment)?;
         ends.pop();
         dropped += 1;
     }
@@ -300,7 +302,8 @@ impl<'a> Scan<'a> {
             }
             Kind::Tombstones => {
                 let chunks = record::tombstones_decode(record::data(&self.memory, &header));
-                self.waiting_changes.extend(chunks.map(|chunk| (chunk, Entry::Tombstone)));
+                let gone = Entry::Tombstone(header.place.segment);
+                self.waiting_changes.extend(chunks.map(|chunk| (chunk, gone)));
             }
         }
         self.waiting.push(header);

@@ -17,12 +17,13 @@
 //!    128     -  zeros up to 4096
 //! ```
 //!
+//! A segment that compaction emptied is removed, or cut off behind its first block as long as the segment before it has records.
 //! The end of the former segment stands here so that what a power cut left behind that end, which was never
 //! acknowledged, is not taken for rot by a later scan.
 
 use crate::files::{Files, SegmentFile};
 use crate::record::{BLOCK_BYTES, BatchNo, SegmentNo, Tag, crc32c};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -98,15 +99,17 @@ pub(crate) fn number_of(name: &str) -> Option<SegmentNo> {
     (number > 0 && name_of(SegmentNo(number)) == name).then_some(SegmentNo(number))
 }
 
-/// The open segment files of a disk, shared by its writer and all readers.
+/// The segment files of a disk, shared by its writer, its readers and compaction.
 pub(crate) struct Segments {
     files: Arc<dyn Files>,
     open: RwLock<BTreeMap<SegmentNo, Arc<dyn SegmentFile>>>,
+    /// Bytes of every file.
+    sizes: Mutex<BTreeMap<SegmentNo, u64>>,
 }
 
 impl Segments {
     pub(crate) fn new(files: Arc<dyn Files>) -> Self {
-        Segments { files, open: RwLock::default() }
+        Segments { files, open: RwLock::default(), sizes: Mutex::default() }
     }
 
     /// The disk's directory.
@@ -119,31 +122,67 @@ impl Segments {
         if let Some(file) = self.open.read().get(&segment) {
             return Ok(file.clone());
         }
+        // Opened under the lock, so that a file that is being removed is not kept.
+        let mut open = self.open.write();
         let file = self.files.open(&name_of(segment))?;
-        self.insert(segment, file.clone());
+        keep(&mut open, segment, file.clone());
         Ok(file)
     }
 
-    /// Adds a segment that was just made.
-    pub(crate) fn insert(&self, segment: SegmentNo, file: Arc<dyn SegmentFile>) {
+    /// Adds a segment of `bytes` that was just made.
+    pub(crate) fn insert(&self, segment: SegmentNo, file: Arc<dyn SegmentFile>, bytes: u64) {
+        keep(&mut self.open.write(), segment, file);
+        self.sizes.lock().insert(segment, bytes);
+    }
+
+    /// Removes a segment's file. Who has it open reads on. Durable after `Files::sync`.
+    pub(crate) fn remove(&self, segment: SegmentNo) -> io::Result<()> {
         let mut open = self.open.write();
-        if open.len() >= OPEN_SEGMENTS_MAX {
-            open.pop_first();
-        }
-        open.insert(segment, file);
+        open.remove(&segment);
+        self.files.remove(&name_of(segment))?;
+        self.sizes.lock().remove(&segment);
+        Ok(())
     }
 
-    /// Forgets a segment's file.
-    pub(crate) fn forget(&self, segment: SegmentNo) {
-        self.open.write().remove(&segment);
+    /// Cuts a segment that is not appended to any more off at `bytes`.
+    pub(crate) fn cut(&self, segment: SegmentNo, bytes: u64) -> io::Result<()> {
+        let file = self.get(segment)?;
+        file.truncate(bytes)?;
+        file.sync()?;
+        self.sizes.lock().insert(segment, bytes);
+        Ok(())
     }
 
-    /// The numbers of all segments on the disk, ascending.
+    /// The numbers of all segments on the disk, ascending; their sizes are known from then on.
     pub(crate) fn list(&self) -> io::Result<Vec<SegmentNo>> {
-        let mut numbers: Vec<SegmentNo> = self.files.list()?.iter().filter_map(|name| number_of(name)).collect();
-        numbers.sort_unstable();
+        let names = self.files.list()?;
+        let mut sizes = BTreeMap::new();
+        for name in names {
+            if let Some(segment) = number_of(&name) {
+                sizes.insert(segment, self.files.size(&name)?);
+            }
+        }
+        let numbers = sizes.keys().copied().collect();
+        *self.sizes.lock() = sizes;
         Ok(numbers)
     }
+
+    /// Bytes of every file.
+    pub(crate) fn sizes(&self) -> BTreeMap<SegmentNo, u64> {
+        self.sizes.lock().clone()
+    }
+
+    /// Notes that a file was cut off.
+    pub(crate) fn note_size(&self, segment: SegmentNo, bytes: u64) {
+        self.sizes.lock().insert(segment, bytes);
+    }
+}
+
+fn keep(open: &mut BTreeMap<SegmentNo, Arc<dyn SegmentFile>>, segment: SegmentNo, file: Arc<dyn SegmentFile>) {
+    if open.len() >= OPEN_SEGMENTS_MAX {
+        open.pop_first();
+    }
+    open.insert(segment, file);
 }
 
 #[cfg(test)]

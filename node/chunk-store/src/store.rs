@@ -1,13 +1,15 @@
 //! All disks of a node.
 
+use crate::compaction::{CompactGoal, Compacted};
 use crate::config::StoreConfig;
 use crate::disk::{Disk, DiskInfo, Prepared};
-use crate::error::{DeleteError, GetError, IndexError, OpenError, PutError};
-use crate::files::{Files, OsFiles};
+use crate::error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, ScrubError};
+use crate::files::{Files, OsFiles, Space};
 use crate::get::RangedRead;
 use crate::index::Entry;
 use crate::observer::{NoObserver, Observer};
 use crate::record::TOMBSTONES_MAX;
+use crate::scrub::{ScrubState, Scrubbed, look, scrub};
 use bytes::Bytes;
 use rocksdb::Cache;
 use std::io;
@@ -216,6 +218,103 @@ impl ChunkStore {
         .await
     }
 
+    /// Gives back space of deleted and superseded chunks, up to a budget. Chunks stay readable and deletable meanwhile; a crash at any
+    /// moment loses nothing and brings nothing back. Blocks a thread; has no timer: call it again while there is more.
+    ///
+    /// # Errors
+    /// [`CompactError`]; what was done stays done.
+    pub async fn compact(&self, disk: usize, goal: CompactGoal) -> Result<Compacted, CompactError> {
+        let target = match self.slots.get(disk) {
+            None => return Err(CompactError::NoSuchDisk { disk }),
+            Some(Slot::Failed(_)) => return Err(CompactError::Fenced { disk: DiskId::default() }),
+            Some(Slot::Open(target)) => target.clone(),
+        };
+        blocking(move || target.compact(&goal)).await
+    }
+
+    /// Reads chunks of a disk from its medium, in the order of their ids, behind `after`, until `budget` bytes were read, and quarantines those
+    /// that are not what they should be. Blocks a thread; has no timer.
+    ///
+    /// # Errors
+    /// [`ScrubError`]; what was found before is quarantined.
+    pub async fn scrub(&self, disk: usize, after: Option<ChunkId>, budget: u64) -> Result<Scrubbed, ScrubError> {
+        let target = self.scrubbed(disk)?;
+        blocking(move || scrub(&target, after, budget)).await
+    }
+
+    /// Looks at every live replica of one chunk, as [`ChunkStore::scrub`] does. Whether one is damaged, now or before.
+    ///
+    /// # Errors
+    /// [`ScrubError`].
+    pub async fn recheck(&self, chunk: ChunkId) -> Result<bool, ScrubError> {
+        let slots = self.slots.clone();
+        blocking(move || {
+            let mut done = Scrubbed::default();
+            let mut known = false;
+            for (_, disk) in open(&slots) {
+                match disk.entry(chunk)? {
+                    Some(Entry::Live(located)) => look(disk, chunk, located, &mut done)?,
+                    Some(Entry::Quarantined(_)) => known = true,
+                    Some(Entry::Tombstone(_)) | None => {}
+                }
+            }
+            Ok(known || !done.damaged.is_empty())
+        })
+        .await
+    }
+
+    /// Where the scrub of a disk stands, as it was kept last.
+    ///
+    /// # Errors
+    /// There is no such disk.
+    pub fn scrub_state(&self, disk: usize) -> Result<ScrubState, ScrubError> {
+        Ok(ScrubState::load(self.scrubbed(disk)?.path()))
+    }
+
+    /// Keeps where the scrub of a disk stands.
+    ///
+    /// # Errors
+    /// It was not kept.
+    pub fn keep_scrub_state(&self, disk: usize, state: &ScrubState) -> Result<(), ScrubError> {
+        state.save(self.scrubbed(disk)?.path()).map_err(ScrubError::State)
+    }
+
+    fn scrubbed(&self, disk: usize) -> Result<Arc<Disk>, ScrubError> {
+        match self.slots.get(disk) {
+            None => Err(ScrubError::NoSuchDisk { disk }),
+            Some(Slot::Failed(_)) => Err(ScrubError::Fenced { disk: DiskId::default() }),
+            Some(Slot::Open(target)) => Ok(target.clone()),
+        }
+    }
+
+    /// Up to `max` chunks above `after` whose replica on a disk is damaged. A put on that disk writes them anew.
+    ///
+    /// # Errors
+    /// An index failed.
+    pub async fn quarantined(&self, after: Option<ChunkId>, max: usize) -> Result<Vec<Listed>, IndexError> {
+        let slots = self.slots.clone();
+        blocking(move || {
+            let mut all = Vec::new();
+            for (number, disk) in open(&slots).filter(|(_, disk)| !disk.is_fenced()) {
+                let rows = disk.index.quarantined(after, max)?.into_iter();
+                all.extend(rows.map(|(chunk, at)| Listed { chunk, len: at.len, root: at.root, disk: number }));
+            }
+            all.sort_unstable_by_key(|listed| (listed.chunk, listed.disk));
+            all.truncate(max);
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Room on the file system of a disk; `None` if it is not open or cannot be asked.
+    #[must_use]
+    pub fn space(&self, disk: usize) -> Option<Space> {
+        match self.slots.get(disk) {
+            Some(Slot::Open(disk)) => disk.segments.files().space().ok(),
+            Some(Slot::Failed(_)) | None => None,
+        }
+    }
+
     /// The state of every disk.
     #[must_use]
     pub fn disks(&self) -> Vec<DiskInfo> {
@@ -226,6 +325,8 @@ impl ChunkStore {
                 path: path.clone(),
                 chunks: 0,
                 bytes: 0,
+                quarantined: 0,
+                garbage: 0,
                 free: 0,
                 total: 0,
                 fenced: true,
@@ -258,7 +359,7 @@ fn elsewhere(slots: &[Slot], disk: usize, chunk: ChunkId, root: Blake3Root, len:
             continue;
         }
         match other.entry(chunk) {
-            Ok(Some(Entry::Tombstone)) => return Err(PutError::Deleted),
+            Ok(Some(Entry::Tombstone(_))) => return Err(PutError::Deleted),
             Ok(Some(Entry::Live(here))) if here.root == root && here.len as usize == len => return Ok(true),
             Ok(Some(Entry::Live(_))) => return Err(PutError::Conflict),
             Ok(Some(Entry::Quarantined(_)) | None) => {}
@@ -278,8 +379,8 @@ fn get(slots: &[Slot], chunk: ChunkId, offset: u32, len: u32) -> Result<RangedRe
                 found => return found,
             },
             Ok(Some(Entry::Quarantined(_))) => GetError::Corrupt,
-            Ok(Some(Entry::Tombstone)) if matches!(worst, GetError::NotFound) => GetError::Deleted,
-            Ok(Some(Entry::Tombstone)) => continue,
+            Ok(Some(Entry::Tombstone(_))) if matches!(worst, GetError::NotFound) => GetError::Deleted,
+            Ok(Some(Entry::Tombstone(_))) => continue,
             Err(error) => GetError::Index(error),
         };
     }

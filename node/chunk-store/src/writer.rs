@@ -9,6 +9,9 @@
 //! | no room for a segment, or within one | those jobs are refused, the disk goes on |
 //! | any other error of a write, flush, truncation or of the index | the disk is fenced: this batch and all later jobs are refused |
 //!
+//! Compaction ([`crate::compaction`]) moves records through here too, so that a move and a delete of the same chunk come one after
+//! the other: a record is moved only if the index still names the place it came from.
+//!
 //! What a failed write may have left behind the last good record is never written over: the segment is sealed there.
 
 use crate::buffer::AlignedBuffer;
@@ -52,6 +55,14 @@ pub(crate) enum Job {
     Delete(DeleteJob),
     /// A reader found the replica at this place damaged.
     Quarantine(ChunkId, Located),
+    /// Write the chunk once more, if its replica still lies at this place.
+    Move(PutJob, Place),
+    /// Write tombstones once more, those whose records still lie in this segment.
+    MoveTombstones(DeleteJob, SegmentNo),
+    /// Drop tombstones whose records lie in this segment.
+    Forget(DeleteJob, SegmentNo),
+    /// Answer when everything before is in the index, with its position.
+    Settle(DeleteJob),
 }
 
 /// What a writer needs to know of its disk.
@@ -83,6 +94,17 @@ pub(crate) struct Tail {
     pub(crate) next_batch: BatchNo,
 }
 
+/// What a record is for decides what room it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// A chunk: leaves the reserve alone.
+    Put,
+    /// Compaction: takes half of the reserve if it must, for it gives back more than it takes.
+    Move,
+    /// Tombstones: take what there is.
+    Tombstones,
+}
+
 /// Why a record got no room.
 enum Refused {
     NoSpace,
@@ -102,6 +124,10 @@ struct Staged {
     changes: Vec<(ChunkId, Entry)>,
     state: HashMap<ChunkId, Entry>,
     waiters: Vec<Waiter>,
+    /// The position goes into the index even if nothing else does.
+    settle: bool,
+    /// The index is to be flushed soon.
+    checkpoint: bool,
 }
 
 /// The writer of a disk. One owner, no locks.
@@ -147,6 +173,15 @@ impl Writer {
                 Job::Put(put) => self.stage_put(put),
                 Job::Delete(delete) => self.stage_delete(delete),
                 Job::Quarantine(chunk, located) => self.stage_quarantine(chunk, located),
+                Job::Move(put, from) => self.stage_move(put, from),
+                Job::MoveTombstones(delete, from) => {
+                    self.stage_tombstones(delete, Need::Move, |entry| entry == Some(Entry::Tombstone(from)));
+                }
+                Job::Forget(delete, from) => self.forget(delete, from),
+                Job::Settle(delete) => {
+                    self.staged.settle = true;
+                    self.staged.waiters.push(Waiter::Delete(delete.answer));
+                }
             }
         }
         self.flush();
@@ -166,7 +201,7 @@ impl Writer {
             Err(()) => {
                 let _ = put.answer.send(Err(self.put_fenced()));
             }
-            Ok(Some(Entry::Tombstone)) => {
+            Ok(Some(Entry::Tombstone(_))) => {
                 let _ = put.answer.send(Err(PutError::Deleted));
             }
             Ok(Some(Entry::Live(here) | Entry::Quarantined(here))) if !same(&here, &put) => {
@@ -178,12 +213,25 @@ impl Writer {
             Ok(Some(Entry::Live(_))) => {
                 let _ = put.answer.send(Ok(()));
             }
-            Ok(Some(Entry::Quarantined(_)) | None) => self.append_put(put),
+            Ok(Some(Entry::Quarantined(_)) | None) => self.append_put(put, Need::Put),
         }
     }
 
-    fn append_put(&mut self, put: PutJob) {
-        let place = match self.room(record_bytes(put.data.len()), false) {
+    /// What was deleted, damaged or moved meanwhile stays as it is.
+    fn stage_move(&mut self, put: PutJob, from: Place) {
+        match self.state(put.chunk) {
+            Err(()) => {
+                let _ = put.answer.send(Err(self.put_fenced()));
+            }
+            Ok(Some(Entry::Live(here))) if here.place == from && same(&here, &put) => self.append_put(put, Need::Move),
+            Ok(_) => {
+                let _ = put.answer.send(Ok(()));
+            }
+        }
+    }
+
+    fn append_put(&mut self, put: PutJob, need: Need) {
+        let place = match self.room(record_bytes(put.data.len()), need) {
             Ok(place) => place,
             Err(refused) => {
                 let error = match refused {
@@ -201,12 +249,17 @@ impl Writer {
         self.staged.waiters.push(Waiter::Put(put.answer));
     }
 
-    fn stage_delete(&mut self, mut delete: DeleteJob) {
+    fn stage_delete(&mut self, delete: DeleteJob) {
+        self.stage_tombstones(delete, Need::Tombstones, |entry| !matches!(entry, Some(Entry::Tombstone(_))));
+    }
+
+    /// Tombstones for those chunks of which `wanted` holds.
+    fn stage_tombstones(&mut self, mut delete: DeleteJob, need: Need, wanted: impl Fn(Option<Entry>) -> bool) {
         let mut failed = false;
         delete.chunks.sort_unstable();
         delete.chunks.dedup();
         delete.chunks.retain(|chunk| match self.state(*chunk) {
-            Ok(entry) => entry != Some(Entry::Tombstone),
+            Ok(entry) => wanted(entry),
             Err(()) => {
                 failed = true;
                 false
@@ -222,7 +275,7 @@ impl Writer {
             return;
         };
         let data = record::tombstones_encode(&delete.chunks);
-        let place = match self.room(record_bytes(data.len()), true) {
+        let place = match self.room(record_bytes(data.len()), need) {
             Ok(place) => place,
             Err(refused) => {
                 let error = match refused {
@@ -238,16 +291,31 @@ impl Writer {
         let header = self.header(Kind::Tombstones, place, first, len, root);
         self.encode(&header, &data, &[], record::body_crc(&data, &[]));
         for chunk in delete.chunks {
-            self.stage(chunk, Entry::Tombstone);
+            self.stage(chunk, Entry::Tombstone(place.segment));
         }
         self.staged.waiters.push(Waiter::Delete(delete.answer));
     }
 
-    /// Quarantine needs no flush: what is lost of it in a crash is found again.
+    /// Quarantine waits for no flush: what is lost of it in a crash is found again. A flush of the index follows soon.
     fn stage_quarantine(&mut self, chunk: ChunkId, located: Located) {
         if matches!(self.state(chunk), Ok(Some(Entry::Live(here))) if here.place == located.place) {
             self.stage(chunk, Entry::Quarantined(located));
+            self.staged.checkpoint = true;
         }
+    }
+
+    /// The tombstones' segment is about to be removed; nothing is written to segments.
+    fn forget(&mut self, delete: DeleteJob, from: SegmentNo) {
+        self.flush();
+        let done = match self.position() {
+            _ if self.is_fenced() => Err(Refused::Fenced),
+            None => Ok(()),
+            Some(position) => self.index.forget(&delete.chunks, from, position).map_err(|error| {
+                self.fence(&error.into());
+                Refused::Fenced
+            }),
+        };
+        self.answer(Waiter::Delete(delete.answer), &done);
     }
 
     /// What is known of a chunk, with what is staged. An index that fails fences the disk.
@@ -280,7 +348,7 @@ impl Writer {
     }
 
     /// Where a record of this many bytes goes; flushes what is staged, or begins a segment, if it does not fit.
-    fn room(&mut self, bytes: u64, tombstones: bool) -> Result<Place, Refused> {
+    fn room(&mut self, bytes: u64, need: Need) -> Result<Place, Refused> {
         if self.staged.bytes as u64 + bytes > self.buffer.capacity() as u64 {
             self.flush();
         }
@@ -290,7 +358,7 @@ impl Writer {
                 return Err(Refused::Fenced);
             }
             if !self.fits(bytes) {
-                self.roll(bytes, tombstones)?;
+                self.roll(bytes, need)?;
             }
         }
         if self.is_fenced() {
@@ -306,13 +374,18 @@ impl Writer {
         })
     }
 
-    /// Seals the active segment and begins the next one. Tombstones may take from the reserve.
-    fn roll(&mut self, bytes: u64, tombstones: bool) -> Result<(), Refused> {
+    /// Seals the active segment and begins the next one. On a full disk what gives space back, or costs little, gets a small one.
+    fn roll(&mut self, bytes: u64, need: Need) -> Result<(), Refused> {
         let wanted = self.settings.segment_bytes.max(RECORDS_AT + bytes);
-        let reserve = if tombstones { 0 } else { self.settings.reserve_bytes };
-        let created = self.create(wanted, reserve).or_else(|error| match is_full(&error) && tombstones {
-            true => self.create(SMALL_SEGMENT_BYTES.min(wanted), 0),
-            false => Err(error),
+        let (small, reserve) = match need {
+            Need::Put => (None, self.settings.reserve_bytes),
+            Need::Move => (Some((RECORDS_AT + bytes).max(wanted / 16)), self.settings.reserve_bytes / 2),
+            Need::Tombstones => (Some(SMALL_SEGMENT_BYTES.min(wanted)), 0),
+        };
+        let at_first = if need == Need::Tombstones { 0 } else { self.settings.reserve_bytes };
+        let created = self.create(wanted, at_first).or_else(|error| match small {
+            Some(small) if is_full(&error) => self.create(small.next_multiple_of(BLOCK_BYTES), reserve),
+            _ => Err(error),
         });
         match created {
             Ok(active) => {
@@ -346,22 +419,23 @@ impl Writer {
             files.remove(&name_of(segment))?;
             return Err(error);
         }
-        file.sync()?;
-        files.sync()?;
+        file.sync().map_err(not_full)?;
+        files.sync().map_err(not_full)?;
         // The rest of the former segment's preallocation goes back to the file system.
         if let Some(former) = former
             && former.end.max(former.dirty_end) < former.len
         {
-            former.file.truncate(former.end.max(former.dirty_end))?;
+            former.file.truncate(former.end.max(former.dirty_end)).map_err(not_full)?;
+            self.segments.note_size(former.segment, former.end.max(former.dirty_end));
         }
-        self.segments.insert(segment, file.clone());
+        self.segments.insert(segment, file.clone(), len);
         Ok(Active { segment, file, len, end: RECORDS_AT, dirty_end: RECORDS_AT })
     }
 
     /// Writes, flushes, indexes and answers what is staged.
     fn flush(&mut self) {
         let staged = std::mem::take(&mut self.staged);
-        if staged.changes.is_empty() && staged.waiters.is_empty() {
+        if staged.changes.is_empty() && staged.waiters.is_empty() && !staged.settle {
             return;
         }
         let begun = Instant::now();
@@ -386,13 +460,14 @@ impl Writer {
         if staged.records > 0 {
             self.append(staged.bytes)?;
         }
-        let Some(position) = self.position().filter(|_| !staged.changes.is_empty()) else { return Ok(()) };
+        let changed = !staged.changes.is_empty() || staged.settle;
+        let Some(position) = self.position().filter(|_| changed) else { return Ok(()) };
         if let Err(error) = self.index.apply(&staged.changes, position) {
             self.fence(&error.into());
             return Err(Refused::Fenced);
         }
         self.since_checkpoint += staged.bytes as u64;
-        if self.since_checkpoint >= self.settings.checkpoint_bytes {
+        if self.since_checkpoint >= self.settings.checkpoint_bytes || staged.checkpoint {
             self.since_checkpoint = 0;
             if let Err(error) = self.index.flush(false) {
                 self.fence(&error.into());
@@ -464,6 +539,11 @@ impl Writer {
     fn delete_fenced(&self) -> DeleteError {
         DeleteError::Fenced { disk: self.settings.disk }
     }
+}
+
+/// A flush or a cut that says "no space" has failed like any other: what it was to make durable may be lost.
+fn not_full(error: io::Error) -> io::Error {
+    if is_full(&error) { io::Error::other(error) } else { error }
 }
 
 fn same(here: &Located, put: &PutJob) -> bool {

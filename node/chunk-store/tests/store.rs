@@ -229,6 +229,9 @@ impl Files for ControlledFiles {
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentFile>> {
         Ok(Arc::new(ControlledFile(self.0.open(name)?, self.1.clone())))
     }
+    fn size(&self, name: &str) -> io::Result<u64> {
+        self.0.size(name)
+    }
     fn remove(&self, name: &str) -> io::Result<()> {
         self.0.remove(name)
     }

@@ -1,7 +1,7 @@
 //! Disks as a power cut could have left them.
 
 use super::memory::{MemoryDisk, Op};
-use crate::record::{BLOCK_BYTES, HEADER_BYTES, Header, Place};
+use crate::record::{BLOCK_BYTES, HEADER_BYTES, Header, Place, Tag};
 use crate::segment::{RECORDS_AT, number_of};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -99,13 +99,18 @@ impl Image {
 
     /// All whole records, by walking from one to the next.
     pub(super) fn records(&self) -> Vec<(String, Header)> {
+        self.records_of(&super::workload::TAG)
+    }
+
+    /// The same for a disk with another tag.
+    pub(super) fn records_of(&self, tag: &Tag) -> Vec<(String, Header)> {
         let mut records = Vec::new();
         for (name, bytes) in &self.files {
             let segment = number_of(name).expect("only segments are here");
             let mut offset = RECORDS_AT;
             while let Some(block) = bytes.get(offset as usize..(offset + BLOCK_BYTES) as usize) {
                 let head = block.first_chunk::<HEADER_BYTES>().expect("a block is longer");
-                let Some(header) = Header::decode(head, &super::workload::TAG, Place { segment, offset }) else {
+                let Some(header) = Header::decode(head, tag, Place { segment, offset }) else {
                     break;
                 };
                 offset += header.record_bytes();

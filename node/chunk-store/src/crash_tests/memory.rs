@@ -22,6 +22,8 @@ pub(super) enum Op {
 pub(super) enum Fault {
     /// A flush fails and the kernel forgets that the pages are dirty.
     Sync(usize),
+    /// The same, and the error says that the file system is full.
+    SyncFull(usize),
     /// A write fails half way.
     Write(usize, io::ErrorKind),
     /// A flush of the folder fails.
@@ -46,6 +48,7 @@ struct State {
     counts: [usize; 3],
     free: Option<u64>,
     before_op: Option<Box<dyn FnMut(usize) + Send>>,
+    before_removal: Option<Box<dyn FnMut(usize) + Send>>,
 }
 
 /// The disk. Clones are the same disk.
@@ -74,6 +77,11 @@ impl MemoryDisk {
     /// Called with the number of operations so far, before each.
     pub(super) fn before_op(&self, hook: impl FnMut(usize) + Send + 'static) {
         self.state.lock().before_op = Some(Box::new(hook));
+    }
+
+    /// Called with the number of operations so far, before a file is removed or cut off.
+    pub(super) fn before_removal(&self, hook: impl FnMut(usize) + Send + 'static) {
+        self.state.lock().before_removal = Some(Box::new(hook));
     }
 
     pub(super) fn ops(&self) -> Vec<Op> {
@@ -129,6 +137,14 @@ impl State {
         }
     }
 
+    fn begin_removal(&mut self) {
+        self.begin();
+        let count = self.ops.len();
+        if let Some(hook) = &mut self.before_removal {
+            hook(count);
+        }
+    }
+
     /// Counts an operation of a kind and says whether it is to fail.
     fn fails(&mut self, kind: usize, is: impl Fn(Fault) -> Option<usize>) -> bool {
         let number = self.counts[kind];
@@ -179,10 +195,15 @@ impl Files for MemoryDisk {
         Ok(self.file(name))
     }
 
+    fn size(&self, name: &str) -> io::Result<u64> {
+        Ok(self.state.lock().content(name)?.seen.len() as u64)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.begin();
-        state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.begin_removal();
+        let removed = state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.free = state.free.map(|free| free.saturating_add(removed.seen.len() as u64));
         state.ops.push(Op::Remove { name: name.to_owned() });
         Ok(())
     }
@@ -243,12 +264,16 @@ impl SegmentFile for MemoryFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state.lock();
         state.begin();
-        let number = |fault| if let Fault::Sync(n) = fault { Some(n) } else { None };
+        let number = |fault| if let Fault::Sync(n) | Fault::SyncFull(n) = fault { Some(n) } else { None };
         let fails = state.fails(0, number);
+        let kind = match state.fault {
+            Some(Fault::SyncFull(_)) => io::ErrorKind::StorageFull,
+            _ => io::ErrorKind::Other,
+        };
         let content = state.content(&self.name)?;
         let dirty = std::mem::take(&mut content.dirty);
         if fails {
-            return Err(io::ErrorKind::Other.into());
+            return Err(kind.into());
         }
         for (offset, bytes) in dirty {
             let offset = offset as usize;
@@ -267,10 +292,12 @@ impl SegmentFile for MemoryFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.state.lock();
-        state.begin();
+        state.begin_removal();
         let content = state.content(&self.name)?;
+        let given_back = (content.seen.len() as u64).saturating_sub(len);
         content.seen.truncate(len as usize);
         content.durable.truncate(len as usize);
+        state.free = state.free.map(|free| free.saturating_add(given_back));
         state.ops.push(Op::Truncate { name: self.name.clone(), len });
         Ok(())
     }

@@ -21,7 +21,7 @@ use types::{ChunkId, DiskId, LEAF_BYTES};
 
 pub(super) const TAG: Tag = Tag([0x77; 16]);
 pub(super) const SEGMENT_BYTES: u64 = 512 << 10;
-const BATCH_BYTES_MAX: usize = 384 << 10;
+pub(super) const BATCH_BYTES_MAX: usize = 384 << 10;
 const BATCHES: usize = 20;
 /// Put alone, last of all.
 const LAST: ChunkId = ChunkId(1 << 40);
@@ -60,9 +60,10 @@ pub(super) struct Done {
 /// A finished workload.
 pub(super) struct Run {
     pub(super) disk: MemoryDisk,
+    pub(super) tag: Tag,
     pub(super) jobs: Vec<Done>,
-    snapshots: Vec<(usize, PathBuf)>,
-    _folder: TempDir,
+    pub(super) snapshots: Vec<(usize, PathBuf)>,
+    pub(super) _folder: TempDir,
 }
 
 impl Run {
@@ -83,6 +84,7 @@ pub(super) struct Rig {
     pub(super) segments: Arc<Segments>,
     pub(super) index: Arc<Index>,
     pub(super) report: RecoveryReport,
+    pub(super) tag: Tag,
     writer: Writer,
     _folder: TempDir,
 }
@@ -90,18 +92,23 @@ pub(super) struct Rig {
 impl Rig {
     /// Starts from what is on the disk and, if given, a copy of an index.
     pub(super) fn recover(disk: &MemoryDisk, index: Option<&Path>) -> Rig {
+        Rig::recover_as(disk, index, TAG, DiskId([1; 16]))
+    }
+
+    /// The same for a disk with another tag and id.
+    pub(super) fn recover_as(disk: &MemoryDisk, index: Option<&Path>, tag: Tag, id: DiskId) -> Rig {
         let folder = temporary_folder();
         if let Some(from) = index {
             copy_folder(from, &folder.path().join("index"));
         }
         let cache = Cache::new_lru_cache(1 << 20);
-        let (index, position) = Index::open(folder.path(), DiskId([1; 16]), &cache).expect("the index opens");
+        let (index, position) = Index::open(folder.path(), id, &cache).expect("the index opens");
         let segments = Arc::new(Segments::new(Arc::new(disk.clone())));
-        let (tail, report) = recover(&segments, &index, position, &TAG).expect("the disk recovers");
+        let (tail, report) = recover(&segments, &index, position, &tag).expect("the disk recovers");
         let settings = WriterSettings {
             number: 0,
-            disk: DiskId([1; 16]),
-            tag: TAG,
+            disk: id,
+            tag,
             segment_bytes: SEGMENT_BYTES,
             batch_bytes_max: BATCH_BYTES_MAX,
             reserve_bytes: SEGMENT_BYTES,
@@ -109,7 +116,7 @@ impl Rig {
         };
         let index = Arc::new(index);
         let writer = Writer::new(settings, segments.clone(), index.clone(), Arc::default(), Arc::new(NoObserver), tail);
-        Rig { disk: disk.clone(), segments, index, report, writer, _folder: folder }
+        Rig { disk: disk.clone(), segments, index, report, tag, writer, _folder: folder }
     }
 
     pub(super) fn empty() -> Rig {
@@ -176,7 +183,7 @@ pub(super) fn run_with(seed: u64, fault: Option<Fault>) -> Run {
         }
     }
     let jobs = std::mem::take(&mut waiting.lock().jobs).into_iter().map(|(done, _)| done).collect();
-    Run { disk, jobs, snapshots, _folder: folder }
+    Run { disk, tag: TAG, jobs, snapshots, _folder: folder }
 }
 
 /// The start of the disk flushes its folder once.
@@ -294,7 +301,7 @@ fn put_job(chunk: ChunkId, data: Vec<u8>) -> (Job, oneshot::Receiver<Result<(), 
 }
 
 /// In memory where there is such a place: an index in these tests is never looked at after a real crash, and its flushes take time.
-fn temporary_folder() -> TempDir {
+pub(super) fn temporary_folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
 }
 

@@ -10,6 +10,7 @@ use rustix::fs::{Advice, FallocateFlags, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,6 +111,10 @@ impl Files for OsFiles {
         Ok(Arc::new(self.handles(name)?))
     }
 
+    fn size(&self, name: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.folder.join(name))?.len())
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.folder.join(name))
     }
@@ -137,6 +142,16 @@ impl SegmentFile for OsSegment {
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.reader.read_exact_at(out, offset)
+    }
+
+    /// Drops what the page cache has of the range before, so that the read goes to the medium, and after, so that a scrub does not
+    /// push out what is read often.
+    fn read_medium_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let len = NonZeroU64::new(out.len() as u64);
+        rustix::fs::fadvise(&self.reader, offset, len, Advice::DontNeed)?;
+        let read = self.reader.read_exact_at(out, offset);
+        rustix::fs::fadvise(&self.reader, offset, len, Advice::DontNeed)?;
+        read
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
