@@ -57,7 +57,7 @@ impl Site {
             disks: vec![folder.path().join(format!("{}/disk", node.id))],
             create: true,
             memory: MemoryConfig::default(),
-            store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false },
+            store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false, ..StoreConfig::default() },
             garbage: GarbageConfig {
                 session_lease: LEASE,
                 round: Duration::from_millis(100),
