@@ -184,9 +184,7 @@ mod tests {
     use parking_lot::Mutex;
     use proto::meta::GarbageStatus;
     use std::collections::BTreeMap;
-    use types::{
-        ChunkIdParts, Incarnation, Member, NodeEntry, NodeState, PgEpoch, PgId, PlacementGroup, Slot, WriterEpoch,
-    };
+    use types::{ChunkIdParts, Member, NodeEntry, NodeState, PgEpoch, PgId, PlacementGroup, Slot, WriterEpoch};
 
     const GROUP: GroupId = GroupId(1);
 

@@ -16,8 +16,12 @@
 //! write; RocksDB flushes whole writes in order, so whatever state comes back after a crash says itself where the scan
 //! of the segments has to go on. A flush only shortens that scan. If the database does not open, it is made anew from all segments.
 
+mod sums;
+
+pub(crate) use sums::{Totals, Use};
+
 use crate::error::IndexError;
-use crate::record::{BatchNo, Place, SegmentNo, TOMBSTONES_MAX, record_bytes};
+use crate::record::{BatchNo, Place, SegmentNo};
 use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, Direction, FlushOptions, IteratorMode, LogLevel, Options,
@@ -25,6 +29,7 @@ use rocksdb::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use sums::{Counting, Sums};
 use types::{Blake3Root, ChunkId, DiskId};
 
 /// Memory for changes that are not yet in a file; there are at most three of these per disk.
@@ -74,98 +79,6 @@ pub(crate) struct Position {
     pub(crate) place: Place,
     /// The highest batch among them.
     pub(crate) batch: BatchNo,
-}
-
-/// What the disk holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    /// Live chunks.
-    pub(crate) chunks: u64,
-    /// Bytes of them.
-    pub(crate) bytes: u64,
-    /// Quarantined chunks.
-    pub(crate) quarantined: u64,
-}
-
-/// What of a segment is in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Use {
-    /// Bytes of the records of live chunks.
-    pub(crate) live: u64,
-    /// Bytes of the records of quarantined chunks, which are kept as long as they are.
-    pub(crate) quarantined: u64,
-    /// Ids that only this segment says are deleted.
-    pub(crate) tombstones: u64,
-}
-
-impl Use {
-    /// Bytes that what is in use would take if it were written together.
-    pub(crate) fn bytes(&self) -> u64 {
-        let full = self.tombstones / TOMBSTONES_MAX as u64;
-        let rest = match self.tombstones % TOMBSTONES_MAX as u64 {
-            0 => 0,
-            ids => record_bytes(16 * ids as usize),
-        };
-        self.live + self.quarantined + full * record_bytes(16 * TOMBSTONES_MAX) + rest
-    }
-
-    /// Whether nothing is.
-    pub(crate) fn is_none(&self) -> bool {
-        *self == Use::default()
-    }
-}
-
-/// The sums that go with the rows.
-#[derive(Clone, Debug, Default)]
-struct Sums {
-    position: Option<Position>,
-    totals: Totals,
-    uses: BTreeMap<SegmentNo, Use>,
-}
-
-/// The sums as a write changes them: what it did not touch stays as it is.
-struct Counting<'a> {
-    sums: &'a Sums,
-    totals: Totals,
-    touched: BTreeMap<SegmentNo, Use>,
-}
-
-impl Counting<'_> {
-    fn add(&mut self, entry: &Entry) {
-        match entry {
-            Entry::Live(located) => {
-                self.totals.chunks += 1;
-                self.totals.bytes += u64::from(located.len);
-                self.in_use(located.place.segment).live += record_bytes(located.len as usize);
-            }
-            Entry::Quarantined(located) => {
-                self.totals.quarantined += 1;
-                self.in_use(located.place.segment).quarantined += record_bytes(located.len as usize);
-            }
-            Entry::Tombstone(segment) => self.in_use(*segment).tombstones += 1,
-        }
-    }
-
-    fn remove(&mut self, entry: &Entry) {
-        let less = |sum: &mut u64, by: u64| *sum = sum.saturating_sub(by);
-        match entry {
-            Entry::Live(located) => {
-                less(&mut self.totals.chunks, 1);
-                less(&mut self.totals.bytes, u64::from(located.len));
-                less(&mut self.in_use(located.place.segment).live, record_bytes(located.len as usize));
-            }
-            Entry::Quarantined(located) => {
-                less(&mut self.totals.quarantined, 1);
-                less(&mut self.in_use(located.place.segment).quarantined, record_bytes(located.len as usize));
-            }
-            Entry::Tombstone(segment) => less(&mut self.in_use(*segment).tombstones, 1),
-        }
-    }
-
-    fn in_use(&mut self, segment: SegmentNo) -> &mut Use {
-        let known = self.sums.uses.get(&segment).copied().unwrap_or_default();
-        self.touched.entry(segment).or_insert(known)
-    }
 }
 
 /// The index of a disk. Reads from any thread; changes from the disk's writer only.

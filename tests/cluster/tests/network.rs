@@ -41,7 +41,7 @@ fn run() -> anyhow::Result<()> {
         fault(&campaign)?;
         schedule(start + lasts());
         let during = campaign.cluster.network().carried();
-        campaign.cluster.network().heal();
+        campaign.cluster.network().mend();
         let healed = campaign.serves_again(Instant::now())?;
         ensure!(healed <= LEADER_MAX, "{what}: healed, and no leader for {healed:?}");
         harness::until("the contest goes on", lasts() * 10, || contest.operations() >= OPERATIONS)?;

@@ -110,8 +110,8 @@ impl Network {
     }
 
     /// All links are in order again.
-    pub fn heal(&self) {
-        self.rules().heal();
+    pub fn mend(&self) {
+        self.rules().mend();
     }
 
     /// What it has carried so far.

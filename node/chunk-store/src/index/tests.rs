@@ -1,6 +1,7 @@
 //! The index alone.
 
 use super::*;
+use crate::record::record_bytes;
 
 const GONE: Entry = Entry::Tombstone(SegmentNo(1));
 

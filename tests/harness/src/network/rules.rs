@@ -61,7 +61,7 @@ impl Rules {
         self.links.insert((from, to), link);
     }
 
-    pub(super) fn heal(&mut self) {
+    pub(super) fn mend(&mut self) {
         self.links.clear();
     }
 

@@ -56,7 +56,7 @@ fn a_cut_in_one_direction_leaves_the_other() {
     pair.sockets[0].send_to(b"lost", relay).expect("sent");
     assert_eq!(pair.receive(1), None);
     assert_eq!(pair.network.carried().dropped, 2);
-    pair.network.heal();
+    pair.network.mend();
     pair.send(0, 1, b"again");
     assert!(pair.receive(1).is_some());
 }
