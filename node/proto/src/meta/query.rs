@@ -4,7 +4,7 @@ use crate::object::{Attr, ContentView, FileKind, ObjectView, Xattr};
 use crate::trash::{BucketStatus, TrashFilter, TrashId, TrashPage};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use types::{BucketId, ChunkId, ChunkRef, Ino, Timestamp, UploadId};
+use types::{BucketId, ChunkId, ChunkRef, Ino, SessionId, Timestamp, UploadId};
 
 /// A read of a metadata group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

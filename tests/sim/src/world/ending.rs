@@ -44,7 +44,7 @@ impl World<'_> {
                     return Ok(());
                 }
                 (before, number) = (Some(answered), number + 2);
-                self.plan(PROBER, number, self.now, Operation::Put(Name(0), 40, Condition::None));
+                self.plan(PROBER, number, self.now, Operation::Put(Name(0), 2, Condition::None));
                 self.wake_at(PROBER, self.now + 1);
             }
             self.until(self.now + 500)?;
