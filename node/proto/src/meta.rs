@@ -2,9 +2,9 @@
 
 mod query;
 
-use crate::object::{Attr, ContentView, ETag, FileKind, NewContent, NewExtent, ObjectView, Precondition, Xattr};
+use crate::object::{Attr, ETag, FileKind, NewContent, NewExtent, Precondition, Xattr};
 pub use crate::refusal::{BadChunk, Refusal};
-use crate::trash::{BucketOptions, BucketStatus, NameTaken, Purged, Restored, TrashFilter, TrashId, TrashPage};
+use crate::trash::{BucketOptions, NameTaken, Purged, Restored, TrashId};
 use bytes::Bytes;
 pub use query::*;
 use serde::{Deserialize, Serialize};

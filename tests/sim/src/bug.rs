@@ -25,15 +25,13 @@ pub enum Bug {
     RetryUnderAnotherNumber,
     /// M13: a reader takes later extents from whatever the name leads to by then.
     MixedVersions,
-    /// M14: a copy is made from whatever another node sends, without looking at its hash.
-    RepairWithoutHash,
     /// M17: the log is reset for a snapshot before the rows are there.
     SnapshotInHalves,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 11] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -44,7 +42,6 @@ impl Bug {
         Bug::WipedNodeVotes,
         Bug::RetryUnderAnotherNumber,
         Bug::MixedVersions,
-        Bug::RepairWithoutHash,
         Bug::SnapshotInHalves,
     ];
 
@@ -57,7 +54,7 @@ impl Bug {
             Bug::VoteNotPersisted | Bug::IndexOutsideBatch => &[Fault::Kill],
             Bug::FlushErrorIgnored => &[Fault::FlushError, Fault::Power],
             Bug::ReadWithoutQuorum => &[Fault::Isolate],
-            Bug::BelieveReplicas | Bug::RepairWithoutHash => &[Fault::Rot],
+            Bug::BelieveReplicas => &[Fault::Rot],
             Bug::WipedNodeVotes => &[Fault::Wipe],
             Bug::SnapshotInHalves => &[Fault::Isolate, Fault::Swizzle, Fault::Power],
             Bug::RetryUnderAnotherNumber | Bug::MixedVersions => &[],

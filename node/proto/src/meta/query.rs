@@ -1,6 +1,6 @@
 //! What a metadata group can be asked, and what it answers.
 
-use crate::object::{Attr, ContentView, FileKind, ObjectView, Xattr};
+use crate::object::{Attr, ContentView, ObjectView, Xattr};
 use crate::trash::{BucketStatus, TrashFilter, TrashId, TrashPage};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
 //! What nodes do with chunks: store, read, scrub, fetch from each other.
 
 use super::World;
-use crate::bug::Bug;
 use crate::chunks::Flush;
 use crate::disk::Crash;
 use crate::event::{Event, Life};
@@ -126,18 +125,11 @@ impl World<'_> {
         let Some(fetch) = node.fetches.remove(&number) else { return };
         let (chunk, waiter) = (fetch.chunk, fetch.waiter);
         let data = match reply {
-            Reply::Piece(piece) if self.script.bug == Some(Bug::RepairWithoutHash) => Some(piece.data),
             Reply::Piece(piece) => read::check(&chunk, &(0..chunk.len), &piece).ok(),
             _ => None,
         };
-        let root = match &data {
-            Some(data) if self.script.bug == Some(Bug::RepairWithoutHash) => {
-                types::root_of(data, &types::leaves_of(data))
-            }
-            _ => chunk.root,
-        };
         let answer = match data {
-            Some(data) => self.keep(id, waiter, chunk.id, root, data),
+            Some(data) => self.keep(id, waiter, chunk.id, chunk.root, data),
             None => self.fetch(id, fetch),
         };
         if let (Some(reply), Some(waiter)) = (answer, waiter) {
