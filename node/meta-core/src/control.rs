@@ -8,6 +8,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod users;
+mod voters;
 
 use crate::key::Table;
 use crate::key::control::{AccessKeyKey, BucketNameKey, ControlKey, MapKey, UserKey, WriterSessionKey, range_of};
@@ -111,6 +112,8 @@ impl Change<'_> {
             C::DeleteUser { name } => self.delete_user(name),
             C::CreateKey { key } => self.create_key(key),
             C::DeleteKey { access_key } => self.delete_key(access_key),
+            C::PlaceVoters { group, wanted } => self.place_voters(*group, wanted),
+            C::RecordVoters { group, at, voters } => self.record_voters(*group, *at, voters),
         }
     }
 }

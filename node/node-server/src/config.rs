@@ -7,6 +7,7 @@
 use crate::error::ConfigError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use transport::Credentials;
 use types::{NodeEntry, NodeId, PlacementMap};
 
@@ -34,6 +35,8 @@ pub struct NodeConfig {
     pub memory: MemoryConfig,
     /// How chunks lie on the disks.
     pub store: StoreConfig,
+    /// How long a node is down before its votes go to others, judged while this node leads the control group.
+    pub votes_after: Duration,
 }
 
 /// What a node may hold in memory, bytes.
@@ -81,6 +84,9 @@ impl Default for StoreConfig {
 }
 
 impl NodeConfig {
+    /// Default of [`NodeConfig::votes_after`]: a restart and a reboot are over by then.
+    pub const VOTES_AFTER: Duration = Duration::from_secs(300);
+
     /// This node's entry in the map.
     ///
     /// # Errors

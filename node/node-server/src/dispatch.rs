@@ -56,7 +56,7 @@ impl Dispatch {
         timeout(CALL_MAX, self.meta.control(request)).await.unwrap_or(Err(late))
     }
 
-    fn node_call(&self, request: NodeRequest) -> NodeReply {
+    async fn node_call(&self, request: NodeRequest) -> NodeReply {
         match request {
             NodeRequest::Ping => NodeReply::Pong,
             NodeRequest::Heartbeat { node, incarnation } => {
@@ -64,6 +64,10 @@ impl Dispatch {
                 NodeReply::Heard { leading: self.leads_control() }
             }
             NodeRequest::Status => NodeReply::Status(self.status.node()),
+            NodeRequest::Members { group } => {
+                let members = timeout(CALL_MAX, self.meta.members(group)).await.unwrap_or(Err(GroupError::Busy));
+                NodeReply::Members(members.map(|members| members.all().collect()))
+            }
         }
     }
 }
@@ -81,7 +85,7 @@ impl Handler for Dispatch {
             }
             Request::Meta(request) => (Reply::Meta(self.meta_call(request).await), Bytes::new()),
             Request::Control(request) => (Reply::Control(self.control_call(request).await), Bytes::new()),
-            Request::Node(request) => (Reply::Node(self.node_call(request)), Bytes::new()),
+            Request::Node(request) => (Reply::Node(self.node_call(request).await), Bytes::new()),
             Request::Snapshot(request) => {
                 let (reply, body) = self.meta.snapshot(request).await;
                 (Reply::Snapshot(reply), body)
@@ -98,7 +102,12 @@ impl Handler for Dispatch {
 fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
     let nodes_only = match request {
         Request::Control(ControlRequest::Command(command)) => {
-            matches!(command, ControlCommand::Bootstrap { .. } | ControlCommand::SetNodeState { .. })
+            matches!(
+                command,
+                ControlCommand::Bootstrap { .. }
+                    | ControlCommand::SetNodeState { .. }
+                    | ControlCommand::RecordVoters { .. }
+            )
         }
         Request::Meta(request) => matches!(&request.op, MetaOp::Command(_, Command::ClearUnderReplicated { .. })),
         Request::Snapshot(_) => true,

@@ -20,6 +20,7 @@ mod heartbeat;
 mod incarnation;
 mod liveness;
 mod map_feed;
+mod membership;
 pub mod metrics;
 mod peers;
 mod repair;

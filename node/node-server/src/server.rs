@@ -8,6 +8,7 @@ use crate::heartbeat::{LastHeard, beat};
 use crate::incarnation::{self, MetaFolder};
 use crate::liveness::{TICK, Verdict};
 use crate::map_feed::feed;
+use crate::membership;
 use crate::metrics;
 use crate::peers::Peers;
 use crate::repair::Host;
@@ -84,7 +85,8 @@ impl NodeServer {
         endpoint.serve(dispatch.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), config.map));
-        tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard));
+        tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard.clone()));
+        tasks.spawn(membership::keep(meta.clone(), peers.clone(), last_heard, config.votes_after));
         tasks.spawn(judge(dispatch, peers.clone()));
         let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
@@ -193,6 +195,7 @@ fn meta_config(config: &NodeConfig, incarnation: Incarnation) -> MetaConfig {
         cache_bytes: config.memory.state_cache_bytes,
         log_window_entries: MetaConfig::LOG_WINDOW_ENTRIES,
         log_window_bytes: MetaConfig::LOG_WINDOW_BYTES,
+        hash_entries: MetaConfig::HASH_ENTRIES,
     }
 }
 

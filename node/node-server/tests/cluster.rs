@@ -22,12 +22,17 @@ struct Site {
     folder: TempDir,
     ca: ClusterCa,
     map: PlacementMap,
+    votes_after: Duration,
 }
 
 impl Site {
     fn new() -> Site {
-        let sockets: Vec<_> = (0..3).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
-        let nodes: Vec<_> = (1..=3u8)
+        Site::of(3)
+    }
+
+    fn of(count: u8) -> Site {
+        let sockets: Vec<_> = (0..count).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
+        let nodes: Vec<_> = (1..=count)
             .zip(&sockets)
             .map(|(id, socket)| PlannedNode {
                 id: NodeId(u64::from(id)),
@@ -38,7 +43,8 @@ impl Site {
             .collect();
         let map = placement::initial(&nodes, &InitialPlan::default()).expect("a map");
         let folder = tempfile::tempdir().expect("a folder");
-        Site { folder, ca: ClusterCa::create(ClusterId([1; 16])).expect("an authority"), map }
+        let ca = ClusterCa::create(ClusterId([1; 16])).expect("an authority");
+        Site { folder, ca, map, votes_after: NodeConfig::VOTES_AFTER }
     }
 
     fn path(&self, id: u64, name: &str) -> std::path::PathBuf {
@@ -58,6 +64,7 @@ impl Site {
             memory: MemoryConfig::default(),
             store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false },
             map: self.map.clone(),
+            votes_after: self.votes_after,
         }
     }
 
@@ -195,4 +202,51 @@ async fn a_folder_that_is_not_mounted_stops_the_start_and_leaves_no_trace() {
     let mut other = site.config(1, false);
     other.credentials = site.ca.issue(&Role::Node(NodeId(2))).expect("credentials");
     assert!(matches!(NodeServer::start(other).await, Err(StartError::Config(_))));
+}
+
+/// Groups that `node` votes in, and those it has a replica of, as `asked` and it tell.
+async fn votes_of(site: &Site, client: &Endpoint, asked: u64, node: u64) -> Option<usize> {
+    let map = site.map_of(client, asked).await?;
+    let in_map = map.raft_groups.iter().filter(|group| {
+        group.voters.contains(&NodeId(node)) || group.wanted.contains(&NodeId(node)) || group.voters.len() != 3
+    });
+    Some(in_map.count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_votes_of_a_node_that_is_gone_go_to_others_and_come_back_with_it() {
+    let mut site = Site::of(4);
+    site.votes_after = Duration::from_secs(1);
+    let (one, two) = tokio::join!(site.start(1, true), site.start(2, true));
+    let (three, four) = tokio::join!(site.start(3, true), site.start(4, true));
+    let credentials = site.ca.issue(&Role::Client("test".into())).expect("credentials");
+    let client = Endpoint::client(&credentials, TransportConfig::default()).expect("a client");
+    let asked =
+        *site.map.raft_groups[0].voters.iter().find(|voter| voter.0 != 4).expect("a voter of the control group");
+    until("a map", async || site.map_of(&client, asked.0).await.is_some()).await;
+    assert_ne!(votes_of(&site, &client, asked.0, 4).await, Some(0), "it has no votes to lose");
+    four.stop().await;
+    until("the votes of node 4 go to others", async || votes_of(&site, &client, asked.0, 4).await == Some(0)).await;
+    // It comes back, drops the replicas it was let go from, and gets votes again, as another replica.
+    let four = site.start(4, false).await;
+    let level = async || {
+        let Some(map) = site.map_of(&client, asked.0).await else { return false };
+        let votes = |node| map.raft_groups.iter().filter(|group| group.voters.contains(&NodeId(node))).count();
+        let counts = [1, 2, 3, 4].map(votes);
+        let settled = map.raft_groups.iter().all(|group| group.voters.len() == 3);
+        settled && counts.iter().max().zip(counts.iter().min()).is_some_and(|(most, least)| most - least <= 1)
+    };
+    until("level votes", level).await;
+    until("replicas as the map has them", async || {
+        let Some(map) = site.map_of(&client, asked.0).await else { return false };
+        let status = site.call(&client, 4, Request::Node(NodeRequest::Status)).await;
+        let Ok(Reply::Node(NodeReply::Status(status))) = status else { return false };
+        let here: Vec<_> = status.groups.iter().map(|group| group.group).collect();
+        let mapped = map.raft_groups.iter().filter(|group| group.voters.contains(&NodeId(4)));
+        here == mapped.map(|group| group.id).collect::<Vec<_>>()
+    })
+    .await;
+    for node in [one, two, three, four] {
+        node.stop().await;
+    }
 }

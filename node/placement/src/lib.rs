@@ -5,6 +5,7 @@
 //!
 //! * [`initial`] makes the first map of a cluster: placement groups of three disks in three failure domains, evenly spread over
 //!   disks and pairs of nodes, and the voters of every Raft group.
+//! * [`plan_voters`] says who shall vote when nodes come and go, one step at a time.
 //! * [`check()`] says what is wrong with a map, whoever made it.
 
 #![forbid(unsafe_code)]
@@ -14,11 +15,14 @@ mod error;
 mod groups;
 mod input;
 mod voters;
+#[cfg(test)]
+mod voters_tests;
 
 pub use check::check;
 pub use error::PlacementError;
 pub use groups::initial;
 pub use input::{InitialPlan, PlannedNode};
+pub use voters::{Standing, VoterNode, VoterPlan, plan_voters};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Calls to the control group: nodes, placement map, buckets, users, sessions.
 
 use serde::{Deserialize, Serialize};
-use types::{BucketId, GroupId, Incarnation, NodeId, NodeState, PlacementMap, SessionId, Timestamp};
+use types::{BucketId, GroupId, Incarnation, LogIndex, NodeId, NodeState, PlacementMap, SessionId, Timestamp};
 
 /// A call to the control group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,22 @@ pub enum ControlCommand {
         /// Which.
         access_key: String,
     },
+    /// Say who shall vote in a Raft group; its leader changes the members accordingly. -> [`ControlOutcome::Done`]
+    PlaceVoters {
+        /// The group.
+        group: GroupId,
+        /// An odd number of known nodes in distinct failure domains.
+        wanted: Vec<NodeId>,
+    },
+    /// Record who votes in a Raft group, as its leader knows it. What is older than what is known changes nothing.
+    RecordVoters {
+        /// The group.
+        group: GroupId,
+        /// An entry of the group's log at which they were these.
+        at: LogIndex,
+        /// The voters; while they change, those before and after.
+        voters: Vec<NodeId>,
+    },
 }
 
 /// What a command did.
@@ -135,6 +151,12 @@ pub enum ControlRefusal {
     /// Too many of something.
     #[error("limit reached")]
     Limit,
+    /// No such Raft group.
+    #[error("no such raft group")]
+    NoSuchGroup,
+    /// Voters that no group can have.
+    #[error("voters are an odd number of known nodes, at most seven, in distinct failure domains")]
+    BadVoters,
 }
 
 /// A bucket as the control group knows it.

@@ -1,7 +1,8 @@
 //! Calls to a node itself: liveness and status.
 
+use crate::rpc::GroupError;
 use serde::{Deserialize, Serialize};
-use types::{DiskId, GroupId, Incarnation, LogIndex, NodeId, Term};
+use types::{DiskId, GroupId, Incarnation, LogIndex, NodeId, ReplicaId, Term};
 
 /// What a node can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,11 @@ pub enum NodeRequest {
     },
     /// How are you.
     Status,
+    /// Who belongs to a Raft group that you lead; confirmed by a quorum.
+    Members {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// What it answers.
@@ -31,6 +37,8 @@ pub enum NodeReply {
     },
     /// Its state.
     Status(NodeStatus),
+    /// All replicas of the group, voters or not.
+    Members(Result<Vec<ReplicaId>, GroupError>),
 }
 
 /// A node's view of itself.
@@ -67,6 +75,12 @@ pub struct GroupStatus {
     pub first: LogIndex,
     /// Last entry of the log.
     pub last: LogIndex,
+    /// The nodes that vote in it; while they change, those before and after.
+    pub voters: Vec<NodeId>,
+    /// The nodes that only learn.
+    pub learners: Vec<NodeId>,
+    /// Its state was found to differ from what most replicas have: it answers nothing and is made anew.
+    pub diverged: bool,
 }
 
 /// One disk of a node.

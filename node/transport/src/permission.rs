@@ -8,7 +8,9 @@ use proto::node::NodeRequest;
 /// Whether `peer` may make this call.
 pub(crate) fn allows(peer: &PeerIdentity, request: &Request) -> bool {
     match request {
-        Request::Snapshot(_) | Request::Chunk(ChunkRequest::Delete { .. }) => peer.is_node(),
+        Request::Snapshot(_)
+        | Request::Chunk(ChunkRequest::Delete { .. })
+        | Request::Node(NodeRequest::Members { .. }) => peer.is_node(),
         Request::Node(NodeRequest::Heartbeat { node, .. }) => peer.node() == Some(*node),
         Request::Node(NodeRequest::Ping | NodeRequest::Status)
         | Request::Chunk(
@@ -36,6 +38,8 @@ mod tests {
         assert!(allows(&node, &beat(1)));
         assert!(!allows(&node, &beat(2)));
         assert!(!allows(&client, &beat(1)));
+        let members = Request::Node(NodeRequest::Members { group: types::GroupId(1) });
+        assert!(allows(&node, &members) && !allows(&client, &members));
         let delete = Request::Chunk(ChunkRequest::Delete { chunks: Vec::new() });
         assert!(allows(&node, &delete));
         assert!(!allows(&client, &delete));

@@ -81,8 +81,10 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         // The user was deleted a moment ago, and its keys with it.
         ControlRefusal::NoSuchUser => BucketError::AccessDenied,
         ControlRefusal::NotBootstrapped => crate::error::ClusterError::Unavailable.into(),
-        ControlRefusal::InvalidName | ControlRefusal::KeyExists | ControlRefusal::NoSuchSession => {
-            crate::error::ClusterError::Unexpected(refusal.to_string()).into()
-        }
+        ControlRefusal::InvalidName
+        | ControlRefusal::KeyExists
+        | ControlRefusal::NoSuchSession
+        | ControlRefusal::NoSuchGroup
+        | ControlRefusal::BadVoters => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

@@ -255,7 +255,7 @@ impl World {
             self.schedule.at(node.log_busy_until, Event::LogFlushed(id, node.life));
         }
         for message in turn.messages {
-            let (to, bytes) = (Party::Node(message.to), message.encode());
+            let (to, bytes) = (Party::Node(message.to.node()), message.encode());
             self.network.send(self.now, Party::Node(id), to, Message::Raft(bytes), &mut self.schedule);
         }
         for (entry, results) in &turn.applied {
@@ -297,13 +297,15 @@ impl World {
     }
 
     fn fetched(&mut self, id: NodeId, life: Life, message: RaftMessage) -> Result<(), Violation> {
-        if self.nodes[&id].life != life || self.network.is_cut(Party::Node(message.from), Party::Node(id)) {
+        if self.nodes[&id].life != life || self.network.is_cut(Party::Node(message.from.node()), Party::Node(id)) {
             return Ok(());
         }
-        let Some((state, at)) = self.nodes.get(&message.from).and_then(|node| node.replica.as_ref()).map(|replica| {
-            let (state, at) = replica.state();
-            (state.clone(), at)
-        }) else {
+        let Some((state, at)) =
+            self.nodes.get(&message.from.node()).and_then(|node| node.replica.as_ref()).map(|replica| {
+                let (state, at) = replica.state();
+                (state.clone(), at)
+            })
+        else {
             return Ok(());
         };
         if let Some(replica) = self.nodes.get_mut(&id).and_then(|node| node.replica.as_mut()) {

@@ -110,8 +110,11 @@ impl From<CallError> for Failure {
 impl From<ControlRefusal> for Failure {
     fn from(refusal: ControlRefusal) -> Self {
         let kind = match &refusal {
-            ControlRefusal::NoSuchBucket | ControlRefusal::NoSuchUser | ControlRefusal::NoSuchSession => Kind::NotFound,
-            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName => Kind::Usage,
+            ControlRefusal::NoSuchBucket
+            | ControlRefusal::NoSuchUser
+            | ControlRefusal::NoSuchSession
+            | ControlRefusal::NoSuchGroup => Kind::NotFound,
+            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName | ControlRefusal::BadVoters => Kind::Usage,
             ControlRefusal::NotBootstrapped => Kind::Unavailable,
             ControlRefusal::BucketExistsYours
             | ControlRefusal::BucketExists

@@ -33,7 +33,7 @@ fn entries(from: u64, terms: &[u64]) -> Vec<Entry> {
 }
 
 fn state(term: u64, vote: u64, commit: u64) -> HardState {
-    HardState { term: Term(term), vote: NodeId(vote), commit: LogIndex(commit) }
+    HardState { term: Term(term), vote: ReplicaId(vote), commit: LogIndex(commit) }
 }
 
 fn write(group: GroupId, entries: Vec<Entry>, hard_state: Option<HardState>) -> GroupWrite {
@@ -382,4 +382,37 @@ fn many_threads_may_write_read_and_acknowledge() {
     assert_eq!(recovery, Recovery::default());
     let lasts: BTreeSet<_> = groups.iter().filter_map(|group| log.load(*group)).map(|log| log.last).collect();
     assert_eq!(lasts, BTreeSet::from([LogIndex(50)]));
+}
+
+#[test]
+fn a_group_that_was_let_go_leaves_its_name_and_no_promise() {
+    let dir = folder();
+    let log = filled(dir.path());
+    log.remove_group(A).expect("removed");
+    log.remove_group(GroupId(77)).expect("there was none");
+    let founder = ReplicaId::founding(NODE);
+    assert_eq!((log.load(A), log.former(A), log.former(B)), (None, Some(founder), None));
+    drop(log);
+    let (log, recovery) = open(dir.path());
+    assert_eq!((recovery, log.groups(), log.former(A)), (Recovery::default(), vec![B], Some(founder)));
+    let newer = ReplicaId::new(NODE, LogIndex(40));
+    log.admit(A, newer).expect("admitted");
+    assert_eq!(log.load(A), Some(GroupLog { replica: Some(newer), ..GroupLog::default() }));
+    // A log shorter than that of the former replica owes nothing.
+    log.write(&[write(A, entries(1, &[1]), Some(state(1, 0, 0)))]).expect("written");
+    log.acknowledged(&[mark(&log, A)]);
+    drop(log);
+    let (log, recovery) = open(dir.path());
+    assert_eq!((recovery, log.former(A)), (Recovery::default(), None));
+    assert_eq!(log.load(A).and_then(|log| log.replica), Some(newer));
+    log.remove_group(A).expect("removed");
+    assert_eq!(log.former(A), Some(newer));
+    assert!(log.admit(A, newer).is_err(), "the same replica came back");
+}
+
+#[test]
+fn a_replica_that_is_here_is_not_admitted_again() {
+    let dir = folder();
+    let log = filled(dir.path());
+    assert!(log.admit(B, ReplicaId::new(NODE, LogIndex(9))).is_err());
 }

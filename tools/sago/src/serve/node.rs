@@ -81,6 +81,7 @@ fn resolve(args: &NodeArgs, file: &NodeFile, cluster: ClusterFile) -> Result<Nod
             direct_io: file.store.direct_io,
         },
         map: cluster.map,
+        votes_after: NodeConfig::VOTES_AFTER,
     };
     config.validate().map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
     Ok(config)

@@ -1,0 +1,56 @@
+//! Who shall vote in the Raft groups, and who does.
+
+use super::{Change, Step};
+use crate::key::control::MapKey;
+use proto::control::{ControlOutcome, ControlRefusal};
+use std::collections::BTreeSet;
+use types::{GroupId, GroupPlacement, LogIndex, NodeId, PlacementMap};
+
+/// Voters of one group. Five survive the loss of two; more would only slow every commit.
+const VOTERS_MAX: usize = 7;
+/// Voters before and after a change.
+const RECORDED_MAX: usize = 2 * VOTERS_MAX;
+
+impl Change<'_> {
+    pub(super) fn place_voters(&mut self, group: GroupId, wanted: &[NodeId]) -> Step<ControlOutcome> {
+        let mut map: PlacementMap = self.read(&MapKey)?.ok_or(ControlRefusal::NotBootstrapped)?;
+        if wanted.len() > VOTERS_MAX || wanted.len() % 2 == 0 {
+            return Err(ControlRefusal::BadVoters.into());
+        }
+        let mut domains = BTreeSet::new();
+        for node in wanted {
+            let entry = map.node(*node).ok_or(ControlRefusal::BadVoters)?;
+            if !domains.insert(entry.domain.clone()) {
+                return Err(ControlRefusal::BadVoters.into());
+            }
+        }
+        let placed = placed(&mut map, group)?;
+        if placed.wanted == wanted {
+            return Ok(ControlOutcome::Done);
+        }
+        placed.wanted = wanted.to_vec();
+        map.version += 1;
+        self.write(&MapKey, &map);
+        Ok(ControlOutcome::Done)
+    }
+
+    pub(super) fn record_voters(&mut self, group: GroupId, at: LogIndex, voters: &[NodeId]) -> Step<ControlOutcome> {
+        let mut map: PlacementMap = self.read(&MapKey)?.ok_or(ControlRefusal::NotBootstrapped)?;
+        if voters.is_empty() || voters.len() > RECORDED_MAX {
+            return Err(ControlRefusal::BadVoters.into());
+        }
+        let placed = placed(&mut map, group)?;
+        if at <= placed.voters_at || placed.voters == voters {
+            return Ok(ControlOutcome::Done);
+        }
+        placed.voters = voters.to_vec();
+        placed.voters_at = at;
+        map.version += 1;
+        self.write(&MapKey, &map);
+        Ok(ControlOutcome::Done)
+    }
+}
+
+fn placed(map: &mut PlacementMap, group: GroupId) -> Result<&mut GroupPlacement, ControlRefusal> {
+    map.raft_groups.iter_mut().find(|placed| placed.id == group).ok_or(ControlRefusal::NoSuchGroup)
+}
