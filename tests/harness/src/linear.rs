@@ -4,8 +4,8 @@
 //!
 //! | judge | for | cost |
 //! | --- | --- | --- |
-//! | [`zones`] | puts of values that are never put twice, and gets | n log n |
-//! | [`search`] | deletes too | exponential in the number of clients at worst; a few hundred operations of a few clients |
+//! | [`zones()`] | puts of values that are never put twice, and gets | n log n |
+//! | [`search()`] | deletes too | exponential in the number of clients at worst; a few hundred operations of a few clients |
 //!
 //! A put or delete of unknown outcome may take effect at any time after its call, or never. A get that failed says nothing and is not part
 //! of a history. All times are of one clock.

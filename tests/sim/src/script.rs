@@ -1,6 +1,6 @@
 //! A run as data, drawn from its seed: how the cluster is set up, which faults happen, which operations the clients do.
 //!
-//! Being data it can be made shorter ([`crate::shrink`]) and printed.
+//! Being data it can be made shorter ([`crate::shrink()`]) and printed.
 
 use crate::bug::Bug;
 use crate::event::Millis;
