@@ -155,13 +155,27 @@ impl Disk {
 
     /// Has the writer do something with some chunks. Blocks until it did.
     pub(crate) fn ask(&self, chunks: Vec<ChunkId>, job: impl FnOnce(DeleteJob) -> Job) -> Result<(), DeleteError> {
+        self.send(chunks, job)?.blocking_recv().unwrap_or_else(|_| Err(self.unanswered()))
+    }
+
+    /// Hands a job about chunks to the writer.
+    fn send(
+        &self,
+        chunks: Vec<ChunkId>,
+        job: impl FnOnce(DeleteJob) -> Job,
+    ) -> Result<oneshot::Receiver<Result<(), DeleteError>>, DeleteError> {
         let permit = self.queue.reserve(16 * chunks.len()).ok_or(DeleteError::Busy)?;
         let (answer, answered) = oneshot::channel();
         self.queue.push(job(DeleteJob { chunks, answer }), permit);
-        answered.blocking_recv().unwrap_or_else(|_| match self.is_fenced() {
-            true => Err(DeleteError::Fenced { disk: self.id() }),
-            false => Err(DeleteError::Closed),
-        })
+        Ok(answered)
+    }
+
+    /// What it means that the writer dropped a job.
+    fn unanswered(&self) -> DeleteError {
+        match self.is_fenced() {
+            true => DeleteError::Fenced { disk: self.id() },
+            false => DeleteError::Closed,
+        }
     }
 
     /// Does something to the segment files; an error fences the disk.
@@ -191,13 +205,7 @@ impl Disk {
         if self.is_fenced() {
             return Err(DeleteError::Fenced { disk: self.id() });
         }
-        let permit = self.queue.reserve(16 * chunks.len()).ok_or(DeleteError::Busy)?;
-        let (answer, answered) = oneshot::channel();
-        self.queue.push(Job::Delete(DeleteJob { chunks, answer }), permit);
-        answered.await.unwrap_or_else(|_| match self.is_fenced() {
-            true => Err(DeleteError::Fenced { disk: self.id() }),
-            false => Err(DeleteError::Closed),
-        })
+        self.send(chunks, Job::Delete)?.await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Takes replicas off the disk.
@@ -205,13 +213,7 @@ impl Disk {
         if self.is_fenced() {
             return Err(DeleteError::Fenced { disk: self.id() });
         }
-        let permit = self.queue.reserve(16 * chunks.len()).ok_or(DeleteError::Busy)?;
-        let (answer, answered) = oneshot::channel();
-        self.queue.push(Job::Release(DeleteJob { chunks, answer }), permit);
-        answered.await.unwrap_or_else(|_| match self.is_fenced() {
-            true => Err(DeleteError::Fenced { disk: self.id() }),
-            false => Err(DeleteError::Closed),
-        })
+        self.send(chunks, Job::Release)?.await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Rows of the index from `first` to `last`.
