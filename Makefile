@@ -3,7 +3,10 @@
 # What is kept between runs and clones: build results, the test clients, cargo-deny. Never inside the clone.
 export SAGO_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sago
 export CARGO_TARGET_DIR ?= $(SAGO_CACHE)/target
-# RocksDB takes ten minutes of two cores; ccache keeps its objects (in its own default folder).
+# RocksDB is compiled once (tools/rocksdb.sh) and linked by every clone and profile.
+export ROCKSDB_LIB_DIR ?= $(SAGO_CACHE)/rocksdb/$(shell sed -n '/^name = "librocksdb-sys"$$/{n;s/^version = "\(.*\)"$$/\1/p;}' Cargo.lock)
+export ROCKSDB_STATIC ?= 1
+# What C and C++ other crates have is kept by ccache (in its own default folder).
 ifeq ($(origin CC),default)
 export CC = ccache cc
 endif
@@ -16,7 +19,7 @@ export PATH := $(SAGO_CACHE)/bin:$(PATH)
 
 CARGO ?= cargo
 
-.PHONY: help setup demo test sim bench battery ci
+.PHONY: help setup demo test lint sim bench battery ci
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +37,10 @@ test: ## Every test, real processes, clients and faults included
 	@sh tools/setup.sh --for test
 	$(CARGO) build --workspace --all-targets --locked
 	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" $(CARGO) test --workspace --locked
+
+lint: ## What the gate of a commit looks at besides the tests: format, lints, docs, layers, tidy, licences
+	@sh tools/setup.sh --for test --with-deny
+	$(CARGO) run --quiet --locked --package xtask -- ci --skip test --skip doctest
 
 # One seed (SEED=n), or so many (SEEDS=n) from FIRST on. Optimised, with all assertions.
 SEEDS ?= 1000

@@ -40,7 +40,7 @@ oldest=$(printf '%s\n%s\n' "$want" "$have" | sort -t. -k1,1n -k2,2n -k3,3n | hea
 # -- Debian packages: name, then what it is for ----------------------------------------------------------------------------------
 
 packages_build='ca-certificates   the trust roots for fetching crates
-ccache            compiles RocksDB once, not once per clone and profile
+ccache            compiles C and C++ once, not once per clone and profile
 g++               compiles RocksDB
 libclang-dev      reads the headers of RocksDB for its Rust bindings
 make              runs the targets of the Makefile
@@ -137,5 +137,9 @@ if [ -n "$deny" ] && ! cargo deny --version >/dev/null 2>&1 && [ ! -x "$cache/bi
     CARGO_TARGET_DIR="$cache/deny-target" cargo install --quiet --locked --root "$cache" --version "$(cat .ci/cargo-deny-version)" cargo-deny
     rm -rf "$cache/deny-target"
 fi
+
+# -- RocksDB ----------------------------------------------------------------------------------------------------------------------
+
+[ -n "$check" ] || [ -n "${ROCKSDB_COMPILE:-}" ] || sh tools/rocksdb.sh
 
 say "ready to $purpose"

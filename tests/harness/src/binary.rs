@@ -26,7 +26,7 @@ fn find() -> anyhow::Result<PathBuf> {
     let folder = test.parent().and_then(Path::parent).context("this test lies outside a target folder")?;
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // The features of the whole workspace, as the test itself was built: other ones would build every dependency again.
-    build.args(["build", "--locked", "--workspace", "--bin", "sago"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    build.args(["build", "--locked", "--workspace", "--bin", "sago"]).current_dir(crate::checkout()?);
     if folder.ends_with("release") {
         build.arg("--release");
     }

@@ -15,6 +15,7 @@
 mod binary;
 mod body;
 mod checker;
+mod checkout;
 mod cluster;
 mod gaps;
 mod ledger;
@@ -29,6 +30,7 @@ mod wait;
 
 pub use body::{Body, BodyFault, OpId};
 pub use checker::{Verdict, check};
+pub use checkout::checkout;
 pub use cluster::{Cluster, DiskPage, NodePage, Options};
 pub use fault_disk::{FaultDisk, Kept, Kind as DiskRequest, SyncFault, missing as fault_disks_missing};
 pub use gaps::{Gap, gaps};

@@ -30,9 +30,11 @@ pub struct Server {
 }
 
 /// The folder of the Python programs.
-#[must_use]
-pub fn programs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("py")
+///
+/// # Errors
+/// The test runs outside a clone.
+pub fn programs() -> anyhow::Result<PathBuf> {
+    Ok(harness::checkout()?.join("tests/s3-compat/py"))
 }
 
 /// Runs one of the programs in `py/` against a server; its output is shown if it fails.
@@ -42,7 +44,7 @@ pub fn programs() -> PathBuf {
 /// # Errors
 /// A test in it failed, or it could not be run.
 pub async fn python(program: &str, server: &Server) -> anyhow::Result<()> {
-    let path = programs().join(program);
+    let path = programs()?.join(program);
     let text = interpret(&[path.as_os_str()], server).await.with_context(|| program.to_owned())?;
     println!("{text}");
     Ok(())
@@ -61,7 +63,7 @@ async fn interpret(words: &[&OsStr], server: &Server) -> anyhow::Result<String> 
     let output = Command::new(&interpreter)
         .arg("-B")
         .args(words)
-        .env("PYTHONPATH", programs())
+        .env("PYTHONPATH", programs()?)
         .env("SAGO_ENDPOINT", &server.endpoint)
         .env("SAGO_ACCESS_KEY", &server.key.access_key)
         .env("SAGO_SECRET_KEY", &server.key.secret_key)

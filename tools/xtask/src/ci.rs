@@ -2,7 +2,7 @@
 //!
 //! Steps go on after one has failed, so that one run tells everything; only a step that cannot be started counts as failed too.
 
-use crate::{layers, report, tidy};
+use crate::{layers, report, rocksdb, tidy};
 use anyhow::Context;
 use std::path::Path;
 use std::process::Command;
@@ -140,6 +140,7 @@ fn cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<boo
     println!("cargo {}", args.join(" "));
     let status = Command::new(cargo_path())
         .args(args)
+        .envs(rocksdb::environment(root))
         .envs(env.iter().copied())
         .current_dir(root)
         .status()

@@ -9,6 +9,7 @@ mod ci;
 mod finding;
 mod layers;
 mod purity;
+mod rocksdb;
 mod source;
 mod tidy;
 

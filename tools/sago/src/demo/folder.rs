@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Nodes of a new demo.
 const NODES: u16 = 3;
@@ -18,6 +19,9 @@ const NODES: u16 = 3;
 const SEGMENT: Size = Size(64 << 20);
 const RESERVE: Size = Size(256 << 20);
 const USER: &str = "demo";
+/// How long another demo's lock is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// `demo.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -221,14 +225,20 @@ impl Folder {
     }
 }
 
+/// A process that is being started shares the lock of the one that starts it until it runs its own program, so one that was just let go
+/// may look held for a moment.
 fn lock(dir: &Path) -> Done<File> {
     let lock = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            Err(Failure::new(Kind::Failed, format!("another demo runs on {}", dir.display())))
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOCK_RETRY),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::new(Kind::Failed, format!("another demo runs on {}", dir.display())));
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
@@ -262,7 +272,9 @@ fn save(dir: &Path, file: &DemoFile) -> Done {
 
 fn new_cluster(args: &DemoArgs, s3_port: u16) -> Done<NewCluster> {
     let count = args.nodes.unwrap_or(NODES);
-    let (udp, tcp) = (ports::udp(count)?, ports::tcp(count)?);
+    // One more than are needed: the port of S3 is not listened on yet, so it may be found again.
+    let (udp, tcp) = (ports::udp(count)?, ports::tcp(count.saturating_add(1))?);
+    let tcp = tcp.into_iter().filter(|port| *port != s3_port);
     let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let nodes = (1..=count).zip(udp.into_iter().zip(tcp)).map(|(id, (quic, admin))| NewNode {
         id: u64::from(id),
@@ -321,6 +333,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Folder::open(&args(folder.path(), None, None)).expect("a new demo"));
         std::fs::remove_file(folder.path().join("cluster.toml")).expect("cut short");
-        assert!(Folder::open(&args(folder.path(), None, None)).is_ok());
+        Folder::open(&args(folder.path(), None, None)).expect("the demo that was cut short");
     }
 }
