@@ -11,7 +11,7 @@ use harness::memory_cluster::MemoryCluster;
 use proto::control::AccessKey;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use tokio::process::Command;
