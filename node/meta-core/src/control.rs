@@ -10,6 +10,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod users;
+mod voters;
 
 use crate::key::Table;
 use crate::key::control::{
@@ -134,6 +135,8 @@ impl Change<'_> {
             C::UndeleteBucket { bucket, name } => self.undelete_bucket(*bucket, name),
             C::ExpireSession { session, renewed } => self.expire_session(*session, *renewed),
             C::SetGarbage { on, grace, lift } => self.set_garbage(*on, *grace, *lift),
+            C::PlaceVoters { group, wanted } => self.place_voters(*group, wanted),
+            C::RecordVoters { group, at, voters } => self.record_voters(*group, *at, voters),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Dispatch {
         timeout(CALL_MAX, self.meta.control(request)).await.unwrap_or(Err(late))
     }
 
-    fn node_call(&self, request: NodeRequest) -> NodeReply {
+    async fn node_call(&self, request: NodeRequest) -> NodeReply {
         match request {
             NodeRequest::Ping => NodeReply::Pong,
             NodeRequest::Heartbeat { node, incarnation, fenced } => {
@@ -80,6 +80,10 @@ impl Dispatch {
             NodeRequest::Status => NodeReply::Status(self.status.node()),
             NodeRequest::Scrub => NodeReply::Scrubbing(self.chunks.scrub_now()),
             NodeRequest::Clock => NodeReply::Clock(crate::clock::now()),
+            NodeRequest::Members { group } => {
+                let members = timeout(CALL_MAX, self.meta.members(group)).await.unwrap_or(Err(GroupError::Busy));
+                NodeReply::Members(members.map(|members| members.all().collect()))
+            }
         }
     }
 }
@@ -97,7 +101,7 @@ impl Handler for Dispatch {
             }
             Request::Meta(request) => (Reply::Meta(self.meta_call(request).await), Bytes::new()),
             Request::Control(request) => (Reply::Control(self.control_call(request).await), Bytes::new()),
-            Request::Node(request) => (Reply::Node(self.node_call(request)), Bytes::new()),
+            Request::Node(request) => (Reply::Node(self.node_call(request).await), Bytes::new()),
             Request::Snapshot(request) => {
                 let (reply, body) = self.meta.snapshot(request).await;
                 (Reply::Snapshot(reply), body)
@@ -124,6 +128,7 @@ fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
                     | ControlCommand::CommitMove { .. }
                     | ControlCommand::AbortMove { .. }
                     | ControlCommand::ExpireSession { .. }
+                    | ControlCommand::RecordVoters { .. }
             )
         }
         Request::Meta(request) => matches!(

@@ -26,6 +26,7 @@ mod incarnation;
 mod leases;
 mod liveness;
 mod map_feed;
+mod membership;
 pub mod metrics;
 mod move_host;
 mod moves;

@@ -23,8 +23,9 @@ pub(crate) async fn feed(meta: Arc<MetaServer>, chunks: Arc<ChunkService>, peers
         if let Some(map) = newest(&meta, &peers).await
             && known.is_none_or(|known| known < map.version)
         {
-            known = Some(map.version);
             let map = Arc::new(map);
+            // A raft thread that is too busy to hear of it is told again.
+            known = meta.set_map(&map).then_some(map.version).or(known);
             peers.set_map(map.clone());
             chunks.set_map(map);
         }
@@ -36,18 +37,21 @@ pub(crate) async fn feed(meta: Arc<MetaServer>, chunks: Arc<ChunkService>, peers
     }
 }
 
+/// The newest map to be had: of the replica of the control group here, if that hears a leader; else of whoever has one. A replica that
+/// its group has let go hears nobody, and the map it holds would never tell it so.
 async fn newest(meta: &MetaServer, peers: &Peers) -> Option<PlacementMap> {
-    let voters = peers.map().voters(GroupId::CONTROL).to_vec();
-    if voters.contains(&peers.own()) {
-        return meta.map();
+    let own = meta.map();
+    if own.is_some() && meta.leader_of(GroupId::CONTROL).is_some() {
+        return own;
     }
     let request = Request::Control(ControlRequest::StaleQuery(ControlQuery::Map));
-    for voter in voters {
+    let voters = peers.map().voters(GroupId::CONTROL).to_vec();
+    for voter in voters.into_iter().filter(|voter| *voter != peers.own()) {
         if let Some(Reply::Control(Ok(ControlReply::Answer(ControlAnswer::Map(Some(map)))))) =
             peers.call(voter, &request, ASK_MAX).await
         {
-            return Some(*map);
+            return [own, Some(*map)].into_iter().flatten().max_by_key(|map| map.version);
         }
     }
-    None
+    own
 }

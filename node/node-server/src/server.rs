@@ -10,6 +10,7 @@ use crate::incarnation::{self, MetaFolder};
 use crate::leases::expire;
 use crate::liveness::{TICK, Verdict};
 use crate::map_feed::feed;
+use crate::membership;
 use crate::metrics;
 use crate::move_host::Mover;
 use crate::moves::drive;
@@ -102,11 +103,12 @@ impl NodeServer {
         tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), config.map));
         tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard.clone()));
         tasks.spawn(drive(dispatch.clone(), peers.clone()));
-        let mover = Mover { dispatch: dispatch.clone(), peers: peers.clone(), last_heard };
+        let mover = Mover { dispatch: dispatch.clone(), peers: peers.clone(), last_heard: last_heard.clone() };
         let mover = Arc::new(mover);
         tasks.spawn(PullWorker::new(mover.clone(), chunks.clone(), config.node).run());
         tasks.spawn(LeftoverWorker::new(mover, chunks.clone(), config.node).run());
         tasks.spawn(expire(dispatch.clone(), config.garbage.session_lease));
+        tasks.spawn(membership::keep(meta.clone(), peers.clone(), last_heard));
         tasks.spawn(judge(dispatch, peers.clone()));
         let trash = TrashHost { meta: meta.clone(), peers: peers.clone() };
         tasks.spawn(TrashKeeper::new(trash).run());
@@ -229,6 +231,7 @@ fn meta_config(config: &NodeConfig, incarnation: Incarnation) -> MetaConfig {
         cache_bytes: config.memory.state_cache_bytes,
         log_window_entries: MetaConfig::LOG_WINDOW_ENTRIES,
         log_window_bytes: MetaConfig::LOG_WINDOW_BYTES,
+        hash_entries: MetaConfig::HASH_ENTRIES,
     }
 }
 

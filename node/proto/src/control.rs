@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use types::{
-    BucketId, DiskId, DiskState, GroupId, Incarnation, Member, MoveFault, NodeId, NodeMode, NodeState, OptionFault,
-    PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
+    BucketId, DiskId, DiskState, GroupId, Incarnation, LogIndex, Member, MoveFault, NodeId, NodeMode, NodeState,
+    OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
 };
 
 /// A call to the control group.
@@ -187,6 +187,22 @@ pub enum ControlCommand {
         /// Let nodes delete the orphans that their breaker has held back.
         lift: bool,
     },
+    /// Say who shall vote in a Raft group; its leader changes the members accordingly. -> [`ControlOutcome::Done`]
+    PlaceVoters {
+        /// The group.
+        group: GroupId,
+        /// An odd number of known nodes in distinct failure domains.
+        wanted: Vec<NodeId>,
+    },
+    /// Record who votes in a Raft group, as its leader knows it. What is older than what is known changes nothing.
+    RecordVoters {
+        /// The group.
+        group: GroupId,
+        /// An entry of the group's log at which they were these.
+        at: LogIndex,
+        /// The voters; while they change, those before and after.
+        voters: Vec<NodeId>,
+    },
 }
 
 /// How garbage is collected in this cluster.
@@ -287,6 +303,12 @@ pub enum ControlRefusal {
     /// A setting outside its range.
     #[error("setting out of range")]
     Setting,
+    /// No such Raft group.
+    #[error("no such raft group")]
+    NoSuchRaftGroup,
+    /// Voters that no group can have.
+    #[error("voters are an odd number of known nodes, at most seven, in distinct failure domains")]
+    BadVoters,
 }
 
 impl From<MoveFault> for ControlRefusal {

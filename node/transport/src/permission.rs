@@ -9,6 +9,7 @@ use proto::node::NodeRequest;
 pub(crate) fn allows(peer: &PeerIdentity, request: &Request) -> bool {
     match request {
         Request::Snapshot(_)
+        | Request::Node(NodeRequest::Members { .. })
         | Request::Chunk(ChunkRequest::Delete { .. } | ChunkRequest::Barrier { .. } | ChunkRequest::List { .. }) => {
             peer.is_node()
         }
@@ -43,6 +44,8 @@ mod tests {
         assert!(allows(&node, &beat(1)));
         assert!(!allows(&node, &beat(2)));
         assert!(!allows(&client, &beat(1)));
+        let members = Request::Node(NodeRequest::Members { group: types::GroupId(1) });
+        assert!(allows(&node, &members) && !allows(&client, &members));
         let delete = Request::Chunk(ChunkRequest::Delete { chunks: Vec::new() });
         assert!(allows(&node, &delete));
         assert!(!allows(&client, &delete));

@@ -2,7 +2,7 @@
 //!
 //! Replicated by the control group; clients keep a copy and refresh it when a node answers that an epoch is stale.
 
-use crate::{DiskId, GroupId, Incarnation, NodeId, PgEpoch, PgId, Slot};
+use crate::{DiskId, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, Slot};
 use serde::{Deserialize, Serialize};
 
 mod disk;
@@ -122,8 +122,20 @@ impl PlacementGroup {
 pub struct GroupPlacement {
     /// The group.
     pub id: GroupId,
-    /// Its voters.
+    /// Its voters, as its leader reported them last. While they change: those before and after.
     pub voters: Vec<NodeId>,
+    /// The entry of the group's log that made them so; 0 for those it began with. An older report is ignored.
+    pub voters_at: LogIndex,
+    /// Who shall vote. Its leader changes the members, one step after the other, until they are these.
+    pub wanted: Vec<NodeId>,
+}
+
+impl GroupPlacement {
+    /// A group that begins with `voters`.
+    #[must_use]
+    pub fn founding(id: GroupId, voters: Vec<NodeId>) -> Self {
+        GroupPlacement { id, wanted: voters.clone(), voters, voters_at: LogIndex(0) }
+    }
 }
 
 /// The whole map.
@@ -203,6 +215,13 @@ impl PlacementMap {
     #[must_use]
     pub fn voters(&self, group: GroupId) -> &[NodeId] {
         self.raft_groups.iter().find(|placed| placed.id == group).map_or(&[], |placed| &placed.voters)
+    }
+
+    /// Whether `node` has or shall have a replica of a Raft group.
+    #[must_use]
+    pub fn concerns(&self, group: GroupId, node: NodeId) -> bool {
+        let placed = self.raft_groups.iter().find(|placed| placed.id == group);
+        placed.is_some_and(|placed| placed.voters.contains(&node) || placed.wanted.contains(&node))
     }
 
     /// The metadata groups, without the control group.

@@ -92,6 +92,8 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         | ControlRefusal::Move(_)
         | ControlRefusal::InUse
         | ControlRefusal::Gone
-        | ControlRefusal::Setting => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
+        | ControlRefusal::Setting
+        | ControlRefusal::NoSuchRaftGroup
+        | ControlRefusal::BadVoters => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

@@ -115,8 +115,12 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::NoSuchSession
             | ControlRefusal::NoSuchNode
             | ControlRefusal::NoSuchDisk
-            | ControlRefusal::NoSuchGroup => Kind::NotFound,
-            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName | ControlRefusal::Setting => Kind::Usage,
+            | ControlRefusal::NoSuchGroup
+            | ControlRefusal::NoSuchRaftGroup => Kind::NotFound,
+            ControlRefusal::InvalidBucketName
+            | ControlRefusal::InvalidName
+            | ControlRefusal::Setting
+            | ControlRefusal::BadVoters => Kind::Usage,
             ControlRefusal::NotBootstrapped => Kind::Unavailable,
             ControlRefusal::BucketExistsYours
             | ControlRefusal::BucketExists

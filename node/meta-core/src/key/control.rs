@@ -62,8 +62,8 @@ impl Key for GarbageOptionsKey {
 
 impl Key for MapKey {
     type Value = PlacementMap;
-    // 2: moves, modes, disks with classes and weights, options.
-    const VERSION: u8 = 2;
+    // 2: moves, modes, disks with classes and weights, options. 3: who shall vote beside who does.
+    const VERSION: u8 = 3;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Map).done()

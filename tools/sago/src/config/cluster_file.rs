@@ -153,10 +153,10 @@ impl ClusterFile {
         if slots.keys().next_back().is_some_and(|last| last + 1 != slots.len()) {
             return Err("a slot is in no placement group".to_owned());
         }
-        let raft_groups = written.raft_group.into_iter().map(|group| GroupPlacement {
-            id: GroupId(group.id),
-            voters: group.voters.into_iter().map(NodeId).collect(),
-        });
+        let raft_groups = written
+            .raft_group
+            .into_iter()
+            .map(|group| GroupPlacement::founding(GroupId(group.id), group.voters.into_iter().map(NodeId).collect()));
         let slots = slots.into_values().collect();
         let raft_groups = raft_groups.collect();
         let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups, options: PlacementOptions::default() };
