@@ -4,6 +4,7 @@
 
 mod buckets;
 mod garbage;
+mod invitations;
 mod moves;
 mod nodes;
 mod sessions;
@@ -20,6 +21,7 @@ use crate::kv::{Kv, KvError, KvRead, Row};
 use crate::overlay::Overlay;
 use crate::row::{self, Corrupt, Key};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
+use proto::join::{Invitation, InvitationState};
 use serde::{Deserialize, Serialize};
 use types::{BucketId, GroupId, SessionId, Timestamp};
 
@@ -53,6 +55,13 @@ pub(crate) struct BucketRow {
 pub(crate) struct DeletedBucketRow {
     pub(crate) bucket: BucketRow,
     pub(crate) deleted: Timestamp,
+}
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InvitationRow {
+    pub(crate) invitation: Invitation,
+    pub(crate) state: InvitationState,
 }
 
 /// A user.
@@ -136,6 +145,10 @@ impl Change<'_> {
             C::ExpireSession { session, renewed } => self.expire_session(*session, *renewed),
             C::SetGarbage { on, grace, lift } => self.set_garbage(*on, *grace, *lift),
             C::PlaceVoters { group, wanted } => self.place_voters(*group, wanted),
+            C::Invite { invitation } => self.invite(invitation),
+            C::RevokeInvitation { id } => self.revoke_invitation(*id),
+            C::ClaimInvitation { id, request, proof } => self.claim_invitation(*id, request, *proof),
+            C::AdmitNode { id, request, cert } => self.admit_node(*id, request, cert),
             C::RecordVoters { group, at, voters } => self.record_voters(*group, *at, voters),
         }
     }
@@ -218,6 +231,7 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
             let deleted = buckets::deleted(kv)?.into_iter();
             ControlAnswer::DeletedBuckets(deleted.map(|row| (row.bucket.info, row.deleted)).collect())
         }
+        ControlQuery::Invitations => invitations::all(kv)?,
         ControlQuery::OpenSessions => sessions::open(kv)?,
         ControlQuery::Garbage => ControlAnswer::Garbage(row::read(kv, &GarbageOptionsKey)?.unwrap_or_default()),
     })

@@ -7,9 +7,11 @@ use crate::error::{ConfigError, StartError};
 use crate::garbage;
 use crate::heartbeat::{LastHeard, beat};
 use crate::incarnation::{self, MetaFolder};
+use crate::join::Door;
 use crate::leases::expire;
 use crate::liveness::{TICK, Verdict};
 use crate::map_feed::feed;
+use crate::map_note;
 use crate::membership;
 use crate::metrics;
 use crate::move_host::Mover;
@@ -72,7 +74,9 @@ impl NodeServer {
         let admin = pages.local_addr().map_err(|source| StartError::Admin { addr: config.admin, source })?;
         let endpoint = Endpoint::bind(config.listen, &config.credentials, transport_config(&config))
             .map_err(|source| StartError::Bind { addr: config.listen, source })?;
-        let peers = Peers::new(config.node, endpoint.clone(), config.map.clone());
+        // Newer than the cluster file, if there is one: that says who there was at the beginning.
+        let last = map_note::read(&config.meta).filter(|noted| noted.version > config.map.version);
+        let peers = Peers::new(config.node, endpoint.clone(), last.unwrap_or_else(|| config.map.clone()));
         let Services { folder, chunks, meta } = match Services::open(&config, &endpoint, &peers).await {
             Ok(services) => services,
             Err(error) => {
@@ -94,13 +98,14 @@ impl NodeServer {
         let liveness = Mutex::default();
         let (meta_, chunks_) = (meta.clone(), chunks.clone());
         let decided_by = AtomicU64::new(0);
-        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness, decided_by };
+        let door = Door { meta: meta.clone(), peers: peers.clone(), last_heard: last_heard.clone() };
+        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness, decided_by, door };
         let dispatch = Arc::new(dispatch);
         // A node that was just started has no lease yet.
         chunks.lease(0, Instant::now());
         endpoint.serve(dispatch.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), config.map));
+        tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), (config.map, config.meta)));
         tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard.clone()));
         tasks.spawn(drive(dispatch.clone(), peers.clone()));
         let mover = Mover { dispatch: dispatch.clone(), peers: peers.clone(), last_heard: last_heard.clone() };
@@ -184,7 +189,7 @@ impl Services {
     async fn open(config: &NodeConfig, endpoint: &Endpoint, peers: &Peers) -> Result<Services, StartError> {
         let folder = incarnation::begin(&config.meta, config.create)?;
         let chunks = ChunkService::open(service_config(config)?, Arc::new(PeerSource(peers.clone()))).await?;
-        let network = Arc::new(QuicNetwork::new(endpoint.clone(), &config.map));
+        let network = Arc::new(QuicNetwork::new(endpoint.clone(), &peers.map()));
         match MetaServer::start(&meta_config(config, folder.incarnation), network) {
             Ok(meta) => Ok(Services { folder, chunks, meta }),
             Err(error) => {

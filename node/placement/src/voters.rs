@@ -83,13 +83,13 @@ pub struct VoterPlan {
 #[must_use]
 pub fn plan_voters(nodes: &[VoterNode], groups: &[GroupPlacement], at_once: usize) -> VoterPlan {
     let mut plan = VoterPlan::default();
-    let changing = groups.iter().filter(|group| !is_settled(group)).count();
+    let changing = groups.iter().filter(|group| !group.is_settled()).count();
     let mut room = at_once.saturating_sub(changing);
     let mut votes: BTreeMap<NodeId, usize> = nodes.iter().map(|node| (node.id, 0)).collect();
     for voter in groups.iter().flat_map(|group| &group.wanted) {
         *votes.entry(*voter).or_default() += 1;
     }
-    for group in groups.iter().filter(|group| is_settled(group)) {
+    for group in groups.iter().filter(|group| group.is_settled()) {
         let wanted = mended(nodes, group, &votes, &mut plan.stuck);
         if wanted != group.wanted && room > 0 {
             room -= 1;
@@ -102,13 +102,6 @@ pub fn plan_voters(nodes: &[VoterNode], groups: &[GroupPlacement], at_once: usiz
         plan.changes.extend(levelled(nodes, groups, &votes));
     }
     plan
-}
-
-fn is_settled(group: &GroupPlacement) -> bool {
-    let (mut voters, mut wanted) = (group.voters.clone(), group.wanted.clone());
-    voters.sort_unstable();
-    wanted.sort_unstable();
-    voters == wanted
 }
 
 /// The group's voters with those replaced that leave, and with as many as there should be.

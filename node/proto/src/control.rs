@@ -1,9 +1,10 @@
 //! Calls to the control group: nodes, placement map, buckets, users, sessions.
 
+use crate::join::{Invitation, InvitationState};
 use serde::{Deserialize, Serialize};
 use types::{
-    BucketId, DiskId, DiskState, GroupId, Incarnation, LogIndex, Member, MoveFault, NodeId, NodeMode, NodeState,
-    OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
+    BucketId, DiskId, DiskState, GroupId, Incarnation, InvitationId, LogIndex, Member, MoveFault, NodeId, NodeMode,
+    NodeState, OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
 };
 
 /// A call to the control group.
@@ -203,6 +204,34 @@ pub enum ControlCommand {
         /// The voters; while they change, those before and after.
         voters: Vec<NodeId>,
     },
+    /// Invite a node. Takes the place of an invitation of the same node that was not used. Only for operators. -> [`ControlOutcome::Done`]
+    Invite {
+        /// What is said of it.
+        invitation: Invitation,
+    },
+    /// Take an invitation back; one that is not there is taken back already. A node that was admitted stays. Only for operators.
+    RevokeInvitation {
+        /// Which.
+        id: InvitationId,
+    },
+    /// Claim an invitation for a key: the first one that does has it. Only for nodes, who speak for the joiner.
+    ClaimInvitation {
+        /// The one in the joiner's certificate.
+        id: InvitationId,
+        /// See [`InvitationState::Claimed`].
+        request: Vec<u8>,
+        /// See [`InvitationState::Claimed`].
+        proof: [u8; 32],
+    },
+    /// Take a node into the map, as its invitation says. It is down until it is heard. Only for operators.
+    AdmitNode {
+        /// The invitation.
+        id: InvitationId,
+        /// The request that was certified: the one it was claimed with.
+        request: Vec<u8>,
+        /// The certificate, PEM.
+        cert: String,
+    },
 }
 
 /// How garbage is collected in this cluster.
@@ -309,6 +338,15 @@ pub enum ControlRefusal {
     /// Voters that no group can have.
     #[error("voters are an odd number of known nodes, at most seven, in distinct failure domains")]
     BadVoters,
+    /// The node's id, or one of its disks, is in the map already.
+    #[error("the node or one of its disks is known already")]
+    NodeExists,
+    /// No such invitation, or its time is over.
+    #[error("no such invitation")]
+    NoSuchInvitation,
+    /// The invitation was used with another key.
+    #[error("the invitation was used")]
+    InvitationUsed,
 }
 
 impl From<MoveFault> for ControlRefusal {
@@ -387,6 +425,8 @@ pub enum ControlQuery {
     OpenSessions,
     /// How garbage is collected. -> [`ControlAnswer::Garbage`]
     Garbage,
+    /// All invitations. -> [`ControlAnswer::Invitations`]
+    Invitations,
 }
 
 /// The answer to a query.
@@ -417,4 +457,6 @@ pub enum ControlAnswer {
     },
     /// How garbage is collected.
     Garbage(GarbageOptions),
+    /// All invitations and how far they have come, by id.
+    Invitations(Vec<(Invitation, InvitationState)>),
 }

@@ -1,5 +1,6 @@
 //! Calls to a node itself: liveness and status.
 
+use crate::join::{JoinAnswer, JoinError};
 use crate::meta::GarbageStatus;
 use crate::rpc::GroupError;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,13 @@ pub enum NodeRequest {
         /// The group.
         group: GroupId,
     },
+    /// Let me in. Only for those who were invited; repeating it is how they wait.
+    Join {
+        /// A request for a certificate: PKCS #10, DER.
+        request: Vec<u8>,
+        /// Shows that the secret of the token is known.
+        proof: [u8; 32],
+    },
 }
 
 /// What it answers.
@@ -52,6 +60,8 @@ pub enum NodeReply {
     Clock(Timestamp),
     /// All replicas of the group, voters or not.
     Members(Result<Vec<ReplicaId>, GroupError>),
+    /// Whether a joiner is let in.
+    Join(Result<JoinAnswer, JoinError>),
 }
 
 /// A node's view of itself.

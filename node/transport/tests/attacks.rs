@@ -1,9 +1,11 @@
-//! The attacks on the wire of reliability's list, by their numbers: C-01 identity, C-04 replay and amplification, C-07 bombs.
+//! The attacks on the wire of reliability's list, by their numbers: C-01 identity, C-02 invitations, C-04 replay and amplification, C-07 bombs.
 
 mod support;
 
 use bytes::Bytes;
+use proto::control::{ControlQuery, ControlRequest};
 use proto::frame::{HEADER_BYTES, Header};
+use proto::node::NodeRequest;
 use proto::rpc::Rejection;
 use proto::{Reply, Request};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
@@ -16,8 +18,8 @@ use std::time::Duration;
 use support::{BOUND, CLUSTER, authority, client, loopback, node, ping, ping_peer, until};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
-use transport::{ClusterCa, Role, TransportConfig, TransportError};
-use types::{ClusterId, NodeId};
+use transport::{Class, ClusterCa, Endpoint, Role, TransportConfig, TransportError};
+use types::{ClusterId, InvitationId, NodeId};
 
 /// A certificate and its key, in PEM.
 struct Forged {
@@ -36,12 +38,16 @@ enum Forgery {
 }
 
 fn forge(ca: &ClusterCa, forgery: &Forgery) -> Forged {
+    forge_as(ca, "node/1", forgery)
+}
+
+fn forge_as(ca: &ClusterCa, role: &str, forgery: &Forgery) -> Forged {
     let (ca_cert, ca_key) = ca.to_pem();
     let ca_key = KeyPair::from_pem(&ca_key).expect("key");
     let issuer = Issuer::from_ca_cert_pem(&ca_cert, &ca_key).expect("issuer");
     let mut params = CertificateParams::default();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-    let uri = SanType::URI(format!("sago://{CLUSTER}/node/1").try_into().expect("uri"));
+    let uri = SanType::URI(format!("sago://{CLUSTER}/{role}").try_into().expect("uri"));
     let dns = SanType::DnsName(format!("node-1.{CLUSTER}.sago").try_into().expect("name"));
     params.subject_alt_names = vec![uri, dns];
     match forgery {
@@ -121,9 +127,13 @@ async fn connect(config: quinn::ClientConfig, addr: SocketAddr) -> Result<quinn:
 
 /// One call over a fresh connection, as far as it gets.
 async fn call_as(config: quinn::ClientConfig, addr: SocketAddr) -> Option<Vec<u8>> {
+    ask_as(config, addr, &ping()).await
+}
+
+async fn ask_as(config: quinn::ClientConfig, addr: SocketAddr, request: &Request) -> Option<Vec<u8>> {
     let connection = connect(config, addr).await.ok()?;
     let (mut send, mut recv) = connection.open_bi().await.ok()?;
-    let envelope = proto::encode(&ping());
+    let envelope = proto::encode(request);
     let frame = [&Header { envelope: envelope.len(), body: 0 }.encode()[..], &envelope].concat();
     send.write_all(&frame).await.ok()?;
     let _ = send.finish();
@@ -184,6 +194,63 @@ async fn c01_the_sender_of_raft_messages_is_who_its_certificate_says() {
         timeout(BOUND, connection.closed()).await.expect("the connection is closed");
     }
     assert!(echo.raft.lock().iter().all(|(from, _)| *from == NodeId(2)));
+}
+
+/// Guesses at a token. What there is to guess is a signature of the authority, so none of any number gets further than the handshake.
+const GUESSES: usize = 250;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c02_a_token_of_another_cluster_or_time_and_any_number_of_guesses_are_refused() {
+    let ca = authority();
+    let (ca_cert, _) = ca.to_pem();
+    let (server, echo) = node(&ca, 1, loopback(), TransportConfig::default());
+    let addr = server.local_addr();
+    let join = Request::Node(NodeRequest::Join { request: vec![1; 100], proof: [0; 32] });
+    let role = |guess: usize| format!("join/{guess:032x}");
+    let lent = |ca: &ClusterCa| {
+        let lent = ca.invite(InvitationId([7; 16]), Duration::from_secs(600)).expect("lent");
+        Forged { cert: lent.cert, key: lent.key }
+    };
+    // Of another cluster, of an authority made for this cluster's id, and one whose hour is over.
+    let other = ClusterCa::create(ClusterId([1; 16])).expect("authority");
+    for forged in [lent(&other), lent(&authority()), forge_as(&ca, &role(1), &Forgery::Expired)] {
+        assert_eq!(ask_as(client_config(&ca_cert, &forged, false), addr, &join).await, None);
+    }
+    for guess in 0..GUESSES {
+        let forged = forge_as(&ca, &role(guess), &Forgery::SelfSigned);
+        assert_eq!(ask_as(client_config(&ca_cert, &forged, false), addr, &join).await, None, "guess {guess}");
+    }
+    assert_eq!(echo.calls.load(Ordering::SeqCst), 0);
+    // Nor do they lock out who was invited.
+    assert!(ask_as(client_config(&ca_cert, &lent(&ca), false), addr, &join).await.is_some());
+    assert_eq!(echo.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c02_who_was_invited_may_ask_to_be_let_in_and_nothing_else_and_asks_nobody_but_the_cluster() {
+    let ca = authority();
+    let (server, echo) = node(&ca, 1, loopback(), TransportConfig::default());
+    let lent = ca.invite(InvitationId([7; 16]), Duration::from_secs(600)).expect("lent");
+    let joiner = Endpoint::client(&lent, TransportConfig::default()).expect("an endpoint");
+    let peer = joiner.peer(NodeId(1), &server.local_addr().to_string());
+    let snapshot = proto::raft_wire::SnapshotRequest::Close { group: types::GroupId(1), id: 1 };
+    let map = ControlRequest::StaleQuery(ControlQuery::Map);
+    for request in [ping(), Request::Node(NodeRequest::Status), Request::Control(map), Request::Snapshot(snapshot)] {
+        let refused = peer.call(Class::Small, &request, Bytes::new(), BOUND).await.map(drop);
+        assert_eq!(refused, Err(TransportError::Rejected(Rejection::Forbidden)), "{request:?}");
+    }
+    assert_eq!(echo.calls.load(Ordering::SeqCst), 0);
+    // It cannot serve as a node either, and what says that it is the cluster has to show it first.
+    let forged = Forged { cert: lent.cert.clone(), key: lent.key.clone() };
+    let (impostor, addr) = server_with(&forged);
+    assert_eq!(ping_peer(&client(&ca).peer(NodeId(1), &addr.to_string())).await, Err(TransportError::NotSent));
+    drop(impostor);
+    let join = Request::Node(NodeRequest::Join { request: vec![1; 100], proof: [0; 32] });
+    let (impostor, addr) = server_with(&valid(&authority(), &Role::Node(NodeId(2))));
+    let stranger = joiner.peer(NodeId(2), &addr.to_string());
+    let asked = stranger.call(Class::Small, &join, Bytes::new(), BOUND).await.map(drop);
+    assert_eq!(asked, Err(TransportError::NotSent), "a stranger was asked");
+    drop(impostor);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -187,6 +187,8 @@ random_id!(/// A data directory: 16 random bytes written into it when it is firs
     DiskId);
 random_id!(/// A multipart upload: 16 random bytes chosen by the gateway that began it.
     UploadId);
+random_id!(/// An invitation to join a cluster: 16 random bytes chosen by the operator who gives it.
+    InvitationId);
 
 /// An id given as text is not 32 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -19,8 +19,8 @@ pub use chunk::{ChunkId, ChunkIdParts};
 pub use content::{ChunkRef, Extent};
 pub use hash::{Blake3Root, Leaf, LeafList, RootMismatch, leaves_of, root_of, verify_range};
 pub use id::{
-    BucketId, ClusterId, DiskId, FragId, GroupId, Incarnation, Ino, ListId, LogIndex, NodeId, PgEpoch, PgId, ReplicaId,
-    RequestId, SessionId, Slot, Term, UploadId, WriterEpoch,
+    BucketId, ClusterId, DiskId, FragId, GroupId, Incarnation, Ino, InvitationId, ListId, LogIndex, NodeId, PgEpoch,
+    PgId, ReplicaId, RequestId, SessionId, Slot, Term, UploadId, WriterEpoch,
 };
 pub use limits::*;
 pub use placement_map::{

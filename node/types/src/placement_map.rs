@@ -136,6 +136,15 @@ impl GroupPlacement {
     pub fn founding(id: GroupId, voters: Vec<NodeId>) -> Self {
         GroupPlacement { id, wanted: voters.clone(), voters, voters_at: LogIndex(0) }
     }
+
+    /// Whether those vote who shall.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let (mut voters, mut wanted) = (self.voters.clone(), self.wanted.clone());
+        voters.sort_unstable();
+        wanted.sort_unstable();
+        voters == wanted
+    }
 }
 
 /// The whole map.

@@ -94,6 +94,9 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         | ControlRefusal::Gone
         | ControlRefusal::Setting
         | ControlRefusal::NoSuchRaftGroup
-        | ControlRefusal::BadVoters => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
+        | ControlRefusal::BadVoters
+        | ControlRefusal::NodeExists
+        | ControlRefusal::NoSuchInvitation
+        | ControlRefusal::InvitationUsed => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

@@ -116,7 +116,8 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::NoSuchNode
             | ControlRefusal::NoSuchDisk
             | ControlRefusal::NoSuchGroup
-            | ControlRefusal::NoSuchRaftGroup => Kind::NotFound,
+            | ControlRefusal::NoSuchRaftGroup
+            | ControlRefusal::NoSuchInvitation => Kind::NotFound,
             ControlRefusal::InvalidBucketName
             | ControlRefusal::InvalidName
             | ControlRefusal::Setting
@@ -130,6 +131,8 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::Move(_)
             | ControlRefusal::InUse
             | ControlRefusal::Gone
+            | ControlRefusal::NodeExists
+            | ControlRefusal::InvitationUsed
             | ControlRefusal::Limit => Kind::Failed,
         };
         Failure::new(kind, refusal)

@@ -1,3 +1,4 @@
+mod invitations;
 mod moves;
 
 use super::buckets::is_bucket_name;
