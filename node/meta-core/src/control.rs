@@ -5,6 +5,7 @@
 mod buckets;
 mod garbage;
 mod invitations;
+mod level;
 mod moves;
 mod nodes;
 mod sessions;
@@ -145,6 +146,8 @@ impl Change<'_> {
             C::ExpireSession { session, renewed } => self.expire_session(*session, *renewed),
             C::SetGarbage { on, grace, lift } => self.set_garbage(*on, *grace, *lift),
             C::PlaceVoters { group, wanted } => self.place_voters(*group, wanted),
+            C::SpeakLevel { node, level } => self.speak_level(*node, *level),
+            C::Finalize { level } => self.finalize(*level),
             C::Invite { invitation } => self.invite(invitation),
             C::RevokeInvitation { id } => self.revoke_invitation(*id),
             C::ClaimInvitation { id, request, proof } => self.claim_invitation(*id, request, *proof),

@@ -152,6 +152,7 @@ fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
                     | ControlCommand::ExpireSession { .. }
                     | ControlCommand::RecordVoters { .. }
                     | ControlCommand::ClaimInvitation { .. }
+                    | ControlCommand::SpeakLevel { .. }
             )
         }
         Request::Meta(request) => matches!(
@@ -175,6 +176,7 @@ fn operators_only(request: &Request) -> bool {
                 | ControlCommand::Invite { .. }
                 | ControlCommand::RevokeInvitation { .. }
                 | ControlCommand::AdmitNode { .. }
+                | ControlCommand::Finalize { .. }
         ),
         Request::Meta(request) => matches!(
             &request.op,
@@ -247,6 +249,9 @@ mod tests {
         }
         let undelete = ControlCommand::UndeleteBucket { bucket, name: "books".into() };
         let admit = ControlCommand::AdmitNode { id: InvitationId([1; 16]), request: Vec::new(), cert: String::new() };
+        let finalize = ControlCommand::Finalize { level: types::FeatureLevel(1) };
+        let finalize = Request::Control(ControlRequest::Command(finalize));
+        assert!(allowed(&operator, &finalize) && !allowed(&client, &finalize));
         let admit = Request::Control(ControlRequest::Command(admit));
         assert!(allowed(&operator, &admit) && !allowed(&client, &admit));
         let undelete = Request::Control(ControlRequest::Command(undelete));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use types::{GroupId, NodeId, NodeMode, NodeState, PlacementMap};
+use types::{FeatureLevel, GroupId, NodeId, NodeMode, NodeState, PlacementMap};
 
 /// How often the map is looked at if nobody asks for it.
 const LOOK: Duration = Duration::from_millis(200);
@@ -30,6 +30,11 @@ pub(crate) async fn feed(
         if let Some(map) = newest(&meta, &peers).await
             && known.is_none_or(|known| known < map.version)
         {
+            if map.level > FeatureLevel::NEWEST {
+                // Whatever comes next may mean something else than this program takes it for.
+                tracing::error!(level = %map.level, "the cluster has gone on to what this program does not know: start a newer one");
+                std::process::abort();
+            }
             let map = Arc::new(map);
             let addresses = map_note::addresses(&map);
             if noted.as_ref() != Some(&addresses) {
@@ -52,9 +57,8 @@ pub(crate) async fn feed(
 async fn note(folder: &Path, map: &Arc<PlacementMap>) {
     let (folder, map) = (folder.to_owned(), map.clone());
     let write = move || map_note::write(&folder, &map);
-    match tokio::task::spawn_blocking(write).await {
-        Ok(Err(error)) => tracing::warn!(%error, "where the nodes are cannot be noted for the next start"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
+        tracing::warn!(%error, "where the nodes are cannot be noted for the next start");
     }
 }
 

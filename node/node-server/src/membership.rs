@@ -1,5 +1,5 @@
 //! Raft groups follow the placement map: their leaders report who votes, replicas that were let go are removed, and the leader of the
-//! control group says who shall vote when nodes come and go.
+//! control group says who shall vote when nodes come and go. Each node also says what its program can do.
 //!
 //! Level-triggered: every round looks at how things are, so whatever a crash interrupted is taken up again. The members themselves are
 //! changed on the raft thread of each group's leader, see `raft_core::next_step`.
@@ -14,7 +14,7 @@ use proto::{Reply, Request};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use types::{GroupId, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap};
+use types::{FeatureLevel, GroupId, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap};
 
 /// From one round to the next.
 const ROUND: Duration = Duration::from_millis(500);
@@ -30,6 +30,10 @@ pub(crate) async fn keep(meta: Arc<MetaServer>, peers: Peers, last_heard: Arc<La
     loop {
         rounds.tick().await;
         let map = peers.map();
+        if map.node(peers.own()).is_some_and(|entry| entry.speaks != FeatureLevel::NEWEST) {
+            let command = ControlCommand::SpeakLevel { node: peers.own(), level: FeatureLevel::NEWEST };
+            record(&meta, &peers, &last_heard, command).await;
+        }
         for membership in meta.memberships() {
             if membership.leads {
                 report(&meta, &peers, &last_heard, &map, &membership).await;
@@ -54,7 +58,11 @@ async fn report(meta: &MetaServer, peers: &Peers, last: &LastHeard, map: &Placem
     if voters == recorded || recorded.is_empty() {
         return;
     }
-    let command = ControlCommand::RecordVoters { group: known.group, at: known.at, voters };
+    record(meta, peers, last, ControlCommand::RecordVoters { group: known.group, at: known.at, voters }).await;
+}
+
+/// Has the control group carry out what this node says of itself and its groups. If it does not answer the next round says it again.
+async fn record(meta: &MetaServer, peers: &Peers, last: &LastHeard, command: ControlCommand) {
     if meta.is_leader(GroupId::CONTROL) {
         let _ = timeout(CALL_MAX, meta.propose(GroupId::CONTROL, LogCommand::Control(command))).await;
     } else if let Some(leader) = last.leader(LEADER_SILENT_MAX) {

@@ -36,7 +36,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use transport::{Endpoint, Role, TransportConfig};
-use types::{GroupId, Incarnation, NodeId};
+use types::{FeatureLevel, GroupId, Incarnation, NodeId};
 
 /// How often histograms are worked off.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -84,6 +84,12 @@ impl NodeServer {
                 return Err(error);
             }
         };
+        if let Err(error) = understands(&meta, &peers) {
+            endpoint.close().await;
+            meta.stop().await;
+            chunks.close().await;
+            return Err(error);
+        }
         let last_heard = Arc::new(LastHeard::default());
         let orphans: Arc<Mutex<OrphanStatus>> = Arc::default();
         let status = Arc::new(Status {
@@ -176,6 +182,13 @@ impl NodeServer {
         self.chunks.close().await;
         tracing::info!(node = %self.node, "node stopped");
     }
+}
+
+/// Whether this program can do what the cluster relies on, as far as is known here before anybody is asked.
+fn understands(meta: &MetaServer, peers: &Peers) -> Result<(), StartError> {
+    let known = meta.map().map(|map| map.level).max(Some(peers.map().level)).unwrap_or_default();
+    let program = FeatureLevel::NEWEST;
+    if known > program { Err(StartError::TooOld { cluster: known, program }) } else { Ok(()) }
 }
 
 /// What is opened on the disks.

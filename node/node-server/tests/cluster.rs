@@ -13,7 +13,7 @@ use support::{BOUND, Site, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use transport::{ClusterCa, Endpoint, Role, TransportConfig, TransportError};
-use types::{ClusterId, Incarnation, NodeId, NodeState};
+use types::{ClusterId, FeatureLevel, Incarnation, NodeId, NodeState};
 
 /// Status code and body of a page.
 async fn page(admin: SocketAddr, path: &str) -> (u16, String) {
@@ -48,6 +48,9 @@ async fn nodes_form_a_cluster_notice_who_is_gone_and_take_it_back() {
     };
     until("the first life is recorded", || async { state(3).await == Some((NodeState::Up, Incarnation(1))) }).await;
 
+    let said = async || site.map_of(&client, 1).await.and_then(|map| map.level_of_all()).map(|(level, _)| level);
+    until("all say what they can do", async || said().await == Some(FeatureLevel::NEWEST)).await;
+
     three.stop().await;
     until("it is gone", || async { state(3).await == Some((NodeState::Down, Incarnation(1))) }).await;
     let three = site.start(3, false).await;
@@ -68,6 +71,16 @@ async fn nodes_form_a_cluster_notice_who_is_gone_and_take_it_back() {
     let (code, body) = page(one.admin_addr(), "/health").await;
     assert!(code == 503 && body.contains("no leader"), "{code} {body}");
     one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_older_than_the_cluster_does_not_start() {
+    let mut site = Site::new(3);
+    site.map.level = FeatureLevel(FeatureLevel::NEWEST.0 + 1);
+    let refused = NodeServer::start(site.config(1, true)).await;
+    assert!(matches!(refused, Err(StartError::TooOld { .. })));
+    site.map.level = FeatureLevel::NEWEST;
+    site.start(1, false).await.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

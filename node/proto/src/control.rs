@@ -3,8 +3,8 @@
 use crate::join::{Invitation, InvitationState};
 use serde::{Deserialize, Serialize};
 use types::{
-    BucketId, DiskId, DiskState, GroupId, Incarnation, InvitationId, LogIndex, Member, MoveFault, NodeId, NodeMode,
-    NodeState, OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
+    BucketId, DiskId, DiskState, FeatureLevel, GroupId, Incarnation, InvitationId, LogIndex, Member, MoveFault, NodeId,
+    NodeMode, NodeState, OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
 };
 
 /// A call to the control group.
@@ -204,6 +204,18 @@ pub enum ControlCommand {
         /// The voters; while they change, those before and after.
         voters: Vec<NodeId>,
     },
+    /// Record what a node's program can do. Only for nodes, each for itself.
+    SpeakLevel {
+        /// The node.
+        node: NodeId,
+        /// The newest level it can do.
+        level: FeatureLevel,
+    },
+    /// Have the cluster go to a level that all its nodes can do; there is no way back. Only for operators.
+    Finalize {
+        /// The level.
+        level: FeatureLevel,
+    },
     /// Invite a node. Takes the place of an invitation of the same node that was not used. Only for operators. -> [`ControlOutcome::Done`]
     Invite {
         /// What is said of it.
@@ -347,6 +359,14 @@ pub enum ControlRefusal {
     /// The invitation was used with another key.
     #[error("the invitation was used")]
     InvitationUsed,
+    /// A node cannot do that level, or has not said so.
+    #[error("{node} does level {speaks}")]
+    NodeBehind {
+        /// The node.
+        node: NodeId,
+        /// What it can do.
+        speaks: FeatureLevel,
+    },
 }
 
 impl From<MoveFault> for ControlRefusal {

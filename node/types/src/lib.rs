@@ -9,6 +9,7 @@ mod chunk;
 mod content;
 mod hash;
 mod id;
+mod level;
 mod limits;
 mod placement_map;
 mod retry;
@@ -22,6 +23,7 @@ pub use id::{
     BucketId, ClusterId, DiskId, FragId, GroupId, Incarnation, Ino, InvitationId, ListId, LogIndex, NodeId, PgEpoch,
     PgId, ReplicaId, RequestId, SessionId, Slot, Term, UploadId, WriterEpoch,
 };
+pub use level::FeatureLevel;
 pub use limits::*;
 pub use placement_map::{
     CLASS_BYTES_MAX, ClassCopies, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState, GroupPlacement, Member, Move, MoveFault,

@@ -2,7 +2,7 @@
 //!
 //! Replicated by the control group; clients keep a copy and refresh it when a node answers that an epoch is stale.
 
-use crate::{DiskId, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, Slot};
+use crate::{DiskId, FeatureLevel, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, Slot};
 use serde::{Deserialize, Serialize};
 
 mod disk;
@@ -53,6 +53,8 @@ pub struct NodeEntry {
     pub state: NodeState,
     /// What operators want of it.
     pub mode: NodeMode,
+    /// The newest level that its program can do, as it has said itself; 0 before it has.
+    pub speaks: FeatureLevel,
 }
 
 impl NodeEntry {
@@ -67,6 +69,7 @@ impl NodeEntry {
             incarnation: Incarnation(0),
             state: NodeState::Up,
             mode: NodeMode::Active,
+            speaks: FeatureLevel(0),
         }
     }
 
@@ -162,6 +165,8 @@ pub struct PlacementMap {
     pub raft_groups: Vec<GroupPlacement>,
     /// How copies are placed and moved.
     pub options: PlacementOptions,
+    /// What all nodes understand: nobody writes or asks what is newer. Never goes back.
+    pub level: FeatureLevel,
 }
 
 impl PlacementMap {
@@ -218,6 +223,13 @@ impl PlacementMap {
         let node = self.node(member.node);
         node.is_none_or(|node| node.state == NodeState::Out || node.mode == NodeMode::Removed)
             || self.disk(member).is_none_or(|disk| matches!(disk.state, DiskState::Failed | DiskState::Broken))
+    }
+
+    /// The newest level that every node can do which was not removed, and one that can do no more.
+    #[must_use]
+    pub fn level_of_all(&self) -> Option<(FeatureLevel, NodeId)> {
+        let nodes = self.nodes.iter().filter(|node| node.mode != NodeMode::Removed);
+        nodes.map(|node| (node.speaks, node.id)).min()
     }
 
     /// The voters of a Raft group.

@@ -97,6 +97,7 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         | ControlRefusal::BadVoters
         | ControlRefusal::NodeExists
         | ControlRefusal::NoSuchInvitation
-        | ControlRefusal::InvitationUsed => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
+        | ControlRefusal::InvitationUsed
+        | ControlRefusal::NodeBehind { .. } => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

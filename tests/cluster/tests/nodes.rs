@@ -66,6 +66,8 @@ fn run() -> anyhow::Result<()> {
     let status: serde_json::Value = serde_json::from_str(&status)?;
     let node = |at: usize| status["nodes"][at].clone();
     ensure!(node(2)["mode"] == "removed" && node(3)["state"] == "up", "{status:#}");
+    let finalized = campaign.cluster.operate(&["cluster", "finalize", "--json"])?;
+    ensure!(serde_json::from_str::<serde_json::Value>(&finalized)?["level"] == 1, "{finalized}");
     campaign.judge(load)?;
 
     // The new one has what the dead one had: with another node dead every byte is still there.

@@ -19,7 +19,7 @@ pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
 pub use gateway::GatewayArgs;
 pub use mount::MountArgs;
-pub use node::{AdmitArgs, DrainArgs, InviteArgs, InviteHow, JoinArgs, NodeArgs, NodeCommand, RemoveArgs, ReplaceArgs};
+pub use node::{AdmitArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs, NodeCommand, RemoveArgs, ReplaceArgs};
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
 pub use scrub::ScrubArgs;

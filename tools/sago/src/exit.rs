@@ -133,6 +133,7 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::Gone
             | ControlRefusal::NodeExists
             | ControlRefusal::InvitationUsed
+            | ControlRefusal::NodeBehind { .. }
             | ControlRefusal::Limit => Kind::Failed,
         };
         Failure::new(kind, refusal)

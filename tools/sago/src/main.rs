@@ -76,6 +76,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Demo(args) => Box::pin(demo::demo(args, output)).await,
         Command::Cluster(ClusterCommand::Init(args)) => cluster::init(args, output),
         Command::Cluster(ClusterCommand::Status(args)) => Box::pin(cluster::status(args, output)).await,
+        Command::Cluster(ClusterCommand::Finalize(args)) => Box::pin(cluster::finalize(args, output)).await,
         Command::Placement(command) => Box::pin(copies::run(command, output)).await,
         Command::Cluster(ClusterCommand::Garbage(args)) => Box::pin(cluster::garbage(args, output)).await,
         Command::Node(NodeArgs { command: Some(command), .. }) => Box::pin(node::run(command, output)).await,

@@ -1,4 +1,5 @@
 mod invitations;
+mod level;
 mod moves;
 
 use super::buckets::is_bucket_name;

@@ -64,7 +64,7 @@ impl Key for GarbageOptionsKey {
 
 impl Key for MapKey {
     type Value = PlacementMap;
-    // 2: moves, modes, disks with classes and weights, options. 3: who shall vote beside who does.
+    // 2: moves, modes, disks with classes and weights, options. 3: who shall vote beside who does, levels.
     const VERSION: u8 = 3;
 
     fn encode(&self) -> Vec<u8> {

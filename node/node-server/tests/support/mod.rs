@@ -22,7 +22,7 @@ use transport::{Class, ClusterCa, Credentials, Endpoint, NodeKey, Role, Transpor
 use types::{ClusterId, DiskId, InvitationId, NodeId, PlacementMap, Timestamp};
 
 /// Far more than anything here takes, also on a busy machine.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub const BOUND: Duration = Duration::from_secs(180);
 
 /// The secret of all tokens here.
 pub const SECRET: [u8; 32] = [7; 32];

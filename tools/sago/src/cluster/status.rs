@@ -21,6 +21,8 @@ const ASK_MAX: Duration = Duration::from_secs(3);
 #[derive(Serialize)]
 struct Shown {
     map_version: u64,
+    /// The feature level.
+    level: u32,
     nodes: Vec<ShownNode>,
     groups: Vec<ShownGroup>,
     /// Open sessions by kind of process.
@@ -57,6 +59,8 @@ struct ShownNode {
     state: &'static str,
     /// What operators want of it.
     mode: &'static str,
+    /// The newest feature level its program can do.
+    speaks: u32,
     /// Whether it answered just now.
     answers: bool,
     version: Option<String>,
@@ -137,6 +141,7 @@ async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap<NodeId, No
 fn shown(map: &PlacementMap, statuses: &BTreeMap<NodeId, NodeStatus>, sessions: BTreeMap<String, u64>) -> Shown {
     Shown {
         map_version: map.version,
+        level: map.level.0,
         nodes: map.nodes.iter().map(|node| shown_node(node, statuses.get(&node.id))).collect(),
         groups: map.raft_groups.iter().map(|group| shown_group(group, statuses)).collect(),
         sessions,
@@ -160,6 +165,7 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
             NodeMode::Draining => "draining",
             NodeMode::Removed => "removed",
         },
+        speaks: node.speaks.0,
         answers: status.is_some(),
         version: status.map(|status| status.version.clone()),
         incarnation: status.map(|status| status.incarnation.0),
@@ -231,9 +237,9 @@ fn text(shown: &Shown) -> String {
         let leads = node.leads.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         let starts = node.incarnation.map(|count| count.to_string()).unwrap_or_default();
         let answers = if node.answers { "yes" } else { "no" };
-        let state =
+        let standing =
             if node.mode == "active" { node.state.to_owned() } else { format!("{}, {}", node.state, node.mode) };
-        nodes.push(cells(&[&node.id.to_string(), &state, answers, &node.domain, &node.addr, &starts, &leads]));
+        nodes.push(cells(&[&node.id.to_string(), &standing, answers, &node.domain, &node.addr, &starts, &leads]));
         for disk in &node.disks {
             let state = state(disk);
             let free = format!("{} of {}", bytes(disk.free), bytes(disk.total));
@@ -263,7 +269,13 @@ fn text(shown: &Shown) -> String {
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
     let alarms = shown.nodes.iter().flat_map(alarms).map(|line| format!("ALARM: {line}\n")).collect::<String>();
-    format!("{alarms}{}\n{}\n{}\nsessions: {sessions}", table(&nodes), table(&groups), table(&disks))
+    format!(
+        "{alarms}{}\n{}\n{}\nfeature level {}; sessions: {sessions}",
+        table(&nodes),
+        table(&groups),
+        table(&disks),
+        shown.level
+    )
 }
 
 fn state(disk: &ShownDisk) -> String {

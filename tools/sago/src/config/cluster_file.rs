@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use types::{
-    ClusterId, DISK_WEIGHT_DEFAULT, DiskEntry, DiskId, GroupId, GroupPlacement, Member, NodeEntry, NodeId, PgEpoch,
-    PgId, PlacementGroup, PlacementMap, PlacementOptions,
+    ClusterId, DISK_WEIGHT_DEFAULT, DiskEntry, DiskId, FeatureLevel, GroupId, GroupPlacement, Member, NodeEntry,
+    NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions,
 };
 
 /// The format written here. History: 1 = first light, 2 = disks have a class and a weight.
@@ -167,7 +167,10 @@ impl ClusterFile {
             .map(|group| GroupPlacement::founding(GroupId(group.id), group.voters.into_iter().map(NodeId).collect()));
         let slots = slots.into_values().collect();
         let raft_groups = raft_groups.collect();
-        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups, options: PlacementOptions::default() };
+        let options = PlacementOptions::default();
+        // Of a new cluster: its first nodes run the program that made it. One that joined hears the level before it does anything.
+        let level = FeatureLevel::NEWEST;
+        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups, options, level };
         // Copies and votes may have been under way, and domains may be shared for want of others.
         let mut wrong = if written.joined { Vec::new() } else { placement::check(&map) };
         if wrong.len() > 3 {

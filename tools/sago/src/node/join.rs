@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::sleep;
 use transport::{Class, Endpoint, NodeKey, Role, TransportConfig, join_proof};
-use types::{ClusterId, NodeId, PlacementMap};
+use types::{ClusterId, FeatureLevel, NodeId, PlacementMap};
 
 /// How long one node is waited for.
 const ASK_MAX: Duration = Duration::from_secs(5);
@@ -47,6 +47,11 @@ pub async fn join(args: JoinArgs, output: Output) -> Done {
     let credentials = key.credentials(token.credentials().ca, cert);
     if credentials.identity().map_err(Failure::failed)? != (cluster, Role::Node(NodeId(token.node))) {
         return Err(Failure::new(Kind::Failed, "the certificate that was given is another's"));
+    }
+    if map.level > FeatureLevel::NEWEST {
+        let message =
+            format!("the cluster is at level {}, this program does {} at most", map.level, FeatureLevel::NEWEST);
+        return Err(Failure::new(Kind::Failed, message));
     }
     credentials.save(&args.dir).map_err(Failure::failed)?;
     write(&args, token.node, cluster, map)?;

@@ -80,7 +80,7 @@ async fn begin(session: &Session, node: NodeId) -> Done {
 /// [`Failure`]: nothing moves any more.
 pub async fn give_away(session: &Session, node: NodeId, output: Output) -> Done {
     begin(session, node).await?;
-    let mut last = None;
+    let mut last: Option<(Left, Instant)> = None;
     loop {
         let map = copies::map(session).await?;
         let left = Left::of(&map, node);

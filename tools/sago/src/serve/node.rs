@@ -43,6 +43,7 @@ fn failure(error: StartError) -> Failure {
     let kind = match &error {
         StartError::Config(_) | StartError::Credentials(_) => Kind::Usage,
         StartError::MetaMissing(_)
+        | StartError::TooOld { .. }
         | StartError::Meta { .. }
         | StartError::Locked(_)
         | StartError::Bind { .. }
