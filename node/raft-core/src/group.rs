@@ -30,6 +30,8 @@ use types::{LogIndex, NodeId, ReplicaId, Term};
 const HEARTBEAT_TICKS: usize = 2;
 /// Least and exclusive greatest number of ticks without a leader before a campaign: 1 to 2 seconds.
 const ELECTION_TICKS: (usize, usize) = (10, 20);
+/// Ticks between two words of a replica that holds nothing to its leader.
+const EMPTY_TICKS: u64 = 5;
 /// Bytes of entries in one append message.
 const MESSAGE_BYTES_MAX: u64 = 512 << 10;
 /// Append messages on their way to one follower. With [`MESSAGE_BYTES_MAX`] this bounds the memory of a slow one.
@@ -238,19 +240,30 @@ impl Group {
         }
         self.raw.tick();
         self.timeouts.enforce(&mut self.raw);
+        let leader = ReplicaId(self.raw.raft.leader_id);
+        if self.members.is_empty() && leader != ReplicaId(0) && self.ticks.is_multiple_of(EMPTY_TICKS) {
+            // A leader that believes in more would take what this one asks for old news.
+            let greeting = self.greeting(leader);
+            self.greetings.push(greeting);
+        }
     }
 
     /// Has the others of a quarantined replica hear that it is there and where its log ends. The answer to a heartbeat promises
     /// nothing, and whoever has sent none takes nothing else from it.
     fn greet(&mut self) {
-        let (from, term, last) = (self.replica(), self.term(), self.raw.store().last());
-        let greeting = |to| RaftMessage {
+        let greetings: Vec<_> =
+            self.quarantine.iter().flat_map(Quarantine::to_greet).map(|to| self.greeting(to)).collect();
+        self.greetings.extend(greetings);
+    }
+
+    fn greeting(&self, to: ReplicaId) -> RaftMessage {
+        let last = self.raw.store().last();
+        RaftMessage {
             log_term: last.term,
             index: last.index,
             reject: true,
-            ..RaftMessage::bare(MessageKind::HeartbeatResponse, from, to, term)
-        };
-        self.greetings.extend(self.quarantine.iter().flat_map(Quarantine::to_greet).map(greeting));
+            ..RaftMessage::bare(MessageKind::HeartbeatResponse, self.replica(), to, self.term())
+        }
     }
 
     /// A follower says that it holds less than it had acknowledged. Without this, what it rejects would be taken for old news, and it

@@ -40,7 +40,7 @@ fn a_voter_is_replaced_learner_first_and_removed_last() {
     let third = wanted.iter().copied().find(|node| *node != leader.0 && *node != 4).expect("the third");
     net.of_node(third).up = false;
     net.propose(leader, b"with the new one");
-    assert_eq!(net.of_node(4).state.entries.last().expect("entries").data, b"with the new one".as_slice());
+    assert_eq!(net.of_node(leader.0).state.entries.last().expect("entries").data, b"with the new one".as_slice());
     net.of_node(4).up = false;
     net.propose(leader, b"alone");
     assert_ne!(net.of_node(leader.0).state.entries.last().expect("entries").data, b"alone".as_slice());

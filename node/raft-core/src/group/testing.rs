@@ -284,7 +284,10 @@ impl Net {
 
     pub(super) fn voters(&self) -> Vec<NodeId> {
         let leader = self.leader().expect("somebody leads");
-        self.replicas[&leader].group.members().voters.iter().map(|voter| voter.node()).collect()
+        let mut nodes: Vec<_> =
+            self.replicas[&leader].group.members().voters.iter().map(|voter| voter.node()).collect();
+        nodes.sort_unstable();
+        nodes
     }
 
     /// Proposes without any of the rules, as a leader of another program might.
