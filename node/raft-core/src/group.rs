@@ -11,6 +11,8 @@
 
 mod change;
 mod hashes;
+mod snapshots;
+mod timeouts;
 
 pub use change::ChangeError;
 
@@ -21,15 +23,14 @@ use crate::membership::Members;
 use crate::message::{MessageKind, RaftMessage, SnapshotPoint, entry_from_raft};
 use crate::quarantine::{Quarantine, Release};
 use raft::eraftpb as pb;
-use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, StateRole};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use timeouts::{ELECTION_TICKS, Timeouts};
 use types::{LogIndex, NodeId, ReplicaId, Term};
 
 /// Ticks between heartbeats. A tick is 100 ms.
 const HEARTBEAT_TICKS: usize = 2;
-/// Least and exclusive greatest number of ticks without a leader before a campaign: 1 to 2 seconds.
-const ELECTION_TICKS: (usize, usize) = (10, 20);
 /// Ticks between two words of a replica that holds nothing to its leader.
 const EMPTY_TICKS: u64 = 5;
 /// Bytes of entries in one append message.
@@ -340,38 +341,6 @@ impl Group {
         self.step_raft(message.into_raft());
     }
 
-    /// Takes a snapshot message whose files lie ready locally. `fetched` is what they really hold, at or after what the message named.
-    pub fn step_snapshot(&mut self, mut message: RaftMessage, fetched: SnapshotPoint) {
-        let Some(point) = &mut message.snapshot else { return };
-        let own = self.replica();
-        if message.to != own || fetched.at.index < point.at.index || !fetched.members.contains(own) {
-            return;
-        }
-        if self.members.is_empty() && fetched.members.is_voter(own) {
-            // Who has a vote held a snapshot before it was given one. This replica has lost it, and with it what it voted and
-            // acknowledged: filled again it would be counted as if it knew.
-            let unfit = RaftMessage::bare(MessageKind::Unfit, own, message.from, self.term());
-            self.greetings.push(unfit);
-            return;
-        }
-        *point = fetched;
-        self.step_raft(message.into_raft());
-    }
-
-    /// raft-rs forgets that a snapshot was asked for only when it is told how the transfer ended, and would send another one.
-    fn snapshot_arrived(&mut self, response: &RaftMessage) {
-        let progress = self.raw.raft.mut_prs().get_mut(response.from.0);
-        if let Some(progress) = progress.filter(|progress| progress.pending_request_snapshot <= response.index.0) {
-            progress.pending_request_snapshot = raft::INVALID_INDEX;
-        }
-    }
-
-    /// Tells the sender of a snapshot message that its files could not be fetched, so that it does not wait for them.
-    #[must_use]
-    pub fn not_fetched(&self, message: &RaftMessage) -> RaftMessage {
-        RaftMessage::bare(MessageKind::SnapshotFailed, self.replica(), message.from, self.term())
-    }
-
     /// raft-rs 0.7 lets a delayed rejection move a follower's next index to or below what it is known to hold (its
     /// pull request 557); such a rejection is dropped, or its hint raised.
     fn is_fresh_rejection(&self, message: &mut RaftMessage) -> bool {
@@ -523,22 +492,6 @@ impl Group {
         self.raw.report_unreachable(replica.0);
     }
 
-    /// A snapshot sent to `replica` did not arrive; without this the leader would wait for ever.
-    pub fn snapshot_failed(&mut self, replica: ReplicaId) {
-        if self.awaiting_snapshot().contains(&replica) {
-            self.raw.report_snapshot(replica.0, SnapshotStatus::Failure);
-        }
-    }
-
-    /// Followers that were told to fetch a snapshot and have not come back yet.
-    #[must_use]
-    pub fn awaiting_snapshot(&self) -> Vec<ReplicaId> {
-        let waiting = |(id, progress): (&u64, &raft::Progress)| {
-            (progress.state == ProgressState::Snapshot).then_some(ReplicaId(*id))
-        };
-        self.raw.raft.prs().iter().filter_map(waiting).collect()
-    }
-
     /// The newest index each replica is known to hold; empty unless this replica leads.
     #[must_use]
     pub fn matched(&self) -> Vec<(ReplicaId, LogIndex)> {
@@ -629,38 +582,6 @@ pub enum StartError {
     /// raft-rs refuses.
     #[error("raft: {0}")]
     Raft(String),
-}
-
-/// Election timeouts from our own seed: raft-rs would ask the thread's random number generator, and a simulation could not be repeated.
-struct Timeouts {
-    state: u64,
-    set: Option<usize>,
-}
-
-impl Timeouts {
-    fn new(seed: u64) -> Self {
-        Timeouts { state: seed, set: None }
-    }
-
-    /// Replaces a timeout that raft-rs has drawn itself since the last call.
-    fn enforce(&mut self, raw: &mut RawNode<LogView>) {
-        let raft = &mut raw.raft;
-        // While a timeout stands, raft-rs does not change it; when it resets one it also resets the elapsed ticks.
-        if self.set != Some(raft.randomized_election_timeout()) || raft.election_elapsed == 0 {
-            let drawn = ELECTION_TICKS.0 + (self.next() % (ELECTION_TICKS.1 - ELECTION_TICKS.0) as u64) as usize;
-            raft.set_randomized_election_timeout(drawn);
-            self.set = Some(drawn);
-        }
-    }
-
-    /// Steele, Lea and Flood's SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
 }
 
 #[cfg(test)]
