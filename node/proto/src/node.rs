@@ -1,8 +1,10 @@
 //! Calls to a node itself: liveness and status.
 
+use crate::join::{JoinAnswer, JoinError};
 use crate::meta::GarbageStatus;
+use crate::rpc::GroupError;
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeId, Term, Timestamp};
+use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeId, ReplicaId, Term, Timestamp};
 
 /// What a node can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,18 @@ pub enum NodeRequest {
     Scrub,
     /// What time is it.
     Clock,
+    /// Who belongs to a Raft group that you lead; confirmed by a quorum.
+    Members {
+        /// The group.
+        group: GroupId,
+    },
+    /// Let me in. Only for those who were invited; repeating it is how they wait.
+    Join {
+        /// A request for a certificate: PKCS #10, DER.
+        request: Vec<u8>,
+        /// Shows that the secret of the token is known.
+        proof: [u8; 32],
+    },
 }
 
 /// What it answers.
@@ -44,6 +58,10 @@ pub enum NodeReply {
     Scrubbing(Vec<(DiskId, u64)>),
     /// The time of its clock.
     Clock(Timestamp),
+    /// All replicas of the group, voters or not.
+    Members(Result<Vec<ReplicaId>, GroupError>),
+    /// Whether a joiner is let in.
+    Join(Result<JoinAnswer, JoinError>),
 }
 
 /// A node's view of itself.
@@ -101,6 +119,12 @@ pub struct GroupStatus {
     pub first: LogIndex,
     /// Last entry of the log.
     pub last: LogIndex,
+    /// The nodes that vote in it; while they change, those before and after.
+    pub voters: Vec<NodeId>,
+    /// The nodes that only learn.
+    pub learners: Vec<NodeId>,
+    /// Its state was found to differ from what most replicas have: it answers nothing and is made anew.
+    pub diverged: bool,
 }
 
 /// One disk of a node.

@@ -37,6 +37,7 @@ pub(crate) enum Found {
 /// The folder of a log, locked as long as the value lives.
 pub(crate) struct Folder {
     root: PathBuf,
+    node: NodeId,
     _lock: File,
 }
 
@@ -49,7 +50,7 @@ impl Folder {
         if !known && !begun && !is_empty(root)? {
             return Err(OpenError::NotALog { path: root.to_owned() });
         }
-        let folder = Folder { root: root.to_owned(), _lock: lock(&root.join(LOCK))? };
+        let folder = Folder { root: root.to_owned(), node, _lock: lock(&root.join(LOCK))? };
         if !known {
             folder.begin(node)?;
             return Ok((folder, Found::New));
@@ -67,6 +68,11 @@ impl Folder {
     /// Where the database lies.
     pub(crate) fn db(&self) -> PathBuf {
         self.root.join(DB)
+    }
+
+    /// Whose log it is.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// The folder itself.

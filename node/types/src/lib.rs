@@ -9,6 +9,7 @@ mod chunk;
 mod content;
 mod hash;
 mod id;
+mod level;
 mod limits;
 mod placement_map;
 mod retry;
@@ -19,9 +20,10 @@ pub use chunk::{ChunkId, ChunkIdParts};
 pub use content::{ChunkRef, Extent};
 pub use hash::{Blake3Root, Leaf, LeafList, RootMismatch, leaves_of, root_of, verify_range};
 pub use id::{
-    BucketId, ClusterId, DiskId, FragId, GroupId, Incarnation, Ino, ListId, LogIndex, NodeId, PgEpoch, PgId, RequestId,
-    SessionId, Slot, Term, UploadId, WriterEpoch,
+    BucketId, ClusterId, DiskId, FragId, GroupId, Incarnation, Ino, InvitationId, ListId, LogIndex, NodeId, PgEpoch,
+    PgId, ReplicaId, RequestId, SessionId, Slot, Term, UploadId, WriterEpoch,
 };
+pub use level::FeatureLevel;
 pub use limits::*;
 pub use placement_map::{
     CLASS_BYTES_MAX, ClassCopies, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState, GroupPlacement, Member, Move, MoveFault,

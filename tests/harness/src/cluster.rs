@@ -113,6 +113,12 @@ impl Cluster {
         self.target.s3().expect("a client of a loopback address")
     }
 
+    /// A `sago` command that is yet to be given its words.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(&self.sago)
+    }
+
     /// Runs a `sago` command on this cluster and returns what it printed.
     ///
     /// # Errors

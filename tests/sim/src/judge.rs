@@ -133,7 +133,7 @@ impl Judge {
     pub fn sends(&mut self, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
         let vote = match message.kind {
             MessageKind::Vote => node,
-            MessageKind::VoteResponse if !message.reject => message.to,
+            MessageKind::VoteResponse if !message.reject => message.to.node(),
             _ => return Ok(()),
         };
         match *self.votes.entry((node, message.term)).or_insert(vote) {
@@ -150,7 +150,9 @@ impl Judge {
     /// It has forgotten one.
     pub fn starts(&self, node: NodeId, found: HardState) -> Result<(), Violation> {
         match self.votes.range((node, Term(0))..=(node, Term(u64::MAX))).next_back() {
-            Some(((_, term), vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
+            Some(((_, term), vote))
+                if (found.term, found.vote.node()) < (*term, *vote) && found.vote.node() != *vote =>
+            {
                 Err(Violation::new(
                     Rule::Raft,
                     format!("{node} has forgotten its vote for {vote} in {term}: it finds {found:?}"),

@@ -18,11 +18,12 @@ use proposals::Proposals;
 use proto::log::LogBatch;
 use proto::meta::{Command, Query};
 use raft_core::{
-    Effects, Entry, Group, GroupConfig, HardState, LogStart, MessageKind, Quarantine, RaftMessage, Role, slog,
+    Effects, Entry, Group, GroupConfig, HardState, LogStart, Members, MessageKind, Quarantine, RaftMessage, Role,
+    SnapshotPoint, slog,
 };
 use reads::Reads;
 use std::collections::BTreeMap;
-use types::{GroupId, LogIndex, NodeId, RequestId, Term, Timestamp};
+use types::{GroupId, LogIndex, NodeId, ReplicaId, RequestId, Term, Timestamp};
 
 /// The group everything lies in.
 pub const GROUP: GroupId = GroupId(1);
@@ -82,7 +83,7 @@ pub struct Replica {
     reads: Reads,
     flight: Flight,
     fetched: Option<Rows>,
-    awaiting: BTreeMap<NodeId, u64>,
+    awaiting: BTreeMap<ReplicaId, u64>,
     ticks: u64,
 }
 
@@ -107,13 +108,15 @@ impl Replica {
     #[must_use]
     pub fn start(start: &Start<'_>, disk: &Disk) -> Replica {
         let durable = disk.durable();
-        let others = start.voters.iter().copied().filter(|voter| *voter != start.node);
+        let own = ReplicaId::founding(start.node);
+        let members = Members::founding(start.voters.iter().copied());
+        let others: Vec<_> = members.other_voters(own).collect();
         let last = durable.last();
         let mut hard_state = durable.hard_state;
         hard_state.commit = hard_state.commit.min(last.index).max(durable.applied.index);
         let config = GroupConfig {
-            node: start.node,
-            voters: start.voters.to_vec(),
+            replica: own,
+            members,
             hard_state,
             start: durable.start,
             last,
@@ -196,8 +199,10 @@ impl Replica {
 
     /// The state that a snapshot message named was fetched.
     pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, at: LogStart) {
+        // The members never change here.
+        let Some(members) = message.snapshot.as_ref().map(|point| point.members.clone()) else { return };
         self.fetched = Some(state);
-        self.group.step_snapshot(message, at);
+        self.group.step_snapshot(message, SnapshotPoint { at, members });
     }
 
     /// Takes a command; an answer at once means that it was not taken.

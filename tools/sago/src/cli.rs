@@ -19,7 +19,7 @@ pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
 pub use gateway::GatewayArgs;
 pub use mount::MountArgs;
-pub use node::NodeArgs;
+pub use node::{AdmitArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs, NodeCommand, RemoveArgs, ReplaceArgs};
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
 pub use scrub::ScrubArgs;
@@ -81,7 +81,7 @@ pub enum Command {
     /// Where copies lie, and how they move.
     #[command(subcommand)]
     Placement(PlacementCommand),
-    /// Run a node: it keeps metadata and chunks.
+    /// Run a node, which keeps metadata and chunks; or have nodes come and go.
     Node(NodeArgs),
     /// Run an S3 gateway.
     Gateway(GatewayArgs),
@@ -157,6 +157,11 @@ mod tests {
             "sago placement disk 1 drain",
             "sago mount books",
             "sago node",
+            "sago node invite 4 --site s --token t",
+            "sago node invite 4=a:1 --token t",
+            "sago node join --dir d",
+            "sago node drain",
+            "sago node --config c drain 1",
             "sago ls --frob",
             "sago trash purge books",
             "sago trash restore books --replace --keep-both",

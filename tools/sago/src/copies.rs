@@ -94,7 +94,11 @@ pub async fn run(command: PlacementCommand, output: Output) -> Done {
     }
 }
 
-async fn map(session: &Session) -> Done<PlacementMap> {
+/// The map as it is.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn map(session: &Session) -> Done<PlacementMap> {
     match session.cluster.control_query(ControlQuery::Map).await? {
         ControlAnswer::Map(Some(map)) => Ok(*map),
         _ => Err(Failure::new(Kind::Unavailable, "the cluster has no placement map yet")),

@@ -115,8 +115,13 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::NoSuchSession
             | ControlRefusal::NoSuchNode
             | ControlRefusal::NoSuchDisk
-            | ControlRefusal::NoSuchGroup => Kind::NotFound,
-            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName | ControlRefusal::Setting => Kind::Usage,
+            | ControlRefusal::NoSuchGroup
+            | ControlRefusal::NoSuchRaftGroup
+            | ControlRefusal::NoSuchInvitation => Kind::NotFound,
+            ControlRefusal::InvalidBucketName
+            | ControlRefusal::InvalidName
+            | ControlRefusal::Setting
+            | ControlRefusal::BadVoters => Kind::Usage,
             ControlRefusal::NotBootstrapped => Kind::Unavailable,
             ControlRefusal::BucketExistsYours
             | ControlRefusal::BucketExists
@@ -126,6 +131,9 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::Move(_)
             | ControlRefusal::InUse
             | ControlRefusal::Gone
+            | ControlRefusal::NodeExists
+            | ControlRefusal::InvitationUsed
+            | ControlRefusal::NodeBehind { .. }
             | ControlRefusal::Limit => Kind::Failed,
         };
         Failure::new(kind, refusal)

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use types::{GroupId, LogIndex, NodeId, Term};
+use types::{GroupId, LogIndex, ReplicaId, Term};
 
 const MAGIC: [u8; 8] = *b"SAGOWMRK";
 const VERSION: u32 = 1;
@@ -124,7 +124,7 @@ fn decode_promise(row: &[u8]) -> Option<(GroupId, Promise)> {
     let mut next = || numbers.next();
     let promise = Promise {
         term: Term(next()?),
-        vote: NodeId(next()?),
+        vote: ReplicaId(next()?),
         rewrites: next()?,
         reach: Reach { term: Term(next()?), index: LogIndex(next()?) },
     };
@@ -138,7 +138,7 @@ mod tests {
     fn promises(seed: u64, count: u32) -> Promises {
         let promise = |group: u32| Promise {
             term: Term(seed),
-            vote: NodeId(2),
+            vote: ReplicaId(2),
             rewrites: 1,
             reach: Reach { term: Term(seed), index: LogIndex(100 + u64::from(group)) },
         };

@@ -91,7 +91,7 @@ impl World<'_> {
         }
         for message in turn.messages {
             self.judge.sends(id, &message)?;
-            self.send(Party::Node(id), Party::Node(message.to), Message::Raft(message.encode()));
+            self.send(Party::Node(id), Party::Node(message.to.node()), Message::Raft(message.encode()));
         }
         let known = self.judge.entries();
         for applied in &turn.applied {
@@ -135,10 +135,10 @@ impl World<'_> {
     }
 
     pub(super) fn fetched(&mut self, id: NodeId, life: Life, message: RaftMessage) -> Result<(), Violation> {
-        if self.nodes[&id].life != life || self.network.is_cut(Party::Node(message.from), Party::Node(id)) {
+        if self.nodes[&id].life != life || self.network.is_cut(Party::Node(message.from.node()), Party::Node(id)) {
             return Ok(());
         }
-        let source = self.nodes.get(&message.from).and_then(|node| node.replica.as_ref());
+        let source = self.nodes.get(&message.from.node()).and_then(|node| node.replica.as_ref());
         let Some((state, at)) = source.map(|replica| replica.state()) else { return Ok(()) };
         let state = state.clone();
         if let Some(replica) = self.nodes.get_mut(&id).and_then(|node| node.replica.as_mut()) {
