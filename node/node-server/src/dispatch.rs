@@ -2,7 +2,7 @@
 //!
 //! The transport refuses what a role may never do (snapshots, deletes and heartbeats of clients). Here are the rules that need a look
 //! into a command: states of nodes, the first map, moves, repaired chunks and expiry are for nodes only; what ends the way back from the trash, and
-//! the settings and locks that protect it, for operators.
+//! the settings and locks that protect it, and what steers the copies and their collector, for operators.
 
 use crate::liveness::{Liveness, Verdict};
 use crate::status::Status;
@@ -137,10 +137,18 @@ fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
 }
 
 /// Whether a request is for operators (and the cluster itself): a client, however it was led astray, must not be able to make a
-/// deletion final.
+/// deletion final, nor to move copies off the disks that have them.
 fn operators_only(request: &Request) -> bool {
     match request {
-        Request::Control(ControlRequest::Command(command)) => matches!(command, ControlCommand::UndeleteBucket { .. }),
+        Request::Control(ControlRequest::Command(command)) => matches!(
+            command,
+            ControlCommand::UndeleteBucket { .. }
+                | ControlCommand::SetNodeMode { .. }
+                | ControlCommand::SetDiskState { .. }
+                | ControlCommand::SetDiskWeight { .. }
+                | ControlCommand::SetPlacement { .. }
+                | ControlCommand::SetGarbage { .. }
+        ),
         Request::Meta(request) => matches!(
             &request.op,
             MetaOp::Command(
@@ -161,7 +169,7 @@ mod tests {
     use proto::control::ControlQuery;
     use proto::trash::{BucketOptions, NameTaken};
     use transport::Role;
-    use types::{BucketId, NodeState, RequestId, SessionId};
+    use types::{BucketId, NodeMode, NodeState, PlacementOptions, RequestId, SessionId};
 
     #[test]
     fn clients_do_not_speak_for_nodes() {
@@ -192,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn only_operators_make_a_deletion_final() {
+    fn only_operators_make_a_deletion_final_or_steer_copies() {
         let client = PeerIdentity { role: Role::Client("tool".to_owned()) };
         let operator = PeerIdentity { role: Role::Operator("kim".to_owned()) };
         let bucket = BucketId(1);
@@ -209,9 +217,17 @@ mod tests {
             let request = request(command);
             assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");
         }
-        let undelete = ControlCommand::UndeleteBucket { bucket, name: "books".into() };
-        let undelete = Request::Control(ControlRequest::Command(undelete));
-        assert!(allowed(&operator, &undelete) && !allowed(&client, &undelete));
+        for command in [
+            ControlCommand::UndeleteBucket { bucket, name: "books".into() },
+            ControlCommand::SetNodeMode { node: NodeId(1), mode: NodeMode::Draining },
+            ControlCommand::SetDiskState { disk: DiskId([1; 16]), state: DiskState::Failed },
+            ControlCommand::SetDiskWeight { disk: DiskId([1; 16]), class: "ssd".into(), weight: 1 },
+            ControlCommand::SetPlacement { options: PlacementOptions::default() },
+            ControlCommand::SetGarbage { on: Some(true), grace: Some(0), lift: true },
+        ] {
+            let request = Request::Control(ControlRequest::Command(command));
+            assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");
+        }
         let (entries, to) = (Vec::new(), Bytes::new());
         let restore = Command::RestoreTrash { bucket, entries, to, taken: NameTaken::Refuse };
         assert!(allowed(&client, &request(restore)));

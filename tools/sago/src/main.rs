@@ -14,6 +14,7 @@ mod copies;
 mod demo;
 mod exit;
 mod object;
+mod operate;
 mod output;
 mod scrub;
 mod serve;
