@@ -13,7 +13,7 @@ use meta_server::MetaServer;
 use parking_lot::Mutex;
 use proto::control::{ControlCommand, ControlReply, ControlRequest};
 use proto::meta::{Command, MetaOp, MetaReply, MetaRequest};
-use proto::node::{NodeReply, NodeRequest};
+use proto::node::{Ailment, NodeReply, NodeRequest};
 use proto::raft_wire::RaftBatch;
 use proto::rpc::{GroupError, Rejection};
 use proto::{Reply, Request};
@@ -38,8 +38,8 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(crate) fn heard(&self, node: NodeId, incarnation: Incarnation, fenced: Vec<DiskId>) {
-        self.liveness.lock().heard(node, incarnation, fenced);
+    pub(crate) fn heard(&self, node: NodeId, incarnation: Incarnation, ailing: Vec<(DiskId, Ailment)>) {
+        self.liveness.lock().heard(node, incarnation, ailing);
     }
 
     /// What nodes say of their disks and the map does not show yet.
@@ -73,8 +73,8 @@ impl Dispatch {
     fn node_call(&self, request: NodeRequest) -> NodeReply {
         match request {
             NodeRequest::Ping => NodeReply::Pong,
-            NodeRequest::Heartbeat { node, incarnation, fenced } => {
-                self.heard(node, incarnation, fenced);
+            NodeRequest::Heartbeat { node, incarnation, ailing } => {
+                self.heard(node, incarnation, ailing);
                 NodeReply::Heard { leading: self.leads_control(), map_version: self.decided_by.load(Ordering::Acquire) }
             }
             NodeRequest::Status => NodeReply::Status(self.status.node()),
