@@ -18,6 +18,10 @@ use types::{GroupId, NodeId, Timestamp};
 
 /// Raft's unit of time.
 const TICK: Duration = Duration::from_millis(100);
+/// Ticks without an answer of the log's disk after which leadership of every group is handed over, and again after as many more. A disk that is
+/// only busy answers within a second or two; one that hangs must not hold up groups whose other voters are well for longer than ten. Groups
+/// with nothing to write go as well: all share one log, and the next write would wait.
+const LOG_SILENT_TICKS_MAX: u64 = 50;
 /// Events taken in one turn, so that ticks and messages are not starved.
 const EVENTS_PER_TURN_MAX: usize = 1024;
 
@@ -32,6 +36,8 @@ pub(crate) struct Driver {
     /// To be left once no replica is in quarantine.
     pub(crate) note: Option<Note>,
     pub(crate) ticks: u64,
+    /// Ticks since the log has answered last, or had nothing to answer.
+    pub(crate) log_silent_ticks: u64,
 }
 
 impl Driver {
@@ -71,6 +77,12 @@ impl Driver {
         self.ticks += 1;
         for group in self.groups.values_mut() {
             group.tick(self.ticks);
+        }
+        let awaits = self.groups.values().any(GroupDriver::awaits_log);
+        self.log_silent_ticks = if awaits { self.log_silent_ticks + 1 } else { 0 };
+        if awaits && self.log_silent_ticks.is_multiple_of(LOG_SILENT_TICKS_MAX) {
+            tracing::warn!(ticks = self.log_silent_ticks, "the disk of the raft log does not answer");
+            self.groups.values_mut().filter(|group| group.leads()).for_each(GroupDriver::hand_over);
         }
         if self.groups.values().all(|group| !group.raft.is_quarantined())
             && let Some(note) = self.note.take()
@@ -118,6 +130,7 @@ impl Driver {
 
     fn note_persisted(&mut self) {
         for done in std::mem::take(&mut *self.persisted.lock()) {
+            self.log_silent_ticks = 0;
             if let Some(driver) = self.groups.get_mut(&done.group) {
                 driver.persisted(done.number, done.last);
             }

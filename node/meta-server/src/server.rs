@@ -89,7 +89,18 @@ impl MetaServer {
             runtime: tokio::runtime::Handle::current(),
         };
         let outbox = Outbox::new(network);
-        let driver = Driver { groups: drivers, events: inbox, writer, persisted, outbox, log, fetcher, note, ticks: 0 };
+        let driver = Driver {
+            groups: drivers,
+            events: inbox,
+            writer,
+            persisted,
+            outbox,
+            log,
+            fetcher,
+            note,
+            ticks: 0,
+            log_silent_ticks: 0,
+        };
         spawn("raft".to_owned(), Box::new(move || driver.run()))?;
         let server = MetaServer { node: config.node, groups, events, snapshots, threads: Mutex::new(threads) };
         Ok(Arc::new(server))
