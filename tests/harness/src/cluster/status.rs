@@ -1,7 +1,7 @@
 //! What a node says of itself on its admin page.
 
 use anyhow::{Context, ensure};
-use proto::node::GroupStatus;
+use proto::node::{Fullness, GroupStatus};
 use serde::Deserialize;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -28,6 +28,8 @@ pub struct DiskPage {
     pub chunks: u64,
     /// Whether it is out of service after an error.
     pub fenced: bool,
+    /// How full its file system is.
+    pub fullness: Fullness,
 }
 
 /// Asks for a page.
