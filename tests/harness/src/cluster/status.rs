@@ -26,6 +26,8 @@ pub struct NodePage {
 pub struct DiskPage {
     /// Replicas of chunks on it.
     pub chunks: u64,
+    /// Bytes of them.
+    pub bytes: u64,
     /// Whether it is out of service after an error.
     pub fenced: bool,
     /// How full its file system is.
