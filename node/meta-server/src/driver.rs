@@ -20,6 +20,10 @@ use types::{GroupId, NodeId, ReplicaId, Timestamp};
 
 /// Raft's unit of time.
 const TICK: Duration = Duration::from_millis(100);
+/// Ticks without an answer of the log's disk after which leadership of every group is handed over, and again after as many more. A disk that is
+/// only busy answers within a second or two; one that hangs must not hold up groups whose other voters are well for longer than ten. Groups
+/// with nothing to write go as well: all share one log, and the next write would wait.
+const LOG_SILENT_TICKS_MAX: u64 = 50;
 /// Events taken in one turn, so that ticks and messages are not starved.
 const EVENTS_PER_TURN_MAX: usize = 1024;
 /// Ticks between two looks at whether members have to change.
@@ -42,6 +46,8 @@ pub(crate) struct Driver {
     pub(crate) replicas: Sender<ReplicaTask>,
     /// Groups whose replica is being made or removed: nothing of them is touched until that is done.
     pub(crate) coming_or_going: BTreeSet<GroupId>,
+    /// Ticks since the log has answered last, or had nothing to answer.
+    pub(crate) log_silent_ticks: u64,
 }
 
 impl Driver {
@@ -88,6 +94,12 @@ impl Driver {
                     group.change_members(wanted);
                 }
             }
+        }
+        let awaits = self.groups.values().any(GroupDriver::awaits_log);
+        self.log_silent_ticks = if awaits { self.log_silent_ticks + 1 } else { 0 };
+        if awaits && self.log_silent_ticks.is_multiple_of(LOG_SILENT_TICKS_MAX) {
+            tracing::warn!(ticks = self.log_silent_ticks, "the disk of the raft log does not answer");
+            self.groups.values_mut().filter(|group| group.leads()).for_each(GroupDriver::hand_over);
         }
         if self.groups.values().all(|group| !group.raft.is_quarantined())
             && let Some(note) = self.note.take()
@@ -154,6 +166,7 @@ impl Driver {
 
     fn note_persisted(&mut self) {
         for done in std::mem::take(&mut *self.persisted.lock()) {
+            self.log_silent_ticks = 0;
             if let Some(driver) = self.groups.get_mut(&done.group) {
                 driver.persisted(done.number, done.last);
             }

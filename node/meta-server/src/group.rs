@@ -18,9 +18,6 @@ use types::{LogIndex, NodeId, ReplicaId, Timestamp};
 /// Entries in the log and not yet durable here, beyond which proposals gather in the queue instead: each entry costs
 /// far more than one more command in it.
 const UNDURABLE_ENTRIES_MAX: u64 = 2;
-/// Ticks without an answer of the log's disk after which a leader hands over, and again after as many more. A disk that is only busy answers
-/// within a second or two; one that hangs must not hold up a group whose other voters are well for longer than ten.
-const DISK_SILENT_TICKS_MAX: u64 = 50;
 /// Ticks a follower may take to fetch a snapshot before the leader tries again.
 const SNAPSHOT_TICKS_MAX: u64 = 300;
 
@@ -51,8 +48,6 @@ struct Flight {
     skipped: u64,
     /// The commit index has moved and was not written.
     commit_unwritten: bool,
-    /// Ticks since the log has answered last, or had nothing to answer.
-    silent_ticks: u64,
 }
 
 /// How much of the log is kept.
@@ -264,9 +259,13 @@ impl GroupDriver {
         self.led
     }
 
+    /// Whether the log has not answered everything yet.
+    pub(crate) fn awaits_log(&self) -> bool {
+        self.flight.writes > 0
+    }
+
     pub(crate) fn persisted(&mut self, number: u64, last: Option<LogIndex>) {
         self.flight.writes -= 1;
-        self.flight.silent_ticks = 0;
         let skipped = if self.flight.writes == 0 { self.flight.skipped } else { 0 };
         self.raft.persisted(number.max(skipped), last);
         if let Some(last) = last {
@@ -307,13 +306,8 @@ impl GroupDriver {
     pub(crate) fn tick(&mut self, now: u64) {
         self.raft.tick();
         self.judge_hashes();
-        self.flight.silent_ticks = if self.flight.writes > 0 { self.flight.silent_ticks + 1 } else { 0 };
         if !self.led {
             return;
-        }
-        if self.flight.silent_ticks > 0 && self.flight.silent_ticks.is_multiple_of(DISK_SILENT_TICKS_MAX) {
-            tracing::warn!(group = %self.shared.id, "the disk of the log does not answer");
-            self.hand_over();
         }
         let awaited = self.raft.awaiting_snapshot();
         self.waiting_for_snapshot.retain(|node, _| awaited.contains(node));

@@ -137,6 +137,7 @@ impl MetaServer {
             fetcher,
             note: recovered.distrust,
             ticks: 0,
+            log_silent_ticks: 0,
             node: config.node,
             wanted: BTreeMap::new(),
             replicas: asks,

@@ -2,7 +2,8 @@
 //!
 //! The transport refuses what a role may never do (snapshots, deletes and heartbeats of clients). Here are the rules that need a look
 //! into a command: states of nodes, the first map, moves, repaired chunks and expiry are for nodes only; what ends the way back from the trash, and
-//! the settings and locks that protect it, and invitations, for operators. Nodes that were removed are not heard at all.
+//! the settings and locks that protect it, what steers the copies and their collector, and invitations, for operators. Nodes that were removed are
+//! not heard at all.
 
 use crate::join::Door;
 use crate::liveness::{Liveness, Verdict};
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlReply, ControlRequest};
 use proto::join::JoinError;
 use proto::meta::{Command, MetaOp, MetaReply, MetaRequest};
-use proto::node::{NodeReply, NodeRequest};
+use proto::node::{Ailment, NodeReply, NodeRequest};
 use proto::raft_wire::RaftBatch;
 use proto::rpc::{GroupError, Rejection};
 use proto::{Reply, Request};
@@ -41,8 +42,8 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(crate) fn heard(&self, node: NodeId, incarnation: Incarnation, fenced: Vec<DiskId>) {
-        self.liveness.lock().heard(node, incarnation, fenced);
+    pub(crate) fn heard(&self, node: NodeId, incarnation: Incarnation, ailing: Vec<(DiskId, Ailment)>) {
+        self.liveness.lock().heard(node, incarnation, ailing);
     }
 
     /// What nodes say of their disks and the map does not show yet.
@@ -93,8 +94,8 @@ impl Dispatch {
                 None => Err(JoinError::Void),
             }),
             NodeRequest::Ping => NodeReply::Pong,
-            NodeRequest::Heartbeat { node, incarnation, fenced } => {
-                self.heard(node, incarnation, fenced);
+            NodeRequest::Heartbeat { node, incarnation, ailing } => {
+                self.heard(node, incarnation, ailing);
                 NodeReply::Heard { leading: self.leads_control(), map_version: self.decided_by.load(Ordering::Acquire) }
             }
             NodeRequest::Status => NodeReply::Status(self.status.node()),
@@ -166,7 +167,7 @@ fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
 }
 
 /// Whether a request is for operators (and the cluster itself): a client, however it was led astray, must not be able to make a
-/// deletion final, nor to let anybody in.
+/// deletion final, nor to move copies off the disks that have them, nor to let anybody in.
 fn operators_only(request: &Request) -> bool {
     match request {
         Request::Control(ControlRequest::Command(command)) => matches!(
@@ -177,6 +178,11 @@ fn operators_only(request: &Request) -> bool {
                 | ControlCommand::RevokeInvitation { .. }
                 | ControlCommand::AdmitNode { .. }
                 | ControlCommand::Finalize { .. }
+                | ControlCommand::SetNodeMode { .. }
+                | ControlCommand::SetDiskState { .. }
+                | ControlCommand::SetDiskWeight { .. }
+                | ControlCommand::SetPlacement { .. }
+                | ControlCommand::SetGarbage { .. }
         ),
         Request::Meta(request) => matches!(
             &request.op,
@@ -197,7 +203,7 @@ mod tests {
     use super::*;
     use proto::trash::{BucketOptions, NameTaken};
     use transport::Role;
-    use types::{BucketId, InvitationId, NodeState, RequestId, SessionId};
+    use types::{BucketId, InvitationId, NodeState, PlacementOptions, RequestId, SessionId};
 
     #[test]
     fn clients_do_not_speak_for_nodes() {
@@ -230,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn only_operators_make_a_deletion_final() {
+    fn only_operators_make_a_deletion_final_or_steer_copies() {
         let client = PeerIdentity { role: Role::Client("tool".to_owned()) };
         let operator = PeerIdentity { role: Role::Operator("kim".to_owned()) };
         let bucket = BucketId(1);
@@ -247,15 +253,19 @@ mod tests {
             let request = request(command);
             assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");
         }
-        let undelete = ControlCommand::UndeleteBucket { bucket, name: "books".into() };
-        let admit = ControlCommand::AdmitNode { id: InvitationId([1; 16]), request: Vec::new(), cert: String::new() };
-        let finalize = ControlCommand::Finalize { level: types::FeatureLevel(1) };
-        let finalize = Request::Control(ControlRequest::Command(finalize));
-        assert!(allowed(&operator, &finalize) && !allowed(&client, &finalize));
-        let admit = Request::Control(ControlRequest::Command(admit));
-        assert!(allowed(&operator, &admit) && !allowed(&client, &admit));
-        let undelete = Request::Control(ControlRequest::Command(undelete));
-        assert!(allowed(&operator, &undelete) && !allowed(&client, &undelete));
+        for command in [
+            ControlCommand::UndeleteBucket { bucket, name: "books".into() },
+            ControlCommand::SetNodeMode { node: NodeId(1), mode: NodeMode::Draining },
+            ControlCommand::SetDiskState { disk: DiskId([1; 16]), state: DiskState::Failed },
+            ControlCommand::SetDiskWeight { disk: DiskId([1; 16]), class: "ssd".into(), weight: 1 },
+            ControlCommand::SetPlacement { options: PlacementOptions::default() },
+            ControlCommand::SetGarbage { on: Some(true), grace: Some(0), lift: true },
+            ControlCommand::AdmitNode { id: InvitationId([1; 16]), request: Vec::new(), cert: String::new() },
+            ControlCommand::Finalize { level: types::FeatureLevel(1) },
+        ] {
+            let request = Request::Control(ControlRequest::Command(command));
+            assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");
+        }
         let (entries, to) = (Vec::new(), Bytes::new());
         let restore = Command::RestoreTrash { bucket, entries, to, taken: NameTaken::Refuse };
         assert!(allowed(&client, &request(restore)));

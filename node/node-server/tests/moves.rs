@@ -54,7 +54,7 @@ async fn a_drained_node_ends_empty_and_a_lost_one_is_made_good_while_nothing_fai
     for id in 1..=5 {
         nodes.push(site.start(id, true).await);
     }
-    let credentials = site.ca.issue(&Role::Client("test".to_owned())).expect("credentials");
+    let credentials = site.ca.issue(&Role::Operator("test".to_owned())).expect("credentials");
     let endpoint = Endpoint::client(&credentials, TransportConfig::default()).expect("a client");
     let seeds = site.map.nodes.iter().map(|node| (node.id, node.addr.clone())).collect();
     let mut config = ClientConfig::new(endpoint.clone(), seeds, "test");

@@ -17,8 +17,8 @@ pub enum NodeRequest {
         node: NodeId,
         /// Its start counter.
         incarnation: Incarnation,
-        /// Its disks that returned errors and take no requests.
-        fenced: Vec<DiskId>,
+        /// Its disks that are not well; all others are.
+        ailing: Vec<(DiskId, Ailment)>,
     },
     /// How are you.
     Status,
@@ -152,6 +152,15 @@ pub struct DiskStatus {
     pub scrub: ScrubStatus,
     /// How full its file system is.
     pub fullness: Fullness,
+}
+
+/// What keeps a disk from taking chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ailment {
+    /// It returned errors and takes no requests.
+    Fenced,
+    /// It was full, and has not come back below the share at which disks take copies again.
+    Full,
 }
 
 /// How full a file system is. The shares are settings of the node.

@@ -44,7 +44,7 @@ mod tests {
         let node = PeerIdentity { role: Role::Node(NodeId(1)) };
         let beat = |id| {
             let (node, incarnation) = (NodeId(id), Incarnation(1));
-            Request::Node(NodeRequest::Heartbeat { node, incarnation, fenced: Vec::new() })
+            Request::Node(NodeRequest::Heartbeat { node, incarnation, ailing: Vec::new() })
         };
         assert!(allows(&node, &beat(1)));
         assert!(!allows(&node, &beat(2)));

@@ -15,6 +15,7 @@ mod demo;
 mod exit;
 mod node;
 mod object;
+mod operate;
 mod output;
 mod scrub;
 mod serve;
