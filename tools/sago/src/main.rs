@@ -13,6 +13,7 @@ mod connect;
 mod copies;
 mod demo;
 mod exit;
+mod fsck;
 mod object;
 mod output;
 mod scrub;
@@ -83,6 +84,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Key(command) => Box::pin(user::key(command, output)).await,
         Command::Bucket(command) => Box::pin(bucket::bucket(command, output)).await,
         Command::Scrub(args) => Box::pin(scrub::scrub(args, output)).await,
+        Command::Fsck(args) => fsck::fsck(&args, output),
         Command::Trash(command) => Box::pin(trash::trash(command, output)).await,
         Command::Put(args) => Box::pin(object::put(args, output)).await,
         Command::Get(args) => Box::pin(object::get(args, output)).await,
