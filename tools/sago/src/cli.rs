@@ -4,6 +4,7 @@ mod bucket;
 mod client;
 mod cluster;
 mod demo;
+mod durability;
 mod fsck;
 mod gateway;
 mod mount;
@@ -18,6 +19,7 @@ pub use bucket::{BreakerCommand, BucketCommand};
 pub use client::ClientArgs;
 pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
+pub use durability::DurabilityArgs;
 pub use fsck::FsckArgs;
 pub use gateway::GatewayArgs;
 pub use mount::MountArgs;
@@ -100,6 +102,8 @@ pub enum Command {
     Bucket(BucketCommand),
     /// Look at every chunk now, and find what is damaged.
     Scrub(ScrubArgs),
+    /// Estimate how long the data may be expected to last.
+    Durability(DurabilityArgs),
     /// Look at the folder of a node that is stopped, and name everything that is damaged.
     Fsck(FsckArgs),
     /// What was deleted, overwritten or truncated, and the way back.
@@ -140,7 +144,9 @@ mod tests {
             command.get_subcommands().for_each(|sub| check(sub, &path));
         }
         check(&Cli::command(), "");
-        for name in ["demo", "node", "gateway", "mount", "scrub", "fsck", "put", "get", "ls", "rm", "trash"] {
+        for name in
+            ["demo", "node", "gateway", "mount", "scrub", "durability", "fsck", "put", "get", "ls", "rm", "trash"]
+        {
             let command = Cli::command();
             let help = command.find_subcommand(name).and_then(|sub| sub.get_after_help().map(ToString::to_string));
             assert!(help.is_some_and(|help| help.contains(&format!("sago {name}"))), "{name} has no example");
@@ -167,6 +173,8 @@ mod tests {
             "sago trash list books --since yesterday",
             "sago bucket breaker set books --limit 0",
             "sago fsck",
+            "sago durability --annual-failure-rate 100",
+            "sago durability --nodes 6",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -12,6 +12,7 @@ mod config;
 mod connect;
 mod copies;
 mod demo;
+mod durability;
 mod exit;
 mod fsck;
 mod object;
@@ -84,6 +85,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Key(command) => Box::pin(user::key(command, output)).await,
         Command::Bucket(command) => Box::pin(bucket::bucket(command, output)).await,
         Command::Scrub(args) => Box::pin(scrub::scrub(args, output)).await,
+        Command::Durability(args) => Box::pin(durability::durability(args, output)).await,
         Command::Fsck(args) => fsck::fsck(&args, output),
         Command::Trash(command) => Box::pin(trash::trash(command, output)).await,
         Command::Put(args) => Box::pin(object::put(args, output)).await,
