@@ -85,7 +85,7 @@ pub async fn durability(args: DurabilityArgs, output: Output) -> Done {
 
 /// A cluster that is not there.
 fn imagine(nodes: u16, disks: u16) -> Done<Basis> {
-    let disk = |node: u64, disk: u16| DiskId((u128::from(node) << 64 | u128::from(disk) + 1).to_be_bytes());
+    let disk = |node: u64, disk: u16| DiskId(((u128::from(node) << 64) | u128::from(disk)).to_be_bytes());
     let planned = |id: u64| PlannedNode {
         id: NodeId(id),
         addr: format!("node-{id}:1"),

@@ -81,7 +81,7 @@ pub(super) fn estimate(map: &PlacementMap, assumed: &Assumed) -> Result<Estimate
     if assumed.repair_seconds.is_none() && assumed.copy_rate <= 0.0 {
         return Err(Unknown::NoRate);
     }
-    let members: BTreeSet<Member> = sets.keys().flatten().copied().collect();
+    let members: BTreeSet<Member> = sets.iter().flatten().copied().collect();
     let nodes: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();
     let takers = takers(map);
     let neighbours = neighbours(&sets);
@@ -89,9 +89,9 @@ pub(super) fn estimate(map: &PlacementMap, assumed: &Assumed) -> Result<Estimate
     let bytes_on = |member: &Member| map.disk(*member).and_then(|disk| assumed.bytes.get(&disk.id)).copied();
     let disk_bytes = mean(members.iter().filter_map(bytes_on).sum::<u64>() as f64, members.len());
     let disks_a_node = mean(members.len() as f64, nodes.len());
-    let scatter = mean(neighbours.values().map(BTreeMap::len).sum::<usize>() as f64, members.len());
+    let scatter = mean(neighbours.values().map(BTreeSet::len).sum::<usize>() as f64, members.len());
     // Of what a disk holds, the part that one of its neighbours holds too: what has one copy left once both are lost.
-    let shared = mean(REPLICAS as f64 - 1.0, 1) / scatter.max(1.0);
+    let shared = (REPLICAS - 1) as f64 / scatter.max(1.0);
 
     let heals = takers.len() > REPLICAS;
     // A copy needs a node that has none: with as many nodes as copies only another disk of the same node will do.
@@ -115,7 +115,7 @@ pub(super) fn estimate(map: &PlacementMap, assumed: &Assumed) -> Result<Estimate
     ];
     let chunk_years = years_to_loss(together(&hazards));
     let cluster_years = chunk_years / sets.len() as f64;
-    let whole = |group: &&types::PlacementGroup| group.members.iter().any(|member| map.is_lost(*member));
+    let short = |group: &&types::PlacementGroup| group.members.iter().any(|member| map.is_lost(*member));
     Ok(Estimate {
         nodes: nodes.len(),
         disks: members.len(),
@@ -133,19 +133,18 @@ pub(super) fn estimate(map: &PlacementMap, assumed: &Assumed) -> Result<Estimate
         cluster_years,
         cluster_loss_a_year: probability(1.0 / cluster_years, 1.0),
         share_lost: 1.0 / sets.len() as f64,
-        groups_short: map.groups.iter().filter(whole).count(),
+        groups_short: map.groups.iter().filter(short).count(),
     })
 }
 
-/// Different sets of disks that hold the copies of groups, and how many groups each holds.
-fn sets(map: &PlacementMap) -> BTreeMap<Vec<Member>, usize> {
-    let mut sets = BTreeMap::new();
-    for group in map.groups.iter().filter(|group| group.members.len() == REPLICAS) {
+/// Different sets of disks that hold the copies of groups.
+fn sets(map: &PlacementMap) -> BTreeSet<Vec<Member>> {
+    let sorted = |group: &types::PlacementGroup| {
         let mut members = group.members.clone();
         members.sort_unstable();
-        *sets.entry(members).or_default() += 1;
-    }
-    sets
+        members
+    };
+    map.groups.iter().filter(|group| group.members.len() == REPLICAS).map(sorted).collect()
 }
 
 /// Nodes that take copies.
@@ -154,13 +153,13 @@ fn takers(map: &PlacementMap) -> Vec<NodeId> {
     map.nodes.iter().filter(takes).map(|node| node.id).collect()
 }
 
-/// For each disk the other disks that share groups with it, and how many.
-fn neighbours(sets: &BTreeMap<Vec<Member>, usize>) -> BTreeMap<Member, BTreeMap<Member, usize>> {
-    let mut neighbours: BTreeMap<Member, BTreeMap<Member, usize>> = BTreeMap::new();
-    for (set, groups) in sets {
+/// For each disk the other disks that share groups with it.
+fn neighbours(sets: &BTreeSet<Vec<Member>>) -> BTreeMap<Member, BTreeSet<Member>> {
+    let mut neighbours: BTreeMap<Member, BTreeSet<Member>> = BTreeMap::new();
+    for set in sets {
         for member in set {
             let others = set.iter().filter(|other| *other != member);
-            others.for_each(|other| *neighbours.entry(*member).or_default().entry(*other).or_default() += groups);
+            neighbours.entry(*member).or_default().extend(others);
         }
     }
     neighbours
