@@ -10,7 +10,7 @@ use crate::group::Counters;
 use crate::inode::{Directory, Inode, XattrSum};
 use crate::invariants::Broken;
 use crate::invariants::content::{PieceSum, agrees, chunk_tables, depth};
-use crate::invariants::tree::{Entries, count, counters, entry, placed};
+use crate::invariants::tree::{Entries, count, counters, entry, fragment, placed};
 use crate::key::Table;
 use crate::key::chunk::{ChunkKey, CondemnedKey, StagedKey};
 use crate::key::dentry::DentryKey;
@@ -357,6 +357,7 @@ impl<'a> Walk<'a> {
         broken.unless(ours, || format!("{ino}: not ours"));
         count(&mut self.usage, inode);
         if let Ok(directory) = inode.directory() {
+            fragment(ino, directory, broken);
             // One with entries was held against them when they went by.
             let frag = directory.frag();
             let rows = self.kv.scan(&DentryKey::lower(frag, b""), &DentryKey::upper(frag), 1)?;

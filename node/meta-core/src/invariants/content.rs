@@ -88,7 +88,7 @@ impl PieceSum {
             self.overlap |= piece.len == 0 || piece.offset < self.end;
             self.end = self.end.max(piece.end());
         }
-        self.stored += stored(pieces);
+        self.stored = self.stored.saturating_add(stored(pieces));
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn agrees(ino: Ino, content: &Content, inline: usize, sum: &PieceSum,
     }
     broken.unless(!sum.overlap, || format!("{ino}: pieces overlap"));
     broken.unless(sum.end <= content.size, || format!("{ino}: pieces to {}, size {}", sum.end, content.size));
-    let bytes = inline as u64 + sum.stored;
+    let bytes = sum.stored.saturating_add(inline as u64);
     broken.unless(bytes == content.stored, || format!("{ino}: {bytes} bytes stored, {} counted", content.stored));
 }
 

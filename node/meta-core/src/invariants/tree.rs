@@ -1,6 +1,7 @@
 //! Names, inodes, directories, trash, usage.
 
 use super::{Broken, snapshot::Snapshot};
+use crate::bucket::first_frag;
 use crate::dentry::Dentry;
 use crate::inode::{Directory, Inode};
 use crate::key::dentry::DentryKey;
@@ -96,9 +97,16 @@ impl Entries {
 fn dir(snapshot: &Snapshot, ino: Ino, inode: &Inode, directory: &Directory, names: u32, broken: &mut Broken) {
     let mut entries = Entries::default();
     snapshot.dentries.get(&directory.frag()).into_iter().flatten().for_each(|(key, _)| entries.add(key));
+    fragment(ino, directory, broken);
     counters(ino, directory, entries, broken);
     let root = snapshot.buckets.get(&inode.bucket).is_some_and(|bucket| bucket.root == ino);
     dir_names(ino, root, names, inode.parent.is_some(), broken);
+}
+
+/// A directory has one fragment, numbered as itself.
+pub(crate) fn fragment(ino: Ino, directory: &Directory, broken: &mut Broken) {
+    let own = directory.fragments.len() == 1 && directory.frag() == first_frag(ino);
+    broken.unless(own, || format!("{ino}: fragments {:?}", directory.fragments));
 }
 
 /// A directory counts its entries right.
@@ -149,7 +157,7 @@ pub(crate) fn count(used: &mut BTreeMap<BucketId, Usage>, inode: &Inode) {
         (&mut used.trash_files, &mut used.trash_bytes)
     };
     *files += 1;
-    *bytes += inode.size();
+    *bytes = bytes.saturating_add(inode.size());
 }
 
 fn usage(snapshot: &Snapshot, broken: &mut Broken) {
