@@ -66,8 +66,12 @@ fn inspect(site: &Site, deep: bool, quiet: bool) -> Done<Report> {
         shown.finish_and_clear();
         disks.push(disk);
     }
-    let map = groups.map().or(site.map.as_ref());
-    let homes = map.map(|map| homes::check(site.node, map, &groups, &disks, &mut findings));
+    let homes = groups.map().map(|map| homes::check(site.node, map, &groups, &disks, &mut findings));
+    if homes.is_none() {
+        let what =
+            "no map of where chunks belong: this node has no replica of the control group, or none that can be read";
+        findings.note("homes-unknown", site.node, what, "nothing: the other checks do not need it");
+    }
     let mut report = Report::new(site, &findings);
     report.starts = meta.incarnation.map(|incarnation| incarnation.0);
     report.add_groups(&log, &groups);

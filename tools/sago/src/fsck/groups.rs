@@ -15,9 +15,17 @@ use types::{Findings, GroupId, PlacementMap};
 const FETCH: &str =
     "if other members of the group live, remove this group's state folder: the node fetches the state from them";
 
+/// The state of one group, which can be read.
+pub(super) struct State {
+    pub(super) rows: CheckedState,
+    pub(super) audited: Audited,
+    /// Everything that its log holds is in it.
+    pub(super) current: bool,
+}
+
 /// The states of a node.
 pub(super) struct Groups {
-    states: BTreeMap<GroupId, (CheckedState, Audited)>,
+    states: BTreeMap<GroupId, State>,
     map: Option<PlacementMap>,
 }
 
@@ -28,8 +36,14 @@ impl Groups {
     }
 
     /// Every group that has a state, which can be read.
-    pub(super) fn states(&self) -> &BTreeMap<GroupId, (CheckedState, Audited)> {
+    pub(super) fn states(&self) -> &BTreeMap<GroupId, State> {
         &self.states
+    }
+
+    /// Whether what a group's state says, by the map on this node, is as new as anything that was done on this node's disks: neither state
+    /// lags behind its log, as it does after a power cut.
+    pub(super) fn are_current(&self, group: GroupId) -> bool {
+        [GroupId::CONTROL, group].iter().all(|id| self.states.get(id).is_some_and(|state| state.current))
     }
 }
 
@@ -74,7 +88,8 @@ pub(super) fn check(site: &Site, log: &CheckedLog, findings: &mut Findings, quie
                 if group == GroupId::CONTROL && audited.damaged == 0 {
                     groups.map = map_of(&state);
                 }
-                groups.states.insert(group, (state, audited));
+                let current = log.groups().get(&group).is_some_and(|log| state.applied.index >= log.last);
+                groups.states.insert(group, State { rows: state, audited, current });
             }
             Err(error) => findings.damage("state-unreadable", path.display(), chain(&error), FETCH),
         }

@@ -1,15 +1,19 @@
 //! Chunks that the metadata wants on this node, and chunks that lie here: as far as one node's folder can tell.
 //!
-//! The metadata of a node that was down is old, and so is its placement map; but what it wanted then was acknowledged only once it lay here, or with a
-//! note that it does not. So what is wanted, not noted as missing, and not here, was lost here.
+//! What the metadata of a node wants was acknowledged only once it lay here, or with a note that it does not. So what is wanted, not noted as
+//! missing, and not here, was lost here; unless it moved away or was deleted since, and the metadata is older than that: after a power cut the states
+//! lag behind their logs. Then it is a warning, and the node has to run to know. A node without a replica of the control group has no map but the
+//! first one, and nothing is compared.
 
 use super::groups::Groups;
 use chunk_store::{CheckedDisk, Held};
 use meta_core::audit::{StoredChunk, chunk, chunks};
 use meta_core::kv::KvError;
 use serde::Serialize;
-use types::{ChunkId, Findings, NodeId, PlacementMap};
+use types::{ChunkId, Findings, GroupId, NodeId, PlacementMap};
 
+const RUN: &str =
+    "start the node and look again once it has caught up: it may have moved away or been deleted meanwhile";
 const DRAIN: &str = "the other members have it; drain the disk (`sago placement disk ID drain`), so that its copies are made anew from theirs";
 
 /// What was compared.
@@ -37,12 +41,13 @@ pub(super) fn check(
     disks: &[Option<CheckedDisk>],
     findings: &mut Findings,
 ) -> Homes {
-    let mut look = Look { node, map, disks, findings, homes: Homes::default() };
-    for (group, (state, audited)) in groups.states().iter().filter(|(group, _)| group.0 > 0) {
-        if audited.damaged > 0 {
+    let mut look = Look { node, map, disks, findings, homes: Homes::default(), current: false };
+    for (group, state) in groups.states().iter().filter(|(group, _)| **group != GroupId::CONTROL) {
+        if state.audited.damaged > 0 {
             continue;
         }
-        let looked = chunks(state, |chunk| {
+        look.current = groups.are_current(*group);
+        let looked = chunks(&state.rows, |chunk| {
             look.wanted(&chunk);
             Ok(())
         });
@@ -77,6 +82,8 @@ struct Look<'a> {
     disks: &'a [Option<CheckedDisk>],
     findings: &'a mut Findings,
     homes: Homes,
+    /// What the group at hand says is as new as what was done here.
+    current: bool,
 }
 
 impl Look<'_> {
@@ -111,15 +118,19 @@ impl Look<'_> {
                 self.findings.damage("chunk-differs", chunk.id, what, DRAIN);
             }
             Held::Deleted => {
-                let what = "the metadata refers to it, and it was deleted here";
-                self.findings.damage("chunk-deleted", chunk.id, what, DRAIN);
+                // The leader of the group has it deleted as soon as most members know that it may be; this one may not have known.
+                let what = "the metadata here refers to it, and it was deleted";
+                self.findings.warning("chunk-deleted", chunk.id, what, RUN);
             }
             Held::Nothing => {
                 self.homes.missing += 1;
                 // Another disk of this node may have it: a copy that is moving between them.
                 if !self.disks.iter().flatten().any(|disk| matches!(disk.held(chunk.id), Held::Live(..))) {
                     let what = "the metadata refers to it, and it is not here";
-                    self.findings.damage("chunk-missing", chunk.id, what, DRAIN);
+                    match self.current {
+                        true => self.findings.damage("chunk-missing", chunk.id, what, DRAIN),
+                        false => self.findings.warning("chunk-missing", chunk.id, what, RUN),
+                    }
                 }
             }
             // The damaged copy was told; without an index nothing can be told.
@@ -136,8 +147,8 @@ fn lying(node: NodeId, map: &PlacementMap, groups: &Groups, disk: usize, id: Chu
     {
         homes.leftovers += 1;
     }
-    let state = groups.states().get(&parts.group).filter(|(_, audited)| audited.damaged == 0);
-    let known: Option<Result<_, KvError>> = state.map(|(state, _)| chunk(state, id));
+    let state = groups.states().get(&parts.group).filter(|state| state.audited.damaged == 0);
+    let known: Option<Result<_, KvError>> = state.map(|state| chunk(&state.rows, id));
     match known {
         Some(Ok(None)) => homes.unknown += 1,
         Some(Ok(Some(known))) if !known.needed => homes.garbage += 1,

@@ -107,9 +107,9 @@ impl Report {
                 last: checked.last.0,
                 term: checked.hard_state.term.0,
                 commit: checked.hard_state.commit.0,
-                applied: state.map(|(state, _)| state.applied.index.0),
-                rows: state.map(|(_, audited)| audited.rows),
-                chunks: state.map(|(_, audited)| audited.chunks),
+                applied: state.map(|state| state.rows.applied.index.0),
+                rows: state.map(|state| state.audited.rows),
+                chunks: state.map(|state| state.audited.chunks),
             });
         }
     }

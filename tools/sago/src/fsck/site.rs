@@ -4,7 +4,7 @@ use crate::cluster::FIRST_START;
 use crate::config::{ClusterFile, NodeFile, beside, folder_of, load};
 use crate::exit::{Done, Failure, Kind};
 use std::path::{Path, PathBuf};
-use types::{DiskId, NodeId, PlacementMap};
+use types::{DiskId, NodeId};
 
 /// The folders of a node.
 pub(super) struct Site {
@@ -14,8 +14,6 @@ pub(super) struct Site {
     pub(super) meta: PathBuf,
     /// Data directories, and the disk that the cluster file says each is.
     pub(super) disks: Vec<(PathBuf, Option<DiskId>)>,
-    /// The map the cluster was set up with.
-    pub(super) map: Option<PlacementMap>,
 }
 
 impl Site {
@@ -34,7 +32,7 @@ impl Site {
         let id = |number: usize| entry.and_then(|entry| entry.disks.get(number)).map(|disk| disk.id);
         let disks = node.disks.iter().enumerate().map(|(number, disk)| (beside(&file, disk), id(number))).collect();
         let (meta, folder) = (beside(&file, &node.meta), folder_of(&file).to_owned());
-        Ok(Site { node: NodeId(node.id), folder, meta, disks, map })
+        Ok(Site { node: NodeId(node.id), folder, meta, disks })
     }
 
     /// Whether the node may make its folders, and has made none.

@@ -232,6 +232,13 @@ fn chunks_that_the_metadata_wants_here_are_looked_for() {
     let failed = fsck(&FsckArgs { path: forgotten.path.clone(), deep: false }, Output { json: true }).err();
     assert_eq!(failed.map(|failure| failure.kind), Some(Kind::Damaged));
 
+    // A state that lags behind its log may not know that it moved away.
+    let (log, _) = RaftLog::open(&forgotten.meta("raft"), NODE).expect("a log");
+    let entries = vec![entry(ENTRIES + 1)];
+    log.write(&[GroupWrite { group: DATA, entries, hard_state: None, must_sync: true }]).expect("written");
+    drop(log);
+    assert_eq!(forgotten.found(), [("chunk-missing", "warning", 1)]);
+
     let deleted = Node::new();
     let disk = store(&deleted.path);
     run(async {
@@ -239,7 +246,7 @@ fn chunks_that_the_metadata_wants_here_are_looked_for() {
         disk.close().await;
     });
     drop(disk);
-    assert_eq!(deleted.found(), [("chunk-deleted", "damage", 1)]);
+    assert_eq!(deleted.found(), [("chunk-deleted", "warning", 1)]);
 
     let more = Node::new();
     let disk = store(&more.path);
