@@ -2,7 +2,7 @@
 
 use super::{Held, REINDEX, REPAIR};
 use crate::error::StoreError;
-use crate::index::{Entry, Index, Position};
+use crate::index::{Entry, Index, Located, Position};
 use crate::record::{self, HEADER_BYTES, Header, Kind, SegmentNo, record_bytes};
 use crate::recovery::Taker;
 use std::collections::BTreeMap;
@@ -63,11 +63,9 @@ impl<'a> Against<'a> {
             }
         };
         match (said, row) {
-            (Entry::Live(said), row) if said.place >= position.place => {
-                // Compaction may have written it anew behind the position, with the former record still there.
-                if !matches!(row, Some(Entry::Live(row)) if row.root == said.root && row.len == said.len) {
-                    self.is_behind(chunk, Held::Live(said.len, said.root));
-                }
+            // Compaction may have written it anew behind the position, with the former record still there: then it is known.
+            (Entry::Live(said), row) if said.place >= position.place && !is_row_of(row, said) => {
+                self.is_behind(chunk, Held::Live(said.len, said.root));
             }
             (Entry::Live(said), Some(Entry::Live(row))) if said.place == row.place => {
                 if *said == row {
@@ -93,10 +91,10 @@ impl<'a> Against<'a> {
                     "remove the folder `index`; the next start makes it anew",
                 );
             }
-            (Entry::Tombstone(segment), row) if *segment >= position.place.segment => {
-                if !matches!(row, Some(Entry::Tombstone(_))) {
-                    self.is_behind(chunk, Held::Deleted);
-                }
+            (Entry::Tombstone(segment), row)
+                if *segment >= position.place.segment && !matches!(row, Some(Entry::Tombstone(_))) =>
+            {
+                self.is_behind(chunk, Held::Deleted);
             }
             // A former record of a chunk that was moved, deleted or damaged; or a damaged one, which is looked at by its row.
             _ => {}
@@ -136,6 +134,11 @@ impl<'a> Against<'a> {
             );
         }
     }
+}
+
+/// Whether a row is about the same bytes, wherever they lie.
+fn is_row_of(row: Option<Entry>, said: &Located) -> bool {
+    matches!(row, Some(Entry::Live(row)) if (row.root, row.len) == (said.root, said.len))
 }
 
 impl Taker for Against<'_> {

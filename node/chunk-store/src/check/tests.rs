@@ -6,7 +6,6 @@ use crate::store::ChunkStore;
 use bytes::Bytes;
 use rocksdb::{DB, Options};
 use std::fs;
-use std::future::Future;
 use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
 use types::Severity;
