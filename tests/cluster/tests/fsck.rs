@@ -72,10 +72,10 @@ fn fill(cluster: &Cluster) -> anyhow::Result<()> {
     let (s3, bucket) = (cluster.s3(), cluster.target().bucket.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for number in 0..OBJECTS + 10 {
-        let put = s3.put(&bucket, &format!("fsck/{number:03}"), &Payload::new(content(number)));
-        runtime.block_on(put).map(drop)?;
-        let small = s3.put(&bucket, &format!("small/{number:03}"), &Payload::new(vec![number as u8; 100]));
-        runtime.block_on(small).map(drop)?;
+        let whole = Payload::new(content(number));
+        runtime.block_on(s3.put(&bucket, &format!("fsck/{number:03}"), &whole)).map(drop)?;
+        let small = Payload::new(vec![number as u8; 100]);
+        runtime.block_on(s3.put(&bucket, &format!("small/{number:03}"), &small)).map(drop)?;
     }
     for number in OBJECTS..OBJECTS + 10 {
         cluster.sago(&["rm", &format!("{bucket}/fsck/{number:03}")])?;

@@ -59,27 +59,27 @@ pub(super) struct Estimate {
 pub(super) enum Unknown {
     /// There is no group with three copies.
     #[error("the map has no placement group with three copies")]
-    NoGroups,
+    Groups,
     /// Nothing ever fails.
     #[error("with failure rates of 0 nothing is ever lost")]
-    NoFailures,
+    Failures,
     /// No repair can be computed.
     #[error("give --repair-hours, or a rate above 0")]
-    NoRate,
+    Rate,
 }
 
 /// Estimates.
 pub(super) fn estimate(map: &PlacementMap, assumed: &Assumed) -> Result<Estimate, Unknown> {
     let sets = sets(map);
     if sets.is_empty() {
-        return Err(Unknown::NoGroups);
+        return Err(Unknown::Groups);
     }
     let (disk_rate, node_rate) = (rate_of(assumed.disk_failures), rate_of(assumed.node_failures));
     if disk_rate + node_rate <= 0.0 {
-        return Err(Unknown::NoFailures);
+        return Err(Unknown::Failures);
     }
     if assumed.repair_seconds.is_none() && assumed.copy_rate <= 0.0 {
-        return Err(Unknown::NoRate);
+        return Err(Unknown::Rate);
     }
     let members: BTreeSet<Member> = sets.iter().flatten().copied().collect();
     let nodes: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();
@@ -257,8 +257,8 @@ mod tests {
     fn what_cannot_be_estimated_is_said() {
         let map = map(6, 1);
         let nothing = Assumed { disk_failures: 0.0, node_failures: 0.0, ..assumed(&map) };
-        assert_eq!(estimate(&map, &nothing), Err(Unknown::NoFailures));
-        assert_eq!(estimate(&map, &Assumed { copy_rate: 0.0, ..assumed(&map) }), Err(Unknown::NoRate));
-        assert_eq!(estimate(&PlacementMap::default(), &assumed(&map)), Err(Unknown::NoGroups));
+        assert_eq!(estimate(&map, &nothing), Err(Unknown::Failures));
+        assert_eq!(estimate(&map, &Assumed { copy_rate: 0.0, ..assumed(&map) }), Err(Unknown::Rate));
+        assert_eq!(estimate(&PlacementMap::default(), &assumed(&map)), Err(Unknown::Groups));
     }
 }

@@ -97,7 +97,8 @@ impl Look<'_> {
             self.findings.warning("chunk-homeless", chunk.id, what, "start the node: it gets the newest map");
             return;
         };
-        let here = group.members.iter().enumerate().filter(|(_, member)| member.node == self.node);
+        let node = self.node;
+        let here = group.members.iter().enumerate().filter(|(_, member)| member.node == node);
         for (at, member) in here {
             self.homes.wanted += 1;
             if chunk.missing & (1 << at) != 0 {
