@@ -336,6 +336,11 @@ impl Look<'_> {
                 false => findings.damage("segment-damaged", place, what, REPAIR),
             }
         }
+        let more = report.damaged - report.damage.len() as u64;
+        if more > 0 {
+            let what = format!("{more} more places hold no record although they did");
+            findings.warning("segment-damaged", self.path.display(), what, "see the chunks named");
+        }
         if report.torn > 0 {
             let what = format!("{} places end in a write that was never acknowledged", report.torn);
             findings.note("segment-torn", self.path.display(), what, "nothing: the next start drops it");

@@ -57,6 +57,8 @@ pub struct Audited {
     pub lists: u64,
     /// Chunks that are known.
     pub chunks: u64,
+    /// Chunks and lists that garbage rows name.
+    pub garbage: u64,
     /// Rows that cannot be read.
     pub damaged: u64,
 }
@@ -81,7 +83,7 @@ pub fn audit(
     each_row(kv, progress, |key, value| walk.row(key, value))?;
     let audited = walk.end()?;
     if audited.damaged == 0 {
-        let items = audited.inodes + audited.lists + audited.chunks;
+        let items = audited.inodes + audited.lists + audited.chunks + audited.garbage;
         let parts = items.div_ceil(items_max.max(1) as u64).max(1);
         for part in 0..parts {
             let mut tally = tally::Tally::new(kv, part, parts)?;

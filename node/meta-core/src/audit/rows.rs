@@ -89,7 +89,6 @@ pub(super) struct Walk<'a> {
     uploads: u64,
     indexed: u64,
     sweeps: u64,
-    garbage_items: u64,
     condemned: u64,
     /// Sessions that have a window.
     sessions: Vec<SessionId>,
@@ -118,7 +117,6 @@ impl<'a> Walk<'a> {
             uploads: 0,
             indexed: 0,
             sweeps: 0,
-            garbage_items: 0,
             condemned: 0,
             sessions: Vec::new(),
             ended: Vec::new(),
@@ -197,7 +195,7 @@ impl<'a> Walk<'a> {
             }
             AnyRow::Sweep(..) => self.sweeps += 1,
             AnyRow::Trash(key) => self.trash(&key)?,
-            AnyRow::Garbage(row) => self.garbage_items += row.items.len() as u64,
+            AnyRow::Garbage(row) => self.audited.garbage += row.items.len() as u64,
             AnyRow::Session(session, _) => self.sessions.push(session),
             AnyRow::Answer(key) => self.answer(&key)?,
             AnyRow::Ended(first, last) => self.ended.push((first, last)),
@@ -489,7 +487,7 @@ impl<'a> Walk<'a> {
         let counters = &self.counters;
         let sums = [
             ("sweeps", self.sweeps, counters.sweeps),
-            ("garbage", self.garbage_items, counters.garbage_items),
+            ("garbage", self.audited.garbage, counters.garbage_items),
             ("condemned", self.condemned, counters.condemned),
             ("uploads in the index", self.indexed, self.uploads),
         ];
