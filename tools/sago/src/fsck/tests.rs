@@ -306,10 +306,8 @@ fn damage_anywhere_in_the_folder_is_named_by_its_kind() {
         }),
         ("state-db-damaged", |node| {
             drop(node.state(DATA));
-            let files =
-                fs::read_dir(node.meta("state/1")).expect("a folder").map(|entry| entry.expect("an entry").path());
-            let manifest = files.into_iter().find(|path| path.display().to_string().contains("MANIFEST"));
-            flip(&manifest.expect("a manifest"), 10);
+            let current = fs::read_to_string(node.meta("state/1/CURRENT")).expect("the name of the manifest");
+            flip(&node.meta("state/1").join(current.trim()), 10);
         }),
         ("state-chunk", |node| {
             let store = node.state(DATA);
