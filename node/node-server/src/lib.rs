@@ -41,4 +41,5 @@ mod trash;
 
 pub use config::{GarbageConfig, MemoryConfig, NodeConfig, StoreConfig};
 pub use error::{ConfigError, StartError};
+pub use incarnation::{CheckedFolder, check_folder};
 pub use server::NodeServer;

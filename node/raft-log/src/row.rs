@@ -69,6 +69,14 @@ pub(crate) enum Key {
     Replica(GroupId),
 }
 
+impl Key {
+    /// The group it belongs to.
+    pub(crate) fn group(self) -> GroupId {
+        let (Key::Entry(group, _) | Key::HardState(group) | Key::Start(group)) = self;
+        group
+    }
+}
+
 pub(crate) fn entry_key(group: GroupId, index: LogIndex) -> [u8; ENTRY_KEY_BYTES] {
     let mut key = [0; ENTRY_KEY_BYTES];
     key[..GROUP_KEY_BYTES].copy_from_slice(&group_key(group, ENTRY_TAG));

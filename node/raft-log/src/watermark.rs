@@ -12,7 +12,7 @@ mod keeper;
 mod slot;
 
 pub(crate) use keeper::Keeper;
-pub(crate) use slot::{Slots, read};
+pub(crate) use slot::{Slots, newest, read, read_slots, slot_path};
 
 use crate::row::Reach;
 use types::{LogIndex, ReplicaId, Term};

@@ -8,7 +8,7 @@ use meta_core::kv::{KvError, Row};
 use rocksdb::{DB, DBPinnableSlice, DBRawIterator, Snapshot};
 
 /// Before the keys of the state machine.
-const ROW_TAG: u8 = b'r';
+pub(crate) const ROW_TAG: u8 = b'r';
 
 /// The row with the applied point.
 pub(crate) const POINT_KEY: [u8; 1] = *b"a";

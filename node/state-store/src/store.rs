@@ -195,7 +195,7 @@ impl StateStore {
 }
 
 /// The applied point of a database; `None` before the first commit.
-fn read_point(db: &DB) -> Result<Option<Result<AppliedPoint, NoCheckpoint>>, rocksdb::Error> {
+pub(crate) fn read_point(db: &DB) -> Result<Option<Result<AppliedPoint, NoCheckpoint>>, rocksdb::Error> {
     let row = db.get_pinned(POINT_KEY)?;
     Ok(row.map(|row| AppliedPoint::decode(&row).ok_or(NoCheckpoint)))
 }

@@ -134,6 +134,16 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs a `sago` command that speaks with no cluster: how it ended, and what it printed on standard output.
+    ///
+    /// # Errors
+    /// It cannot be run, or was ended by a signal.
+    pub fn sago_alone(&self, words: &[&str]) -> anyhow::Result<(i32, String)> {
+        let output = Command::new(&self.sago).args(words).output()?;
+        let code = output.status.code().with_context(|| format!("sago {} was killed", words.join(" ")))?;
+        Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
     /// As [`Self::sago`] with an operator's certificate.
     ///
     /// # Errors

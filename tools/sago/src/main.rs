@@ -12,7 +12,9 @@ mod config;
 mod connect;
 mod copies;
 mod demo;
+mod durability;
 mod exit;
+mod fsck;
 mod node;
 mod object;
 mod operate;
@@ -88,6 +90,8 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Key(command) => Box::pin(user::key(command, output)).await,
         Command::Bucket(command) => Box::pin(bucket::bucket(command, output)).await,
         Command::Scrub(args) => Box::pin(scrub::scrub(args, output)).await,
+        Command::Durability(args) => Box::pin(durability::durability(args, output)).await,
+        Command::Fsck(args) => fsck::fsck(&args, output),
         Command::Trash(command) => Box::pin(trash::trash(command, output)).await,
         Command::Put(args) => Box::pin(object::put(args, output)).await,
         Command::Get(args) => Box::pin(object::get(args, output)).await,

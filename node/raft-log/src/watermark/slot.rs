@@ -62,13 +62,26 @@ impl Slots {
     }
 }
 
+/// A slot that can be read: its sequence number and what it says.
+pub(crate) type Slot = (u64, Promises);
+
 /// The newest readable slot of a folder; `None` if there is none.
-pub(crate) fn read(root: &Path) -> Result<Option<(u64, Promises)>, OpenError> {
-    let slots = [read_slot(&slot_path(root, 0))?, read_slot(&slot_path(root, 1))?];
-    Ok(slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence))
+pub(crate) fn read(root: &Path) -> Result<Option<Slot>, OpenError> {
+    Ok(newest(read_slots(root)?))
 }
 
-fn slot_path(root: &Path, slot: u64) -> PathBuf {
+/// Both slots of a folder; `None` for one that cannot be read.
+pub(crate) fn read_slots(root: &Path) -> Result<[Option<Slot>; 2], OpenError> {
+    Ok([read_slot(&slot_path(root, 0))?, read_slot(&slot_path(root, 1))?])
+}
+
+/// The one of two slots that counts.
+pub(crate) fn newest(slots: [Option<Slot>; 2]) -> Option<Slot> {
+    slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence)
+}
+
+/// The file of a slot.
+pub(crate) fn slot_path(root: &Path, slot: u64) -> PathBuf {
     root.join(format!("WATERMARK-{slot}"))
 }
 
