@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Nodes of a new demo.
 const NODES: u16 = 3;
@@ -19,9 +18,6 @@ const NODES: u16 = 3;
 const SEGMENT: Size = Size(64 << 20);
 const RESERVE: Size = Size(256 << 20);
 const USER: &str = "demo";
-/// How long another demo's lock is waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
-const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// `demo.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -225,26 +221,20 @@ impl Folder {
     }
 }
 
-/// A process that is being started shares the lock of the one that starts it until it runs its own program, so one that was just let go
-/// may look held for a moment.
 fn lock(dir: &Path) -> Done<File> {
     let lock = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
-    let until = Instant::now() + LOCK_WAIT;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOCK_RETRY),
-            Err(TryLockError::WouldBlock) => {
-                return Err(Failure::new(Kind::Failed, format!("another demo runs on {}", dir.display())));
-            }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::new(Kind::Failed, format!("another demo runs on {}", dir.display())))
         }
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
 /// A folder whose making was cut short holds no data yet; anything else in it is not ours.
 fn refuse_strangers(dir: &Path) -> Done {
-    const OURS: [&str; 6] = ["lock", "demo.toml", "demo.new", "ca.pem", "ca.key.pem", "client"];
+    const OURS: [&str; 7] = ["lock", "demo.toml", "demo.new", "ca.pem", "ca.key.pem", "client", "operator"];
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !OURS.contains(&name.as_str()) && !name.starts_with("node-") {
