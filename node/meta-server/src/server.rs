@@ -303,6 +303,14 @@ impl MetaServer {
         self.groups.get(group)?.leader()
     }
 
+    /// Whether the replica of a group here votes and knows a leader. One that only learns waits for no election, so it would take the last leader
+    /// that it heard for one for ever, also after its group has let it go.
+    #[must_use]
+    pub fn votes_under_a_leader(&self, group: GroupId) -> bool {
+        let view = self.groups.get(group).map(|shared| shared.view());
+        view.is_some_and(|view| view.role != Role::Learner && view.leader.is_some())
+    }
+
     /// Whether this node leads a group, as far as it knows.
     #[must_use]
     pub fn is_leader(&self, group: GroupId) -> bool {

@@ -73,13 +73,21 @@ impl Dispatch {
         let late = if matches!(request, ControlRequest::Command(_)) { GroupError::Unknown } else { GroupError::Busy };
         let map = matches!(request, ControlRequest::StaleQuery(ControlQuery::Map));
         match timeout(CALL_MAX, self.meta.control(request)).await.unwrap_or(Err(late)) {
-            // Without a replica of the control group this node is told the map by one that has it, and tells it on.
-            Err(GroupError::NotHere) if map => match self.door.peers.heard_map() {
-                Some(map) => Ok(ControlReply::Answer(ControlAnswer::Map(Some(Box::new((*map).clone()))))),
-                None => Err(GroupError::NotHere),
-            },
+            // Without a replica of the control group, or with one that was let go, this node is told the map by one that has it, and tells
+            // it on.
+            Err(GroupError::NotHere) if map => self.heard_map(None).ok_or(GroupError::NotHere),
+            Ok(ControlReply::Answer(ControlAnswer::Map(own))) if map => {
+                let version = own.as_ref().map(|own| own.version);
+                Ok(self.heard_map(version).unwrap_or(ControlReply::Answer(ControlAnswer::Map(own))))
+            }
             answer => answer,
         }
+    }
+
+    /// The map that was heard of, if it is newer than that.
+    fn heard_map(&self, than: Option<u64>) -> Option<ControlReply> {
+        let map = self.door.peers.heard_map().filter(|map| Some(map.version) > than)?;
+        Some(ControlReply::Answer(ControlAnswer::Map(Some(Box::new((*map).clone())))))
     }
 
     /// A node that was removed has a certificate for years to come and no say any more.

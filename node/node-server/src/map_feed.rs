@@ -62,11 +62,11 @@ async fn note(folder: &Path, map: &Arc<PlacementMap>) {
     }
 }
 
-/// The newest map to be had: of the replica of the control group here, if that hears a leader; else of whoever has one. A replica that
+/// The newest map to be had: of the replica of the control group here, if that votes and hears a leader; else of whoever has one. A replica that
 /// its group has let go hears nobody, and the map it holds would never tell it so.
 async fn newest(meta: &MetaServer, peers: &Peers) -> Option<PlacementMap> {
     let own = meta.map();
-    if own.is_some() && meta.leader_of(GroupId::CONTROL).is_some() {
+    if own.is_some() && meta.votes_under_a_leader(GroupId::CONTROL) {
         return own;
     }
     let request = Request::Control(ControlRequest::StaleQuery(ControlQuery::Map));

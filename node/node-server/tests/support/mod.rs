@@ -103,8 +103,11 @@ impl Site {
         loop {
             for id in nodes {
                 let request = Request::Control(ControlRequest::Command(command.clone()));
-                if let Ok(Reply::Control(Ok(ControlReply::Applied(result)))) = self.call(endpoint, *id, request).await {
-                    return result;
+                match self.call(endpoint, *id, request).await {
+                    // A cluster that was just started has no map for a moment.
+                    Ok(Reply::Control(Ok(ControlReply::Applied(Err(ControlRefusal::NotBootstrapped))))) => {}
+                    Ok(Reply::Control(Ok(ControlReply::Applied(result)))) => return result,
+                    _ => {}
                 }
             }
             assert!(begin.elapsed() < BOUND, "nobody carries out {command:?}");
