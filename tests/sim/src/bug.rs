@@ -25,13 +25,15 @@ pub enum Bug {
     RetryUnderAnotherNumber,
     /// M13: a reader takes later extents from whatever the name leads to by then.
     MixedVersions,
+    /// M14: a missing copy is made from what another node has, without a look at the hash it should have.
+    CopyUnchecked,
     /// M17: the log is reset for a snapshot before the rows are there.
     SnapshotInHalves,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 11] = [
+    pub const ALL: [Bug; 12] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -42,6 +44,7 @@ impl Bug {
         Bug::WipedNodeVotes,
         Bug::RetryUnderAnotherNumber,
         Bug::MixedVersions,
+        Bug::CopyUnchecked,
         Bug::SnapshotInHalves,
     ];
 
@@ -54,7 +57,7 @@ impl Bug {
             Bug::VoteNotPersisted | Bug::IndexOutsideBatch => &[Fault::Kill],
             Bug::FlushErrorIgnored => &[Fault::FlushError, Fault::Power],
             Bug::ReadWithoutQuorum => &[Fault::Isolate],
-            Bug::BelieveReplicas => &[Fault::Rot],
+            Bug::BelieveReplicas | Bug::CopyUnchecked => &[Fault::Rot],
             Bug::WipedNodeVotes => &[Fault::Wipe],
             Bug::SnapshotInHalves => &[Fault::Isolate, Fault::Swizzle, Fault::Power],
             Bug::RetryUnderAnotherNumber | Bug::MixedVersions => &[],

@@ -95,7 +95,17 @@ impl ChunkStore {
         }
     }
 
-    /// Whether a chunk is on the medium, and good.
+    /// Whether the medium holds exactly the bytes that a reference means. The record's own hash says nothing of that: a copy that was
+    /// made of the wrong bytes has a hash that fits them.
+    #[must_use]
+    pub fn holds(&self, chunk: &ChunkRef) -> bool {
+        let record = self.records.get(&chunk.id);
+        record.is_some_and(|record| {
+            record.durable && (record.root, record.len) == (chunk.root, chunk.len) && record.is_good()
+        })
+    }
+
+    /// Whether a chunk is on the medium, and good by the hash that stands beside it.
     #[must_use]
     pub fn has_good(&self, chunk: ChunkId) -> bool {
         self.records.get(&chunk).is_some_and(|record| record.durable && record.is_good())
@@ -233,5 +243,15 @@ mod tests {
         let damaged: Vec<ChunkId> = store.scrub().into_iter().map(|chunk| chunk.id).collect();
         assert_eq!(damaged, [ChunkId(1), ChunkId(2)]);
         assert!(!store.has(ChunkId(3)) && !store.has(ChunkId(4)));
+    }
+
+    #[test]
+    fn other_bytes_under_their_own_hash_are_not_the_chunk() {
+        let mut store = with(&[1]);
+        store.flushed(ChunkId(1), Flush::Honest);
+        let root = |byte| types::root_of(&[byte; 2000], &[]);
+        assert!(store.has_good(ChunkId(1)));
+        assert!(store.holds(&ChunkRef { id: ChunkId(1), len: 2000, root: root(1) }));
+        assert!(!store.holds(&ChunkRef { id: ChunkId(1), len: 2000, root: root(2) }));
     }
 }

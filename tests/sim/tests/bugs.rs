@@ -80,6 +80,11 @@ fn m13_reads_that_mix_versions() {
 }
 
 #[test]
+fn m14_copies_made_without_a_look_at_the_hash() {
+    found(Bug::CopyUnchecked);
+}
+
+#[test]
 fn m17_a_snapshot_installed_in_halves() {
     found(Bug::SnapshotInHalves);
 }

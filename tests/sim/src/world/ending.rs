@@ -154,7 +154,7 @@ impl World<'_> {
         let mut lacking = Vec::new();
         for chunk in self.judge.committed() {
             let members = self.map.group_of(chunk.id.slot()).map_or(&[][..], |group| &group.members[..]);
-            let without = members.iter().filter(|member| !self.nodes[&member.node].chunks.has_good(chunk.id));
+            let without = members.iter().filter(|member| !self.nodes[&member.node].chunks.holds(chunk));
             lacking.extend(without.map(|member| (*chunk, member.node)));
         }
         lacking

@@ -165,7 +165,8 @@ impl World<'_> {
         runs
     }
 
-    /// Rots one copy of a committed chunk.
+    /// Rots one copy of a committed chunk, and sometimes a second one of the same: whoever makes copies again then finds a bad one first
+    /// as often as a good one.
     fn rot(&mut self, id: NodeId, random: &mut Random) -> bool {
         // Half of the time one that was just committed: what a writer claimed too early may not be there yet.
         let recent = random.chance(500);
@@ -174,6 +175,19 @@ impl World<'_> {
         let chunks: Vec<ChunkId> =
             some.iter().map(|chunk| chunk.id).filter(|chunk| self.may_damage(*chunk, id)).collect();
         let Some(chunk) = random.pick(&chunks).copied() else { return false };
+        let made = self.rot_copy(chunk, id, random);
+        if made && random.chance(400) {
+            let members = self.map.group_of(chunk.slot()).map_or(&[][..], |group| &group.members[..]);
+            let others: Vec<NodeId> = members.iter().map(|member| member.node).filter(|node| *node != id).collect();
+            let other = random.pick(&others).copied();
+            if let Some(other) = other.filter(|other| self.may_damage(chunk, *other)) {
+                self.rot_copy(chunk, other, random);
+            }
+        }
+        made
+    }
+
+    fn rot_copy(&mut self, chunk: ChunkId, id: NodeId, random: &mut Random) -> bool {
         let made = self.nodes.get_mut(&id).expect("a node").chunks.rot(chunk, random);
         if made {
             self.damaged.insert((chunk, id));
