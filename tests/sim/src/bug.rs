@@ -19,6 +19,10 @@ pub enum Bug {
     IndexOutsideBatch,
     /// M8: a reader believes what a replica sends.
     BelieveReplicas,
+    /// M9: whoever judges orphans does not look at what uploads in progress refer to.
+    UploadsOverlooked,
+    /// Not of the table: whoever judges orphans takes what no row knows for garbage, though its writer may be about to commit it.
+    UnknownIsGarbage,
     /// M10: a node whose disk was wiped goes on under its old id as if nothing were missing.
     WipedNodeVotes,
     /// M12: a client that had no answer sends its command again as a new one.
@@ -33,7 +37,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 14] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -41,6 +45,8 @@ impl Bug {
         Bug::ReadWithoutQuorum,
         Bug::IndexOutsideBatch,
         Bug::BelieveReplicas,
+        Bug::UploadsOverlooked,
+        Bug::UnknownIsGarbage,
         Bug::WipedNodeVotes,
         Bug::RetryUnderAnotherNumber,
         Bug::MixedVersions,
@@ -58,9 +64,10 @@ impl Bug {
             Bug::FlushErrorIgnored => &[Fault::FlushError, Fault::Power],
             Bug::ReadWithoutQuorum => &[Fault::Isolate],
             Bug::BelieveReplicas | Bug::CopyUnchecked => &[Fault::Rot],
+            Bug::UploadsOverlooked => &[Fault::Silence, Fault::ClientDies],
             Bug::WipedNodeVotes => &[Fault::Wipe],
             Bug::SnapshotInHalves => &[Fault::Isolate, Fault::Swizzle, Fault::Power],
-            Bug::RetryUnderAnotherNumber | Bug::MixedVersions => &[],
+            Bug::RetryUnderAnotherNumber | Bug::MixedVersions | Bug::UnknownIsGarbage => &[],
         }
     }
 }

@@ -66,7 +66,9 @@ impl World<'_> {
             }
             Fault::ClockJump => {
                 let jump = random.below(JUMP_MAX) as i64;
-                self.nodes.get_mut(&id).expect("a node").clock_ahead += if random.chance(500) { jump } else { -jump };
+                let node = self.nodes.get_mut(&id).expect("a node");
+                node.clock_ahead += if random.chance(500) { jump } else { -jump };
+                self.ahead_max = self.ahead_max.max(node.clock_ahead);
             }
             Fault::Cut => {
                 let other = self.another(id, &mut random);
@@ -88,6 +90,13 @@ impl World<'_> {
                 let (delay_max, late) = (random.between(10, 200), random.between(20, 200));
                 self.network.storm(Weather { loss, twice, delay_max, late });
                 self.agenda.at(until, Event::StormEnds);
+            }
+            Fault::Silence => {
+                self.silent.insert(node, self.now + 2 * length);
+            }
+            Fault::ClientDies => {
+                self.clients.get_mut(&node).expect("a client").dies();
+                self.wake_at(node, self.now + 1);
             }
             Fault::Rot => return Ok(self.rot(id, &mut random)),
             Fault::Torn => troubles.tears_next = true,
@@ -157,6 +166,9 @@ impl World<'_> {
         if cut.torn > 0 {
             self.report.marks.hit(Mark::TornRecordDropped);
         }
+        if cut.back > 0 {
+            self.report.marks.hit(Mark::DeletedBack);
+        }
         if cut.forgotten > 0 || forgot {
             self.report.marks.hit(Mark::LieFound);
         }
@@ -172,8 +184,8 @@ impl World<'_> {
         let recent = random.chance(500);
         let all = self.judge.committed();
         let some = &all[if recent { all.len().saturating_sub(3) } else { 0 }..];
-        let chunks: Vec<ChunkId> =
-            some.iter().map(|chunk| chunk.id).filter(|chunk| self.may_damage(*chunk, id)).collect();
+        let there = |chunk: &ChunkId| self.nodes[&id].chunks.has(*chunk) && self.may_damage(*chunk, id);
+        let chunks: Vec<ChunkId> = some.iter().map(|chunk| chunk.id).filter(there).collect();
         let Some(chunk) = random.pick(&chunks).copied() else { return false };
         let made = self.rot_copy(chunk, id, random);
         if made && random.chance(400) {
