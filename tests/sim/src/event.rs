@@ -1,6 +1,7 @@
 //! What happens when, in an order that the seed alone decides.
 
-use crate::message::{Message, Party};
+use crate::duty::Duty;
+use crate::message::{Message, Party, Waiter};
 use crate::trace::Trace;
 use raft_core::RaftMessage;
 use std::cmp::Reverse;
@@ -33,6 +34,14 @@ pub enum Event {
     LogFlushed(NodeId, Life),
     /// A chunk is flushed, and whoever sent it is to be told.
     ChunkFlushed(NodeId, Life, ChunkId),
+    /// Chunks are durably deleted, and whoever asked for that is to be told.
+    ChunksDeleted(NodeId, Life, Waiter, Vec<ChunkId>),
+    /// A round of a duty is due.
+    Round(NodeId, Life, Duty),
+    /// What was asked under this number for a duty is given up.
+    ErrandLate(NodeId, Life, Duty, u64),
+    /// The control group looks which sessions have been silent for a lease.
+    Leases,
     /// A follower has fetched what a snapshot message names.
     Fetched(NodeId, Life, RaftMessage),
     /// A node looks at all its chunks.
@@ -66,6 +75,9 @@ impl Event {
             | Event::Tick(node, _)
             | Event::LogFlushed(node, _)
             | Event::ChunkFlushed(node, ..)
+            | Event::ChunksDeleted(node, ..)
+            | Event::Round(node, ..)
+            | Event::ErrandLate(node, ..)
             | Event::Fetched(node, ..)
             | Event::Scrub(node, _)
             | Event::MapReaches(node, _) => Some(*node),
@@ -94,6 +106,10 @@ impl Event {
             Event::Part(one, other) => trace.add(13).add(one.number()).add(other.number()),
             Event::Join(one, other) => trace.add(14).add(one.number()).add(other.number()),
             Event::StormEnds => trace.add(15),
+            Event::ChunksDeleted(node, _, _, chunks) => trace.add(16).add(node.0).bytes(&proto::encode(chunks)),
+            Event::Round(node, _, duty) => trace.add(17).add(node.0).add(*duty as u64),
+            Event::ErrandLate(node, _, duty, number) => trace.add(18).add(node.0).add(*duty as u64).add(*number),
+            Event::Leases => trace.add(19),
         }
     }
 }

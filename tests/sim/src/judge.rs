@@ -6,9 +6,11 @@
 //! call began. That is linearizability, over all names and both faces at once, found without a search.
 
 mod content;
+mod evidence;
 mod model;
 
 pub use content::value_bytes;
+use evidence::Evidence;
 use model::Model;
 
 use crate::marks::{Mark, Marks};
@@ -19,8 +21,8 @@ use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{NewContent, NewExtent};
 use raft_core::{HardState, MessageKind, RaftMessage};
-use std::collections::BTreeMap;
-use types::{ChunkId, ChunkRef, LogIndex, NodeId, RequestId, SessionId, Term};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{ChunkId, ChunkRef, LogIndex, NodeId, RequestId, SessionId, Term, UploadId};
 
 /// What was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub enum Rule {
     Read,
     /// A chunk that was acknowledged is there; in the end three times.
     Chunk,
+    /// What anything refers to or may still refer to is not deleted; in the end nothing else is left.
+    Garbage,
     /// After the last fault all is served, and everything comes to rest.
     Rest,
     /// Nothing stops by itself.
@@ -98,6 +102,7 @@ pub struct Judge {
     committed: Vec<ChunkRef>,
     /// Which members their writers had no answer from, a bit for each.
     claimed: BTreeMap<ChunkId, u8>,
+    evidence: Evidence,
     /// Rare branches that show in the log.
     pub marks: Marks,
 }
@@ -197,9 +202,17 @@ impl Judge {
         if !entry.data.is_empty() {
             let batch: LogBatch =
                 proto::decode(&entry.data).map_err(|error| Violation::new(Rule::Raft, error.to_string()))?;
+            model.entry(batch.time);
             for (command, result) in batch.commands.iter().zip(results) {
-                if let (LogCommand::Meta(Some(id), command), Applied::Meta(result)) = (command, result) {
-                    self.command(entry.index, &mut model, *id, command, result)?;
+                match (command, result) {
+                    (LogCommand::Meta(Some(id), command), Applied::Meta(result)) => {
+                        self.command(entry.index, &mut model, *id, command, result)?;
+                    }
+                    (LogCommand::Meta(None, command), Applied::Meta(result)) => {
+                        self.carry_out(entry.index, &mut model, SessionId::default(), command, result)?;
+                        self.mark(command, result);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -222,7 +235,12 @@ impl Judge {
                 self.marks.hit(Mark::WindowFull);
                 return Ok(());
             }
-            Err(Refusal::StaleRequest | Refusal::SessionClosed) => return Ok(()),
+            Err(Refusal::StaleRequest) => return Ok(()),
+            Err(Refusal::SessionClosed) if self.is_over(id.session) => return Ok(()),
+            _ if self.is_over(id.session) => {
+                let text = format!("{id:?} came to {result:?} at {at}, and its session is over");
+                return Err(Violation::new(Rule::Command, text));
+            }
             _ => {}
         }
         if let Some((first, before)) = self.settled.get(&key) {
@@ -237,12 +255,13 @@ impl Judge {
             };
         }
         self.settled.insert(key, (at, result.clone()));
-        model
-            .apply(command, result, &self.chunks)
-            .map_err(|why| Violation::new(Rule::Rows, format!("entry {}, {command:?}: {why}", at.0)))?;
+        self.carry_out(at, model, id.session, command, result)?;
         if result.is_ok() {
             // To make a bucket once more or to say once more that a copy was made does nothing.
-            let idempotent = matches!(command, Command::EnsureBucket { .. } | Command::ClearUnderReplicated { .. });
+            let idempotent = matches!(
+                command,
+                Command::EnsureBucket { .. } | Command::SetBucketOptions { .. } | Command::ClearUnderReplicated { .. }
+            );
             let step = self.steps.get(&key).copied().filter(|_| !idempotent);
             if let Some(step) = step
                 && let Some(other) = self.effects.insert(step, id.seq)
@@ -252,29 +271,47 @@ impl Judge {
                     format!("{step:?} took effect as {other} and as {}: {command:?}", id.seq),
                 ));
             }
-            self.claim(command);
+            self.claim(command)?;
         }
         self.mark(command, result);
         Ok(())
     }
 
-    fn claim(&mut self, command: &Command) {
+    /// Carries a command out beside the log, and compares what it came to.
+    fn carry_out(
+        &mut self,
+        at: LogIndex,
+        model: &mut Model,
+        session: SessionId,
+        command: &Command,
+        result: &Result<Outcome, Refusal>,
+    ) -> Result<(), Violation> {
+        let told = match self.bookkeeping(command, result) {
+            Some(told) => told,
+            None => model.apply(session, command, result),
+        };
+        told.map_err(|why| Violation::new(Rule::Rows, format!("entry {}, {command:?}: {why}", at.0)))
+    }
+
+    fn claim(&mut self, command: &Command) -> Result<(), Violation> {
         let extents: &[NewExtent] = match command {
             Command::PutObject { content: NewContent::Chunks(extents), .. }
             | Command::PutPart { content: NewContent::Chunks(extents), .. }
             | Command::Create { content: NewContent::Chunks(extents), .. }
             | Command::Write { extents, .. } => extents,
-            _ => return,
+            _ => return Ok(()),
         };
         for new in extents {
             if new.missing != 0 {
                 self.marks.hit(Mark::TwoOfThree);
             }
             let chunk = new.extent.chunk;
+            self.commits(chunk.id)?;
             if self.claimed.insert(chunk.id, new.missing).is_none() {
                 self.committed.push(chunk);
             }
         }
+        Ok(())
     }
 
     fn mark(&mut self, command: &Command, result: &Result<Outcome, Refusal>) {
@@ -285,6 +322,15 @@ impl Judge {
             (Command::CompleteUpload { .. }, Ok(_)) => self.marks.hit(Mark::UploadCompleted),
             (Command::AbortUpload { .. }, Ok(_)) => self.marks.hit(Mark::UploadAborted),
             (Command::ClearUnderReplicated { .. }, Ok(_)) => self.marks.hit(Mark::RepairRecorded),
+            (Command::RestoreTrash { .. }, Ok(Outcome::Restored(restored))) if restored.iter().any(Result::is_ok) => {
+                self.marks.hit(Mark::TrashRestored);
+            }
+            (Command::PurgeTrash { .. }, Ok(Outcome::Purged(purged))) if purged.files > 0 => {
+                self.marks.hit(Mark::TrashPurged);
+            }
+            (Command::ExpireTrash { .. }, Ok(Outcome::Purged(purged))) if purged.files > 0 => {
+                self.marks.hit(Mark::TrashExpired);
+            }
             _ => {}
         }
     }
@@ -328,8 +374,10 @@ impl Judge {
         result: &Result<Outcome, Refusal>,
         floor: LogIndex,
     ) -> Result<(), Violation> {
-        if matches!(result, Err(Refusal::WindowFull | Refusal::StaleRequest)) {
-            return Ok(());
+        match result {
+            Err(Refusal::WindowFull | Refusal::StaleRequest) => return Ok(()),
+            Err(Refusal::SessionClosed) if self.is_over(id.session) => return Ok(()),
+            _ => {}
         }
         match self.settled.get(&(id.session, id.seq)) {
             Some((first, settled)) if settled == result && *first > floor => {
@@ -384,6 +432,24 @@ impl Judge {
             Rule::Read,
             format!("a read of {name:?} as of {at} came to {} other bytes than the {wanted:?}", data.len()),
         ))
+    }
+
+    /// Chunks that metadata refers to now.
+    #[must_use]
+    pub fn referenced(&self) -> BTreeSet<ChunkId> {
+        self.models.last().map_or_else(BTreeSet::new, Model::chunks)
+    }
+
+    /// Uploads in progress, and their keys.
+    #[must_use]
+    pub fn uploads(&self) -> Vec<(UploadId, Bytes)> {
+        self.models.last().map_or_else(Vec::new, Model::uploads)
+    }
+
+    /// Whether there is nothing: no name, nothing in the trash, no upload.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.models.last().is_none_or(Model::is_empty)
     }
 
     /// All names there are at the end.

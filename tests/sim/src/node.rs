@@ -3,6 +3,8 @@
 use crate::bug::Bug;
 use crate::chunks::{ChunkStore, Cut};
 use crate::disk::{Crash, Disk};
+use crate::duty::{Duties, Duty};
+use crate::errand::Errand;
 use crate::event::{Life, Millis};
 use crate::message::Waiter;
 use crate::random::Random;
@@ -71,6 +73,10 @@ pub struct Node {
     pub wanted: BTreeMap<ChunkId, ChunkRef>,
     /// Copies that are being fetched, by the number of the call.
     pub fetches: BTreeMap<u64, Fetch>,
+    /// What it does of its own accord.
+    pub duties: Duties,
+    /// What it has asked others for that.
+    pub errands: BTreeMap<Duty, Errand>,
     /// The placement map it knows.
     pub map: Arc<PlacementMap>,
     /// When the log's last queued write will be flushed: they are flushed one after the other.
@@ -79,6 +85,8 @@ pub struct Node {
     pub troubles: Troubles,
     /// How far its wall clock is ahead.
     pub clock_ahead: i64,
+    /// Milliseconds by which its wall clock moves on in a simulated one.
+    pace: u64,
     /// Chance of its own.
     pub random: Random,
     calls: u64,
@@ -89,7 +97,7 @@ pub struct Node {
 impl Node {
     /// A node with empty disks, not running.
     #[must_use]
-    pub fn new(id: NodeId, map: Arc<PlacementMap>, random: Random) -> Self {
+    pub fn new(id: NodeId, map: Arc<PlacementMap>, pace: u64, random: Random) -> Self {
         Node {
             id,
             replica: None,
@@ -100,10 +108,13 @@ impl Node {
             storing: BTreeMap::new(),
             wanted: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            duties: Duties::default(),
+            errands: BTreeMap::new(),
             map,
             log_busy_until: 0,
             troubles: Troubles::default(),
             clock_ahead: 0,
+            pace,
             random,
             calls: 0,
             distrust: false,
@@ -142,6 +153,8 @@ impl Node {
         (self.troubles.flush_fails, self.troubles.tears_next) = (false, false);
         self.storing.clear();
         self.fetches.clear();
+        self.errands.clear();
+        self.duties = Duties::default();
         self.distrust |= crash == Crash::Power;
         (cut, forgot)
     }
@@ -169,7 +182,7 @@ impl Node {
     /// Its wall clock.
     #[must_use]
     pub fn clock(&self, now: Millis) -> Timestamp {
-        Timestamp((now as i64 + self.clock_ahead) * 1_000_000)
+        Timestamp(((now * self.pace) as i64 + self.clock_ahead) * 1_000_000)
     }
 
     /// How long its next tick takes.

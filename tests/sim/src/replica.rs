@@ -15,15 +15,16 @@ use crate::rows::Rows;
 use crate::script::Knobs;
 use meta_core::{Applied, apply, query};
 use proposals::Proposals;
-use proto::log::LogBatch;
-use proto::meta::{Command, Query};
+use proto::log::{LogBatch, LogCommand};
+use proto::meta::{Answer, ChunkVerdict, Command, Query, Refusal};
+use proto::object::NewContent;
 use raft_core::{
     Effects, Entry, Group, GroupConfig, HardState, LogStart, Members, MessageKind, Quarantine, RaftMessage, Role,
     SnapshotPoint, slog,
 };
 use reads::Reads;
 use std::collections::BTreeMap;
-use types::{GroupId, LogIndex, NodeId, ReplicaId, RequestId, Term, Timestamp};
+use types::{ChunkId, GroupId, LogIndex, NodeId, ReplicaId, RequestId, Term, Timestamp, UploadId};
 
 /// The group everything lies in.
 pub const GROUP: GroupId = GroupId(1);
@@ -85,6 +86,7 @@ pub struct Replica {
     fetched: Option<Rows>,
     awaiting: BTreeMap<ReplicaId, u64>,
     ticks: u64,
+    in_parts: BTreeMap<ChunkId, UploadId>,
 }
 
 /// What a replica starts with.
@@ -145,6 +147,7 @@ impl Replica {
             fetched: None,
             awaiting: BTreeMap::new(),
             ticks: 0,
+            in_parts: BTreeMap::new(),
         }
     }
 
@@ -207,7 +210,7 @@ impl Replica {
 
     /// Takes a command; an answer at once means that it was not taken.
     #[must_use]
-    pub fn command(&mut self, waiter: Waiter, id: RequestId, command: Command) -> Option<Reply> {
+    pub fn command(&mut self, waiter: Waiter, id: Option<RequestId>, command: Command) -> Option<Reply> {
         if !self.led {
             return Some(self.not_leader());
         }
@@ -228,13 +231,52 @@ impl Replica {
         None
     }
 
+    /// Whom it takes for the leader.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.group.view().leader
+    }
+
     fn not_leader(&self) -> Reply {
         Reply::NotLeader(self.group.view().leader.filter(|leader| *leader != self.node))
     }
 
     fn answer(&self, wanted: &Query) -> Reply {
-        let answer = query(&self.state, GROUP, wanted).expect("a store in memory");
-        Reply::Answer(self.applied.index, Box::new(answer))
+        Reply::Answer(self.applied.index, Box::new(self.ask(wanted)))
+    }
+
+    /// What this replica has applied says to a query.
+    ///
+    /// # Errors
+    /// The query is refused.
+    pub fn ask(&self, wanted: &Query) -> Result<Answer, Refusal> {
+        let mut answer = query(&self.state, GROUP, wanted).expect("a store in memory");
+        if let (Ok(Answer::Judged(verdicts)), Query::JudgeChunks { chunks }) = (&mut answer, wanted) {
+            for (verdict, chunk) in verdicts.iter_mut().zip(chunks) {
+                let wrong = match self.bug {
+                    Some(Bug::UploadsOverlooked) => self.in_parts.contains_key(chunk),
+                    Some(Bug::UnknownIsGarbage) => *verdict == ChunkVerdict::Open,
+                    _ => false,
+                };
+                if wrong {
+                    *verdict = ChunkVerdict::Garbage;
+                }
+            }
+        }
+        answer
+    }
+
+    /// Which chunks are those of uploads in progress, for the mistake that overlooks them.
+    fn note_parts(&mut self, command: &Command) {
+        match command {
+            Command::PutPart { upload, content: NewContent::Chunks(extents), .. } => {
+                self.in_parts.extend(extents.iter().map(|new| (new.extent.chunk.id, *upload)));
+            }
+            Command::CompleteUpload { upload, .. } | Command::AbortUpload { upload, .. } => {
+                self.in_parts.retain(|_, of| of != upload);
+            }
+            _ => {}
+        }
     }
 
     /// The oldest write is flushed.
@@ -355,6 +397,13 @@ impl Replica {
             Vec::new()
         } else {
             let batch: LogBatch = proto::decode(&entry.data).expect("it was encoded here");
+            if self.bug == Some(Bug::UploadsOverlooked) {
+                for command in &batch.commands {
+                    if let LogCommand::Meta(_, command) = command {
+                        self.note_parts(command);
+                    }
+                }
+            }
             apply(&mut self.state, GROUP, &batch).expect("a store in memory")
         };
         self.applied = LogStart { index: entry.index, term: entry.term };

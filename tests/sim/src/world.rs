@@ -1,11 +1,14 @@
 //! The run: everything that happens to the nodes, the clients and what lies between them.
 
 mod chunks;
+mod control;
+mod duties;
 mod ending;
 mod faults;
 mod nodes;
 
 use crate::client::{Around, Client, Tally};
+use crate::control::Control;
 use crate::event::{Agenda, Event, Millis};
 use crate::fault::Fault;
 use crate::judge::{Judge, Rule, Violation};
@@ -18,6 +21,7 @@ use crate::random::Random;
 use crate::script::{CLIENTS, Script};
 use crate::trace::Trace;
 use placement::{InitialPlan, PlannedNode};
+use proto::control::{ControlCommand, ControlRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -72,6 +76,11 @@ struct World<'a> {
     calm: bool,
     /// A node that stays away until everything is healed.
     away: Option<NodeId>,
+    control: Control,
+    /// Clients that stand still, and until when.
+    silent: BTreeMap<u64, Millis>,
+    /// How far any wall clock was ever ahead.
+    ahead_max: i64,
     report: Report,
     trace: Trace,
 }
@@ -106,8 +115,10 @@ impl<'a> World<'a> {
     fn new(script: &'a Script) -> Self {
         let random = Random::new(script.seed).fork(4);
         let map = Arc::new(first_map(script.knobs.nodes));
-        let nodes =
-            map.nodes.iter().map(|node| (node.id, Node::new(node.id, map.clone(), random.fork(100 + node.id.0))));
+        let nodes = map.nodes.iter().map(|node| {
+            let own = random.fork(100 + node.id.0);
+            (node.id, Node::new(node.id, map.clone(), script.knobs.pace, own))
+        });
         let clients = (0..=CLIENTS).map(|id| {
             let own = script.operations.iter().filter(|planned| planned.client == id);
             (id, Client::new(id, map.clone(), own.cloned().collect(), random.fork(200 + id)))
@@ -126,6 +137,9 @@ impl<'a> World<'a> {
             damaged: BTreeSet::new(),
             calm: false,
             away: None,
+            control: Control::default(),
+            silent: BTreeMap::new(),
+            ahead_max: 0,
             report: Report::default(),
             trace: Trace::default(),
             random: random.fork(2),
@@ -138,6 +152,8 @@ impl<'a> World<'a> {
         self.serve_without_one()?;
         self.calm()?;
         self.rest()?;
+        self.empty()?;
+        self.collect()?;
         self.audit()?;
         self.look()?;
         let Report { faults, mut marks, rest, .. } = self.report;
@@ -162,6 +178,13 @@ impl<'a> World<'a> {
     }
 
     fn begin(&mut self) -> Result<(), Violation> {
+        let grace = (self.script.knobs.grace * self.script.knobs.pace) as i64 * 1_000_000;
+        self.control(ControlRequest::Command(ControlCommand::SetGarbage {
+            on: Some(true),
+            grace: Some(grace),
+            lift: false,
+        }));
+        self.agenda.at(1, Event::Leases);
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.start(id)?;
         }
@@ -205,11 +228,24 @@ impl<'a> World<'a> {
             self.agenda.at(node.troubles.paused, event);
             return Ok(());
         }
+        if let Event::Deliver { to: Party::Client(id), .. } | Event::Wake(id, _) = &event
+            && let Some(until) = self.silent.get(id).copied().filter(|until| *until > self.now && !self.calm)
+        {
+            self.agenda.at(until, event);
+            return Ok(());
+        }
         match event {
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
             Event::Tick(id, life) => self.tick(id, life),
             Event::LogFlushed(id, life) => self.log_flushed(id, life),
             Event::ChunkFlushed(id, life, chunk) => self.chunk_flushed(id, life, chunk),
+            Event::ChunksDeleted(id, life, waiter, chunks) => self.chunks_deleted(id, life, waiter, chunks),
+            Event::Round(id, life, duty) => self.round(id, life, duty),
+            Event::ErrandLate(id, life, duty, first) => self.errand_late(id, life, duty, first),
+            Event::Leases => {
+                self.look_at_leases();
+                Ok(())
+            }
             Event::Fetched(id, life, message) => self.fetched(id, life, message),
             Event::Scrub(id, life) => {
                 self.scrub(id, life);
@@ -257,8 +293,11 @@ impl<'a> World<'a> {
             (Party::Node(_), Party::Node(id), Message::Raft(bytes)) => self.raft(id, &bytes),
             (_, Party::Node(id), Message::Request(number, request)) => self.request(id, (from, number), request),
             (_, Party::Node(id), Message::Reply(number, reply)) => {
-                self.copy_came(id, number, reply);
-                Ok(())
+                if self.nodes[&id].fetches.contains_key(&number) {
+                    self.copy_came(id, number, reply);
+                    return Ok(());
+                }
+                self.duty_answered(id, number, reply)
             }
             (_, Party::Client(id), Message::Reply(number, reply)) => {
                 self.with_client(id, |client, around| client.answered(number, reply, around))
@@ -268,6 +307,11 @@ impl<'a> World<'a> {
     }
 
     fn send(&mut self, from: Party, to: Party, message: Message) {
+        if from == to {
+            // Within a process nothing is lost.
+            self.agenda.at(self.now + 1, Event::Deliver { from, to, message });
+            return;
+        }
         self.network.send(self.now, from, to, message, &mut self.agenda);
     }
 

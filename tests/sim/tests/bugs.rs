@@ -65,6 +65,16 @@ fn m8_readers_that_believe_replicas() {
 }
 
 #[test]
+fn m9_a_collector_that_overlooks_uploads() {
+    found(Bug::UploadsOverlooked);
+}
+
+#[test]
+fn a_collector_that_takes_the_unknown_for_garbage() {
+    found(Bug::UnknownIsGarbage);
+}
+
+#[test]
 fn m10_a_wiped_node_that_goes_on() {
     found(Bug::WipedNodeVotes);
 }
@@ -77,6 +87,11 @@ fn m12_retries_under_another_number() {
 #[test]
 fn m13_reads_that_mix_versions() {
     found(Bug::MixedVersions);
+}
+
+#[test]
+fn m14_copies_made_without_a_look_at_the_hash() {
+    found(Bug::CopyUnchecked);
 }
 
 #[test]

@@ -15,9 +15,9 @@ pub struct Proposals {
 }
 
 impl Proposals {
-    /// Queues a command.
-    pub fn push(&mut self, waiter: Waiter, id: RequestId, command: Command) {
-        self.queue.push_back((waiter, LogCommand::Meta(Some(id), command)));
+    /// Queues a command; the group's own have no id.
+    pub fn push(&mut self, waiter: Waiter, id: Option<RequestId>, command: Command) {
+        self.queue.push_back((waiter, LogCommand::Meta(id, command)));
     }
 
     /// The next commands as one log entry, and who waits for each.

@@ -9,6 +9,7 @@ use crate::node::Node;
 use crate::operation::{Condition, Name, Operation};
 use crate::random::Random;
 use crate::replica::Replica;
+use proto::meta::{Answer, ChunkVerdict, Query};
 use types::NodeId;
 
 /// How long a healed majority may take until it serves. Replicas that lost power wait 300 ticks for the one that stays away.
@@ -18,6 +19,10 @@ const CALM: Millis = 120_000;
 /// Numbers of operations that are not in the script. Odd ones write chunks.
 const LOOKS_FROM: u64 = 2_000_000;
 const PROBES_FROM: u64 = 3_000_001;
+/// The client that deletes everything, how often it tries, and the numbers of its operations.
+const EMPTIER: u64 = 2;
+const EMPTY_ROUNDS: usize = 5;
+const EMPTY_FROM: u64 = 4_000_000;
 /// The client that tries whether it is served.
 const PROBER: u64 = 1;
 
@@ -69,9 +74,12 @@ impl World<'_> {
     fn end_troubles(&mut self) -> Result<(), Violation> {
         self.network.calm();
         self.calm = true;
+        // The clocks are set: to a time that is ahead of no stamp that was ever given.
+        let ahead = self.ahead_max;
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             let now = self.now;
             let node = self.nodes.get_mut(&id).expect("a node");
+            node.clock_ahead = ahead;
             let troubles = &mut node.troubles;
             (troubles.slow, troubles.paused, troubles.full, troubles.unreadable) = (0, 0, 0, 0);
             (troubles.drifting, troubles.flush_fails, troubles.loses_next, troubles.misdirects_next) =
@@ -121,7 +129,80 @@ impl World<'_> {
         stands.join("; ")
     }
 
-    /// Every chunk that was ever committed has three good copies on three nodes, once repair and scrub have had their time.
+    /// In some runs everything is deleted, purged and given up, so that no chunk may be left.
+    pub(super) fn empty(&mut self) -> Result<(), Violation> {
+        if !self.script.knobs.empties {
+            return Ok(());
+        }
+        let mut number = EMPTY_FROM;
+        for _ in 0..EMPTY_ROUNDS {
+            let aborts = self.judge.uploads().into_iter().filter_map(|(upload, key)| {
+                let name = key.get(1).map(|digit| Name(digit - b'0'))?;
+                Some(Operation::Abort(name, upload))
+            });
+            let all: Vec<Operation> = aborts.chain([Operation::DeleteAll, Operation::Purge(None)]).collect();
+            for operation in all {
+                number += 1;
+                self.plan(EMPTIER, number, self.now, operation);
+            }
+            self.wake_at(EMPTIER, self.now + 1);
+            let end = self.now + CALM;
+            while !self.all_done() && self.now < end {
+                self.until(self.now + 100)?;
+            }
+            if self.judge.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Violation::new(Rule::Rest, "not everything can be deleted in calm weather"))
+    }
+
+    /// All writers have left, and the grace time passes: what is still on a node is what metadata refers to.
+    pub(super) fn collect(&mut self) -> Result<(), Violation> {
+        self.end_sessions();
+        let end = self.now + CALM;
+        let mut left = String::new();
+        while self.now < end {
+            self.until(self.now + 500)?;
+            match self.garbage() {
+                None => {
+                    if self.judge.is_empty() {
+                        self.report.marks.hit(Mark::Emptied);
+                    }
+                    return Ok(());
+                }
+                Some(garbage) => left = garbage,
+            }
+        }
+        Err(Violation::new(Rule::Garbage, format!("{} s after all have left there is {left}", CALM / 1000)))
+    }
+
+    /// Garbage that is still there, for people; nothing if there is none.
+    fn garbage(&self) -> Option<String> {
+        let Some(leader) = self.leader().and_then(|id| self.nodes[&id].replica.as_ref()) else {
+            return Some("no leader".to_owned());
+        };
+        match leader.ask(&Query::Garbage) {
+            Ok(Answer::Garbage(status)) if status.waiting == 0 && status.condemned == 0 => {}
+            other => return Some(format!("{other:?}")),
+        }
+        let referenced = self.judge.referenced();
+        for node in self.nodes.values() {
+            for chunk in node.chunks.list(None, usize::MAX) {
+                // A list that several files share keeps what is cut off one of them.
+                let shared = || {
+                    let judged = leader.ask(&Query::JudgeChunks { chunks: vec![chunk] });
+                    !self.judge.is_empty() && judged == Ok(Answer::Judged(vec![ChunkVerdict::Referenced]))
+                };
+                if !referenced.contains(&chunk) && !shared() {
+                    return Some(format!("{chunk} on {}, and nothing refers to it", node.id));
+                }
+            }
+        }
+        None
+    }
+
+    /// Every chunk that metadata refers to has three good copies on three nodes, once repair and scrub have had their time.
     ///
     /// The list of ids that each node is compared with comes from the judge, as that of a real audit comes from the metadata.
     pub(super) fn audit(&mut self) -> Result<(), Violation> {
@@ -152,9 +233,10 @@ impl World<'_> {
 
     fn lacking(&self) -> Vec<(types::ChunkRef, NodeId)> {
         let mut lacking = Vec::new();
-        for chunk in self.judge.committed() {
+        let referenced = self.judge.referenced();
+        for chunk in self.judge.committed().iter().filter(|chunk| referenced.contains(&chunk.id)) {
             let members = self.map.group_of(chunk.id.slot()).map_or(&[][..], |group| &group.members[..]);
-            let without = members.iter().filter(|member| !self.nodes[&member.node].chunks.has_good(chunk.id));
+            let without = members.iter().filter(|member| !self.nodes[&member.node].chunks.holds(chunk));
             lacking.extend(without.map(|member| (*chunk, member.node)));
         }
         lacking

@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::disk::Crash;
+use crate::duty::Duty;
 use crate::event::{Event, Life};
 use crate::judge::{Rule, Violation};
 use crate::marks::Mark;
@@ -28,6 +29,10 @@ impl World<'_> {
         let (tick, scrub) = (node.random.between(1, knobs.tick), node.random.between(1, knobs.scrub));
         self.agenda.at(self.now + tick, Event::Tick(id, life));
         self.agenda.at(self.now + scrub, Event::Scrub(id, life));
+        for duty in Duty::ALL {
+            let first = node.random.between(1, duty.every(&knobs));
+            self.agenda.at(self.now + first, Event::Round(id, life, duty));
+        }
         Ok(())
     }
 
@@ -154,13 +159,19 @@ impl World<'_> {
         }
         let answer = match request {
             Request::Command(request, command) => match node.replica.as_mut() {
-                Some(replica) => replica.command(waiter, request, command),
+                Some(replica) => replica.command(waiter, Some(request), command),
                 None => Some(Reply::NotLeader(None)),
             },
             Request::Query(query) => match node.replica.as_mut() {
                 Some(replica) => replica.query(waiter, query),
                 None => Some(Reply::NotLeader(None)),
             },
+            Request::Clock => Some(Reply::Clock(node.clock(self.now))),
+            Request::Control(request) => Some(Reply::Control(self.control(request))),
+            Request::Delete(chunks) => {
+                self.delete(id, waiter, chunks);
+                None
+            }
             Request::Map => Some(Reply::Map(node.map.clone())),
             Request::Put(chunk, epoch, root, data) => self.put(id, waiter, chunk, epoch, root, data),
             Request::Get(chunk) => Some(self.get(id, chunk)),
