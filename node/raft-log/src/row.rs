@@ -72,7 +72,7 @@ pub(crate) enum Key {
 impl Key {
     /// The group it belongs to.
     pub(crate) fn group(self) -> GroupId {
-        let (Key::Entry(group, _) | Key::HardState(group) | Key::Start(group)) = self;
+        let (Key::Entry(group, _) | Key::HardState(group) | Key::Start(group) | Key::Replica(group)) = self;
         group
     }
 }

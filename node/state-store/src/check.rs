@@ -134,7 +134,7 @@ mod tests {
             let mut batch = store.batch();
             (from..from + 250).for_each(|number| batch.put(&number.to_be_bytes(), b"value"));
             let point = AppliedPoint { index: LogIndex(index), term: Term(1), commit: LogIndex(index) };
-            store.commit(batch, point).expect("committed");
+            store.commit(batch, point, None).expect("committed");
             if index == 1 {
                 let checkpoint = dir.path().join("checkpoint");
                 store.checkpoint(&checkpoint).expect("written out");

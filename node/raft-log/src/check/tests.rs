@@ -24,7 +24,7 @@ fn entries(from: u64, terms: &[u64]) -> Vec<Entry> {
 }
 
 fn state(term: u64, vote: u64, commit: u64) -> HardState {
-    HardState { term: Term(term), vote: NodeId(vote), commit: LogIndex(commit) }
+    HardState { term: Term(term), vote: ReplicaId::founding(NodeId(vote)), commit: LogIndex(commit) }
 }
 
 /// A log closed in order, with five entries in A and one in B, all acknowledged.

@@ -18,8 +18,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use types::{
-    BucketId, ChunkId, ChunkIdParts, ChunkRef, Extent, GroupId, LogIndex, NodeId, RequestId, SessionId, Slot, Term,
-    Timestamp, WriterEpoch,
+    BucketId, ChunkId, ChunkIdParts, ChunkRef, Extent, GroupId, LogIndex, NodeId, ReplicaId, RequestId, SessionId,
+    Slot, Term, Timestamp, WriterEpoch,
 };
 
 const NODE: NodeId = NodeId(2);
@@ -97,7 +97,8 @@ impl Node {
         let (log, _) = RaftLog::open(&meta.join("raft"), NODE).expect("a log");
         for group in [GroupId::CONTROL, DATA] {
             log.create_group(group).expect("created");
-            let hard_state = Some(HardState { term: Term(1), vote: NodeId(1), commit: LogIndex(ENTRIES) });
+            let hard_state =
+                Some(HardState { term: Term(1), vote: ReplicaId::founding(NodeId(1)), commit: LogIndex(ENTRIES) });
             let entries = (1..=ENTRIES).map(entry).collect();
             log.write(&[GroupWrite { group, entries, hard_state, must_sync: true }]).expect("written");
         }
@@ -125,7 +126,7 @@ impl Node {
         let taken = |applied: &Applied| matches!(applied, Applied::Meta(Ok(_)) | Applied::Control(Ok(_)));
         assert!(applied.iter().all(taken), "{applied:?}");
         let point = AppliedPoint { index: LogIndex(ENTRIES), term: Term(1), commit: LogIndex(ENTRIES) };
-        store.commit(batch, point).expect("committed");
+        store.commit(batch, point, None).expect("committed");
     }
 
     fn state(&self, group: GroupId) -> StateStore {
@@ -275,7 +276,7 @@ fn a_state_that_does_not_fit_its_log_is_named() {
     assert_eq!(node.found(), []);
 
     let (log, _) = RaftLog::open(&node.meta("raft"), NODE).expect("a log");
-    let hard_state = HardState { term: Term(3), vote: NodeId(1), commit: LogIndex(9) };
+    let hard_state = HardState { term: Term(3), vote: ReplicaId::founding(NodeId(1)), commit: LogIndex(9) };
     log.reset(DATA, hard_state, LogStart { index: LogIndex(9), term: Term(2) }).expect("reset");
     drop(log);
     assert_eq!(node.found(), [("state-behind-log", "damage", 1)]);
@@ -283,7 +284,7 @@ fn a_state_that_does_not_fit_its_log_is_named() {
     let other = Node::new();
     let (log, _) = RaftLog::open(&other.meta("raft"), NODE).expect("a log");
     let entries = (4..=6).map(|index| Entry { term: Term(2), ..entry(index) }).collect();
-    let hard_state = Some(HardState { term: Term(2), vote: NodeId(1), commit: LogIndex(3) });
+    let hard_state = Some(HardState { term: Term(2), vote: ReplicaId::founding(NodeId(1)), commit: LogIndex(3) });
     log.write(&[GroupWrite { group: DATA, entries, hard_state, must_sync: true }]).expect("written");
     drop(log);
     assert_eq!(other.found(), [("state-of-other-log", "damage", 1)]);
@@ -291,7 +292,7 @@ fn a_state_that_does_not_fit_its_log_is_named() {
     let ahead = Node::new();
     let store = ahead.state(DATA);
     let point = AppliedPoint { index: LogIndex(50), term: Term(2), commit: LogIndex(50) };
-    store.commit(store.batch(), point).expect("committed");
+    store.commit(store.batch(), point, None).expect("committed");
     drop(store);
     assert_eq!(ahead.found(), [("state-ahead", "note", 1)]);
 }
@@ -313,13 +314,13 @@ fn damage_anywhere_in_the_folder_is_named_by_its_kind() {
             let store = node.state(DATA);
             let mut batch = store.batch();
             batch.delete(&[&[0x30][..], &chunk(1).0.id.to_bytes()].concat());
-            store.commit(batch, store.applied()).expect("committed");
+            store.commit(batch, store.applied(), None).expect("committed");
         }),
         ("state-row-damaged", |node| {
             let store = node.state(GroupId::CONTROL);
             let mut batch = store.batch();
             batch.put(&[0x81], b"a map of a newer program");
-            store.commit(batch, store.applied()).expect("committed");
+            store.commit(batch, store.applied(), None).expect("committed");
         }),
         ("disk-identity-damaged", |node| {
             fs::write(node.path.join("data/disk-0/IDENTITY"), "sago-disk 1\n").expect("written");
