@@ -74,7 +74,16 @@ impl Site {
             disks: vec![self.path(id, "disk")],
             create,
             memory: MemoryConfig::default(),
-            store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false, ..StoreConfig::default() },
+            // A machine whose own disk is fuller than a node would like must not stop the moves that are waited for.
+            store: StoreConfig {
+                segment_bytes: 8 << 20,
+                reserve_bytes: 0,
+                direct_io: false,
+                nearfull_percent: 97,
+                backfillfull_percent: 98,
+                full_percent: 99,
+                ..StoreConfig::default()
+            },
             garbage: GarbageConfig::default(),
             map,
         }
