@@ -22,7 +22,7 @@ use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{NewContent, NewExtent};
 use raft_core::{HardState, MessageKind, RaftMessage};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{ChunkId, ChunkRef, LogIndex, NodeId, RequestId, SessionId, Term, UploadId};
+use types::{ChunkId, ChunkRef, GroupId, LogIndex, NodeId, RequestId, SessionId, Term, UploadId};
 
 /// What was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +83,18 @@ struct Seen {
     fingerprint: u64,
 }
 
-/// The one who sees everything.
+/// What is known of a group.
 #[derive(Default)]
-pub struct Judge {
+struct Consensus {
     leaders: BTreeMap<Term, NodeId>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
     log: Vec<Seen>,
+}
+
+/// The one who sees everything.
+#[derive(Default)]
+pub struct Judge {
+    groups: BTreeMap<GroupId, Consensus>,
     /// The state before the first entry, and after each.
     models: Vec<Model>,
     settled: BTreeMap<(SessionId, u64), Settled>,
@@ -118,8 +124,8 @@ impl Judge {
     ///
     /// # Errors
     /// Two leaders of one term.
-    pub fn leads(&mut self, node: NodeId, term: Term) -> Result<(), Violation> {
-        match *self.leaders.entry(term).or_insert(node) {
+    pub fn leads(&mut self, group: GroupId, node: NodeId, term: Term) -> Result<(), Violation> {
+        match *self.groups.entry(group).or_default().leaders.entry(term).or_insert(node) {
             other if other == node => Ok(()),
             other => Err(Violation::new(Rule::Raft, format!("{node} and {other} both lead term {}", term.0))),
         }
@@ -128,20 +134,20 @@ impl Judge {
     /// Terms that had a leader.
     #[must_use]
     pub fn terms_led(&self) -> u64 {
-        self.leaders.len() as u64
+        self.groups.values().map(|group| group.leaders.len() as u64).sum()
     }
 
     /// A node sends a message: a vote in it is given for good.
     ///
     /// # Errors
     /// It has voted for somebody else in that term.
-    pub fn sends(&mut self, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
+    pub fn sends(&mut self, group: GroupId, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
         let vote = match message.kind {
             MessageKind::Vote => node,
             MessageKind::VoteResponse if !message.reject => message.to,
             _ => return Ok(()),
         };
-        match *self.votes.entry((node, message.term)).or_insert(vote) {
+        match *self.groups.entry(group).or_default().votes.entry((node, message.term)).or_insert(vote) {
             before if before == vote => Ok(()),
             before => {
                 Err(Violation::new(Rule::Raft, format!("{node} voted for {before} and {vote} in {}", message.term)))
@@ -153,8 +159,9 @@ impl Judge {
     ///
     /// # Errors
     /// It has forgotten one.
-    pub fn starts(&self, node: NodeId, found: HardState) -> Result<(), Violation> {
-        match self.votes.range((node, Term(0))..=(node, Term(u64::MAX))).next_back() {
+    pub fn starts(&self, group: GroupId, node: NodeId, found: HardState) -> Result<(), Violation> {
+        let Some(group) = self.groups.get(&group) else { return Ok(()) };
+        match group.votes.range((node, Term(0))..=(node, Term(u64::MAX))).next_back() {
             Some(((_, term), vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
                 Err(Violation::new(
                     Rule::Raft,
@@ -169,11 +176,12 @@ impl Judge {
     ///
     /// # Errors
     /// Another entry was applied there before, one before it never was, or it came to something else.
-    pub fn applied(&mut self, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
+    pub fn applied(&mut self, group: GroupId, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
         let AppliedEntry { entry, results, fingerprint } = applied;
         let place = entry.index.0 as usize;
         let hash = blake3::hash(&entry.data);
-        match self.log.get(place - 1) {
+        let log = &mut self.groups.entry(group).or_default().log;
+        match log.get(place - 1) {
             Some(there) if there.term != entry.term || there.hash != hash => {
                 return Err(Violation::new(
                     Rule::Raft,
@@ -187,15 +195,19 @@ impl Judge {
                 ));
             }
             Some(_) => return Ok(()),
-            None if self.log.len() + 1 == place => {}
+            None if log.len() + 1 == place => {}
             None => {
                 return Err(Violation::new(
                     Rule::Raft,
-                    format!("{node} applied entry {place}, {} are known", self.log.len()),
+                    format!("{node} applied entry {place}, {} are known", log.len()),
                 ));
             }
         }
-        self.log.push(Seen { term: entry.term, hash, fingerprint: *fingerprint });
+        log.push(Seen { term: entry.term, hash, fingerprint: *fingerprint });
+        if group == GroupId::CONTROL {
+            // There is no model of it: its replicas judge each other.
+            return Ok(());
+        }
         let mut model = self.models.last().expect("the first is there").clone();
         if !entry.data.is_empty() {
             let batch: LogBatch =
@@ -456,9 +468,9 @@ impl Judge {
         self.models.last().map_or_else(Vec::new, Model::names)
     }
 
-    /// Entries that were committed.
+    /// Entries of a group that were committed.
     #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.log.len() as u64
+    pub fn entries(&self, group: GroupId) -> u64 {
+        self.groups.get(&group).map_or(0, |group| group.log.len() as u64)
     }
 }
