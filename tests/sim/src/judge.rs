@@ -88,6 +88,8 @@ struct Seen {
 struct Consensus {
     leaders: BTreeMap<Term, NodeId>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// The last vote of each node since it may have forgotten any.
+    last_votes: BTreeMap<NodeId, (Term, NodeId)>,
     log: Vec<Seen>,
 }
 
@@ -147,7 +149,9 @@ impl Judge {
             MessageKind::VoteResponse if !message.reject => message.to,
             _ => return Ok(()),
         };
-        match *self.groups.entry(group).or_default().votes.entry((node, message.term)).or_insert(vote) {
+        let group = self.groups.entry(group).or_default();
+        group.last_votes.insert(node, (message.term, vote));
+        match *group.votes.entry((node, message.term)).or_insert(vote) {
             before if before == vote => Ok(()),
             before => {
                 Err(Violation::new(Rule::Raft, format!("{node} voted for {before} and {vote} in {}", message.term)))
@@ -161,14 +165,22 @@ impl Judge {
     /// It has forgotten one.
     pub fn starts(&self, group: GroupId, node: NodeId, found: HardState) -> Result<(), Violation> {
         let Some(group) = self.groups.get(&group) else { return Ok(()) };
-        match group.votes.range((node, Term(0))..=(node, Term(u64::MAX))).next_back() {
-            Some(((_, term), vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
+        match group.last_votes.get(&node) {
+            Some((term, vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
                 Err(Violation::new(
                     Rule::Raft,
                     format!("{node} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
                 ))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A node starts from a disk that may have lied: which votes it has given it need not know, for it votes in no term in which it may
+    /// have voted.
+    pub fn forgets(&mut self, node: NodeId) {
+        for group in self.groups.values_mut() {
+            group.last_votes.remove(&node);
         }
     }
 

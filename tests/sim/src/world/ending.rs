@@ -16,6 +16,9 @@ use types::{GroupId, NodeId};
 const CORE: Millis = 90_000;
 /// How long everything may take to come to rest.
 const CALM: Millis = 120_000;
+/// How long repair and scrub may take to make all copies good: a few rounds of the slowest scrub. A copy that is not good by then is lost,
+/// and a run that shows it, of which many are made to shorten its script, must not take longer than need be.
+const AUDIT: Millis = 45_000;
 /// Numbers of operations that are not in the script. Odd ones write chunks.
 const LOOKS_FROM: u64 = 2_000_000;
 const PROBES_FROM: u64 = 3_000_001;
@@ -214,7 +217,7 @@ impl World<'_> {
     ///
     /// The list of ids that each node is compared with comes from the judge, as that of a real audit comes from the metadata.
     pub(super) fn audit(&mut self) -> Result<(), Violation> {
-        let end = self.now + CALM;
+        let end = self.now + AUDIT;
         let mut lacking = self.lacking();
         let mut rounds = 0;
         while !lacking.is_empty() && self.now < end {

@@ -23,6 +23,7 @@ impl World<'_> {
         let forgetful = node.start(&self.map, self.script.seed, bug, knobs);
         if forgetful {
             self.report.marks.hit(Mark::Quarantined);
+            self.judge.forgets(id);
         } else {
             for (group, seat) in node.seats.iter().filter(|(_, seat)| seat.replica.is_some()) {
                 self.judge.starts(*group, id, seat.disk.durable().hard_state)?;
