@@ -30,7 +30,7 @@ use reading::{Fetched, Reading};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use steps::Step;
-use types::{ChunkId, Ino, LogIndex, NodeId, PgId, PlacementMap};
+use types::{ChunkId, GroupId, Ino, LogIndex, NodeId, PgId, PlacementMap};
 use writing::Writing;
 
 /// How long a whole operation may take.
@@ -149,6 +149,9 @@ pub struct Client {
     held: Option<Held>,
     numbers: u64,
     leader: NodeId,
+    /// Whom it takes for the leader of the control group, and who votes in it.
+    control: NodeId,
+    control_voters: Vec<NodeId>,
     root: Option<Ino>,
     avoided: BTreeMap<NodeId, Millis>,
     shunned: BTreeMap<(NodeId, u16), Millis>,
@@ -164,11 +167,14 @@ impl Client {
     #[must_use]
     pub fn new(id: u64, map: Arc<PlacementMap>, todo: VecDeque<PlannedOperation>, random: Random) -> Self {
         let voters = map.voters(crate::replica::GROUP).to_vec();
+        let control_voters = map.voters(GroupId::CONTROL).to_vec();
         Client {
             tally: Tally::default(),
             id,
             nodes: map.nodes.iter().map(|node| node.id).collect(),
             leader: voters[0],
+            control: control_voters[0],
+            control_voters,
             voters,
             map,
             held: None,
@@ -292,10 +298,7 @@ impl Client {
                 let target = self.random.pick(&self.nodes).copied().unwrap_or(self.leader);
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
-            Step::Open => {
-                let target = self.random.pick(&self.nodes).copied().unwrap_or(self.leader);
-                Course::On(Phase::Call(self.call(step, self.open(), target, around)))
-            }
+            Step::Open => Course::On(Phase::Call(self.call(step, self.open(), self.control, around))),
             Step::Replicate(target, chunk, ref sources) => {
                 let request = Request::Replicate(chunk, sources.clone());
                 Course::On(Phase::Call(self.call(step, request, target, around)))

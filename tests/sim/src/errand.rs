@@ -1,7 +1,7 @@
 //! What a node has asked others for the sake of one of its duties, until all have answered or it has waited long enough.
 
 use crate::duty::Got;
-use crate::message::Reply;
+use crate::message::{Reply, Request};
 use proto::control::ControlReply;
 use std::collections::BTreeMap;
 use types::{ChunkId, NodeId, Timestamp};
@@ -9,10 +9,10 @@ use types::{ChunkId, NodeId, Timestamp};
 /// Who was asked, and for what.
 #[derive(Clone, Debug)]
 pub enum Asked {
-    /// The control group, the group's leader, or this node's own replica: one answer is all.
+    /// A leader, or this node's own replica: one answer is all.
     One,
-    /// The group's leader, with a question that may be sent on to one whom this one names.
-    Leader(proto::meta::Query),
+    /// Whom this node takes for the leader of a group, with a question that may be sent on to one whom that one names.
+    Leader(Box<Request>),
     /// A node, to delete these.
     Delete(NodeId, Vec<ChunkId>),
     /// A voter, for the time.
@@ -46,7 +46,9 @@ impl Errand {
                 }
             }
             (Asked::Clock, Reply::Clock(time)) => self.clock(time),
-            (Asked::One, Reply::Control(ControlReply::Answer(answer))) => self.got = Got::Control(answer),
+            (Asked::One | Asked::Leader(_), Reply::Control(ControlReply::Answer(answer))) => {
+                self.got = Got::Control(answer)
+            }
             (Asked::One, Reply::Applied(_, Ok(outcome))) => self.got = Got::Outcome(outcome),
             (Asked::One | Asked::Leader(_), Reply::Answer(_, answer)) => {
                 if let Ok(answer) = *answer {

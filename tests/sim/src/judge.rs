@@ -22,7 +22,7 @@ use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{NewContent, NewExtent};
 use raft_core::{HardState, MessageKind, RaftMessage};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{ChunkId, ChunkRef, LogIndex, NodeId, RequestId, SessionId, Term, UploadId};
+use types::{ChunkId, ChunkRef, GroupId, LogIndex, NodeId, RequestId, SessionId, Term, UploadId};
 
 /// What was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +83,20 @@ struct Seen {
     fingerprint: u64,
 }
 
+/// What is known of a group.
+#[derive(Default)]
+struct Consensus {
+    leaders: BTreeMap<Term, NodeId>,
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+    /// The last vote of each node since it may have forgotten any.
+    last_votes: BTreeMap<NodeId, (Term, NodeId)>,
+    log: Vec<Seen>,
+}
+
 /// The one who sees everything.
 #[derive(Default)]
 pub struct Judge {
-    leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Term), NodeId>,
-    log: Vec<Seen>,
+    groups: BTreeMap<GroupId, Consensus>,
     /// The state before the first entry, and after each.
     models: Vec<Model>,
     settled: BTreeMap<(SessionId, u64), Settled>,
@@ -118,8 +126,8 @@ impl Judge {
     ///
     /// # Errors
     /// Two leaders of one term.
-    pub fn leads(&mut self, node: NodeId, term: Term) -> Result<(), Violation> {
-        match *self.leaders.entry(term).or_insert(node) {
+    pub fn leads(&mut self, group: GroupId, node: NodeId, term: Term) -> Result<(), Violation> {
+        match *self.groups.entry(group).or_default().leaders.entry(term).or_insert(node) {
             other if other == node => Ok(()),
             other => Err(Violation::new(Rule::Raft, format!("{node} and {other} both lead term {}", term.0))),
         }
@@ -128,20 +136,22 @@ impl Judge {
     /// Terms that had a leader.
     #[must_use]
     pub fn terms_led(&self) -> u64 {
-        self.leaders.len() as u64
+        self.groups.values().map(|group| group.leaders.len() as u64).sum()
     }
 
     /// A node sends a message: a vote in it is given for good.
     ///
     /// # Errors
     /// It has voted for somebody else in that term.
-    pub fn sends(&mut self, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
+    pub fn sends(&mut self, group: GroupId, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
         let vote = match message.kind {
             MessageKind::Vote => node,
             MessageKind::VoteResponse if !message.reject => message.to.node(),
             _ => return Ok(()),
         };
-        match *self.votes.entry((node, message.term)).or_insert(vote) {
+        let group = self.groups.entry(group).or_default();
+        group.last_votes.insert(node, (message.term, vote));
+        match *group.votes.entry((node, message.term)).or_insert(vote) {
             before if before == vote => Ok(()),
             before => {
                 Err(Violation::new(Rule::Raft, format!("{node} voted for {before} and {vote} in {}", message.term)))
@@ -153,11 +163,10 @@ impl Judge {
     ///
     /// # Errors
     /// It has forgotten one.
-    pub fn starts(&self, node: NodeId, found: HardState) -> Result<(), Violation> {
-        match self.votes.range((node, Term(0))..=(node, Term(u64::MAX))).next_back() {
-            Some(((_, term), vote))
-                if (found.term, found.vote.node()) < (*term, *vote) && found.vote.node() != *vote =>
-            {
+    pub fn starts(&self, group: GroupId, node: NodeId, found: HardState) -> Result<(), Violation> {
+        let Some(group) = self.groups.get(&group) else { return Ok(()) };
+        match group.last_votes.get(&node) {
+            Some((term, vote)) if (found.term, found.vote.node()) < (*term, *vote) && found.vote.node() != *vote => {
                 Err(Violation::new(
                     Rule::Raft,
                     format!("{node} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
@@ -167,15 +176,24 @@ impl Judge {
         }
     }
 
+    /// A node starts from a disk that may have lied: which votes it has given it need not know, for it votes in no term in which it may
+    /// have voted.
+    pub fn forgets(&mut self, node: NodeId) {
+        for group in self.groups.values_mut() {
+            group.last_votes.remove(&node);
+        }
+    }
+
     /// A node has applied an entry.
     ///
     /// # Errors
     /// Another entry was applied there before, one before it never was, or it came to something else.
-    pub fn applied(&mut self, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
+    pub fn applied(&mut self, group: GroupId, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
         let AppliedEntry { entry, results, fingerprint } = applied;
         let place = entry.index.0 as usize;
         let hash = blake3::hash(&entry.data);
-        match self.log.get(place - 1) {
+        let log = &mut self.groups.entry(group).or_default().log;
+        match log.get(place - 1) {
             Some(there) if there.term != entry.term || there.hash != hash => {
                 return Err(Violation::new(
                     Rule::Raft,
@@ -189,15 +207,19 @@ impl Judge {
                 ));
             }
             Some(_) => return Ok(()),
-            None if self.log.len() + 1 == place => {}
+            None if log.len() + 1 == place => {}
             None => {
                 return Err(Violation::new(
                     Rule::Raft,
-                    format!("{node} applied entry {place}, {} are known", self.log.len()),
+                    format!("{node} applied entry {place}, {} are known", log.len()),
                 ));
             }
         }
-        self.log.push(Seen { term: entry.term, hash, fingerprint: *fingerprint });
+        log.push(Seen { term: entry.term, hash, fingerprint: *fingerprint });
+        if group == GroupId::CONTROL {
+            // There is no model of it: its replicas judge each other.
+            return Ok(());
+        }
         let mut model = self.models.last().expect("the first is there").clone();
         if !entry.data.is_empty() {
             let batch: LogBatch =
@@ -458,9 +480,9 @@ impl Judge {
         self.models.last().map_or_else(Vec::new, Model::names)
     }
 
-    /// Entries that were committed.
+    /// Entries of a group that were committed.
     #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.log.len() as u64
+    pub fn entries(&self, group: GroupId) -> u64 {
+        self.groups.get(&group).map_or(0, |group| group.log.len() as u64)
     }
 }

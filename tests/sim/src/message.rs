@@ -7,7 +7,7 @@ use proto::chunk::ChunkError;
 use proto::control::{ControlReply, ControlRequest};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use std::sync::Arc;
-use types::{Blake3Root, ChunkId, ChunkRef, LogIndex, NodeId, PgEpoch, PlacementMap, RequestId, Timestamp};
+use types::{Blake3Root, ChunkId, ChunkRef, GroupId, LogIndex, NodeId, PgEpoch, PlacementMap, RequestId, Timestamp};
 
 /// Whoever sends and receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,8 +35,8 @@ pub type Waiter = (Party, u64);
 /// What travels.
 #[derive(Clone, Debug)]
 pub enum Message {
-    /// An encoded Raft message.
-    Raft(Bytes),
+    /// An encoded Raft message of a group.
+    Raft(GroupId, Bytes),
     /// A call.
     Request(u64, Request),
     /// Its answer.
@@ -97,7 +97,7 @@ impl Message {
     /// Adds it to the trace.
     pub fn note<'t>(&self, trace: &'t mut Trace) -> &'t mut Trace {
         match self {
-            Message::Raft(bytes) => trace.add(1).bytes(bytes),
+            Message::Raft(group, bytes) => trace.add(1).add(u64::from(group.0)).bytes(bytes),
             Message::Request(number, request) => {
                 trace.add(2).add(*number);
                 request.note(trace)

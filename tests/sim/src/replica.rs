@@ -1,4 +1,4 @@
-//! One replica of the metadata group: the real raft-core and meta-core, and the shell that performs what they ask for.
+//! One replica of a group: the real raft-core and meta-core, and the shell that performs what they ask for.
 //!
 //! The order of steps is that of `meta-server`'s threads (`group.rs`, `writer.rs`, `applier.rs`): what is promised leaves after the flush,
 //! one write after the other, the state is flushed before the log is cut.
@@ -13,8 +13,9 @@ use crate::message::{Reply, Waiter};
 use crate::random::Random;
 use crate::rows::Rows;
 use crate::script::Knobs;
-use meta_core::{Applied, apply, query};
+use meta_core::{Applied, apply, control_query, query};
 use proposals::Proposals;
+use proto::control::{ControlAnswer, ControlQuery, ControlReply};
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, ChunkVerdict, Command, Query, Refusal};
 use proto::object::NewContent;
@@ -22,12 +23,15 @@ use raft_core::{
     Effects, Entry, Group, GroupConfig, HardState, LogStart, Members, MessageKind, Quarantine, RaftMessage, Role,
     SnapshotPoint, slog,
 };
+pub use reads::Question;
 use reads::Reads;
 use std::collections::BTreeMap;
-use types::{ChunkId, GroupId, LogIndex, NodeId, ReplicaId, RequestId, Term, Timestamp, UploadId};
+use types::{ChunkId, GroupId, LogIndex, NodeId, ReplicaId, Term, Timestamp, UploadId};
 
-/// The group everything lies in.
+/// The metadata group, in which everything lies.
 pub const GROUP: GroupId = GroupId(1);
+/// All groups there are.
+pub const GROUPS: [GroupId; 2] = [GroupId::CONTROL, GROUP];
 /// Ticks a follower may take to fetch a snapshot.
 const SNAPSHOT_TICKS: u64 = 50;
 
@@ -68,6 +72,7 @@ struct Flight {
 
 /// A replica that runs.
 pub struct Replica {
+    of: GroupId,
     node: NodeId,
     group: Group,
     bug: Option<Bug>,
@@ -91,6 +96,8 @@ pub struct Replica {
 
 /// What a replica starts with.
 pub struct Start<'a> {
+    /// Its group.
+    pub of: GroupId,
     /// Its node.
     pub node: NodeId,
     /// All voters.
@@ -130,6 +137,7 @@ impl Replica {
         };
         let group = Group::new(config).unwrap_or_else(|error| panic!("{} cannot start: {error}", start.node));
         Replica {
+            of: start.of,
             node: start.node,
             group,
             bug: start.bug,
@@ -162,6 +170,12 @@ impl Replica {
     pub fn leads(&self) -> Option<Term> {
         let view = self.group.view();
         (view.role == Role::Leader).then_some(view.term)
+    }
+
+    /// Whether it does not vote, since it may have forgotten promises.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.group.is_quarantined()
     }
 
     /// Where it stands in Raft, for people.
@@ -210,17 +224,17 @@ impl Replica {
 
     /// Takes a command; an answer at once means that it was not taken.
     #[must_use]
-    pub fn command(&mut self, waiter: Waiter, id: Option<RequestId>, command: Command) -> Option<Reply> {
+    pub fn command(&mut self, waiter: Waiter, command: LogCommand) -> Option<Reply> {
         if !self.led {
             return Some(self.not_leader());
         }
-        self.proposals.push(waiter, id, command);
+        self.proposals.push(waiter, command);
         None
     }
 
     /// Takes a query; an answer at once means that it was not taken.
     #[must_use]
-    pub fn query(&mut self, waiter: Waiter, wanted: Query) -> Option<Reply> {
+    pub fn query(&mut self, waiter: Waiter, wanted: Question) -> Option<Reply> {
         if !self.led {
             return Some(self.not_leader());
         }
@@ -241,8 +255,17 @@ impl Replica {
         Reply::NotLeader(self.group.view().leader.filter(|leader| *leader != self.node))
     }
 
-    fn answer(&self, wanted: &Query) -> Reply {
-        Reply::Answer(self.applied.index, Box::new(self.ask(wanted)))
+    fn answer(&self, wanted: &Question) -> Reply {
+        match wanted {
+            Question::Meta(wanted) => Reply::Answer(self.applied.index, Box::new(self.ask(wanted))),
+            Question::Control(wanted) => Reply::Control(ControlReply::Answer(self.ask_control(wanted))),
+        }
+    }
+
+    /// What this replica of the control group has applied says to a query.
+    #[must_use]
+    pub fn ask_control(&self, wanted: &ControlQuery) -> ControlAnswer {
+        control_query(&self.state, wanted).expect("a store in memory")
     }
 
     /// What this replica has applied says to a query.
@@ -250,7 +273,7 @@ impl Replica {
     /// # Errors
     /// The query is refused.
     pub fn ask(&self, wanted: &Query) -> Result<Answer, Refusal> {
-        let mut answer = query(&self.state, GROUP, wanted).expect("a store in memory");
+        let mut answer = query(&self.state, self.of, wanted).expect("a store in memory");
         if let (Ok(Answer::Judged(verdicts)), Query::JudgeChunks { chunks }) = (&mut answer, wanted) {
             for (verdict, chunk) in verdicts.iter_mut().zip(chunks) {
                 let wrong = match self.bug {
@@ -404,13 +427,14 @@ impl Replica {
                     }
                 }
             }
-            apply(&mut self.state, GROUP, &batch).expect("a store in memory")
+            apply(&mut self.state, self.of, &batch).expect("a store in memory")
         };
         self.applied = LogStart { index: entry.index, term: entry.term };
         let (own, waiters) = self.proposals.committed(self.applied);
         for (waiter, result) in waiters.into_iter().zip(results.iter().map(Some).chain(std::iter::repeat(None))) {
             let reply = match result {
                 Some(Applied::Meta(result)) if own => Reply::Applied(entry.index, result.clone()),
+                Some(Applied::Control(result)) if own => Reply::Control(ControlReply::Applied(result.clone())),
                 _ => Reply::Unknown,
             };
             turn.replies.push((waiter, reply));

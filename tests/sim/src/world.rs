@@ -8,7 +8,6 @@ mod faults;
 mod nodes;
 
 use crate::client::{Around, Client, Tally};
-use crate::control::Control;
 use crate::event::{Agenda, Event, Millis};
 use crate::fault::Fault;
 use crate::judge::{Judge, Rule, Violation};
@@ -18,10 +17,10 @@ use crate::network::Network;
 use crate::node::Node;
 use crate::operation::{Operation, PlannedOperation};
 use crate::random::Random;
+use crate::replica::GROUP;
 use crate::script::{CLIENTS, Script};
 use crate::trace::Trace;
 use placement::{InitialPlan, PlannedNode};
-use proto::control::{ControlCommand, ControlRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -76,7 +75,6 @@ struct World<'a> {
     calm: bool,
     /// A node that stays away until everything is healed.
     away: Option<NodeId>,
-    control: Control,
     /// Clients that stand still, and until when.
     silent: BTreeMap<u64, Millis>,
     /// How far any wall clock was ever ahead.
@@ -131,13 +129,12 @@ impl<'a> World<'a> {
             nodes: nodes.collect(),
             clients: clients.collect(),
             wakes: BTreeMap::new(),
-            voters: map.voters(crate::replica::GROUP).to_vec(),
+            voters: map.voters(GROUP).to_vec(),
             map,
             judge: Judge::new(),
             damaged: BTreeSet::new(),
             calm: false,
             away: None,
-            control: Control::default(),
             silent: BTreeMap::new(),
             ahead_max: 0,
             report: Report::default(),
@@ -169,7 +166,7 @@ impl<'a> World<'a> {
             faults,
             tally,
             terms_led: self.judge.terms_led(),
-            entries: self.judge.entries(),
+            entries: self.judge.entries(GROUP),
             marks,
             simulated: self.now,
             rest,
@@ -178,13 +175,6 @@ impl<'a> World<'a> {
     }
 
     fn begin(&mut self) -> Result<(), Violation> {
-        let grace = (self.script.knobs.grace * self.script.knobs.pace) as i64 * 1_000_000;
-        self.control(ControlRequest::Command(ControlCommand::SetGarbage {
-            on: Some(true),
-            grace: Some(grace),
-            lift: false,
-        }));
-        self.agenda.at(1, Event::Leases);
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.start(id)?;
         }
@@ -237,16 +227,13 @@ impl<'a> World<'a> {
         match event {
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
             Event::Tick(id, life) => self.tick(id, life),
-            Event::LogFlushed(id, life) => self.log_flushed(id, life),
+            Event::LogFlushed(id, life, group) => self.log_flushed(id, life, group),
             Event::ChunkFlushed(id, life, chunk) => self.chunk_flushed(id, life, chunk),
             Event::ChunksDeleted(id, life, waiter, chunks) => self.chunks_deleted(id, life, waiter, chunks),
             Event::Round(id, life, duty) => self.round(id, life, duty),
             Event::ErrandLate(id, life, duty, first) => self.errand_late(id, life, duty, first),
-            Event::Leases => {
-                self.look_at_leases();
-                Ok(())
-            }
-            Event::Fetched(id, life, message) => self.fetched(id, life, message),
+            Event::Leases(id, life) => self.look_at_leases(id, life),
+            Event::Fetched(id, life, group, message) => self.fetched(id, life, group, message),
             Event::Scrub(id, life) => {
                 self.scrub(id, life);
                 Ok(())
@@ -290,7 +277,7 @@ impl<'a> World<'a> {
 
     fn deliver(&mut self, from: Party, to: Party, message: Message) -> Result<(), Violation> {
         match (from, to, message) {
-            (Party::Node(_), Party::Node(id), Message::Raft(bytes)) => self.raft(id, &bytes),
+            (Party::Node(_), Party::Node(id), Message::Raft(group, bytes)) => self.raft(id, group, &bytes),
             (_, Party::Node(id), Message::Request(number, request)) => self.request(id, (from, number), request),
             (_, Party::Node(id), Message::Reply(number, reply)) => {
                 if self.nodes[&id].fetches.contains_key(&number) {

@@ -5,7 +5,7 @@ use sim::{Bug, Script, run, shrink};
 /// Seeds within which a planted mistake must be found.
 const SEEDS_TO_FIND: u64 = 300;
 /// Runs spent on making the script shorter.
-const SHRINK_RUNS: u64 = 200;
+const SHRINK_RUNS: u64 = 400;
 
 /// Faults that may be left of the script. To lose a chunk that has one copy where three are claimed takes most: several nodes must fail.
 const FAULTS_LEFT_MAX: usize = 8;

@@ -7,7 +7,7 @@ use raft_core::{Entry, EntryKind};
 use rocksdb::{DB, Options};
 use std::fs;
 use tempfile::TempDir;
-use types::Severity;
+use types::{ReplicaId, Severity};
 
 const NODE: NodeId = NodeId(5);
 const A: GroupId = GroupId(1);

@@ -64,8 +64,11 @@ impl Client {
         Course::On(Phase::Call(self.call(step, Request::Command(id, command), self.leader, around)))
     }
 
-    fn other(&mut self, than: NodeId) -> NodeId {
-        let others: Vec<NodeId> = self.voters.iter().copied().filter(|node| *node != than).collect();
+    /// Another voter of the group that a call goes to.
+    fn other(&mut self, call: &Call) -> NodeId {
+        let than = call.target;
+        let voters = if matches!(call.request, Request::Control(_)) { &self.control_voters } else { &self.voters };
+        let others: Vec<NodeId> = voters.iter().copied().filter(|node| *node != than).collect();
         self.random.pick(&others).copied().unwrap_or(than)
     }
 
@@ -89,7 +92,7 @@ impl Client {
             if !call.is_to_group() {
                 return Ok(Course::Next);
             }
-            call.target = self.other(call.target);
+            call.target = self.other(&call);
         }
         if let Request::Command(id, _) = &mut call.request
             && around.bug == Some(Bug::RetryUnderAnotherNumber)
@@ -121,7 +124,7 @@ impl Client {
         }
         match (reply, &call.request) {
             (Reply::NotLeader(hint), _) => {
-                call.target = hint.unwrap_or_else(|| self.other(call.target));
+                call.target = hint.unwrap_or_else(|| self.other(&call));
                 (call.sent, call.at) = (false, around.now + PAUSE);
                 Ok(Course::On(Phase::Call(call)))
             }
@@ -135,6 +138,7 @@ impl Client {
                 self.changed(op, &call.step, result, around)
             }
             (Reply::Control(reply), Request::Control(_)) => {
+                self.control = call.target;
                 self.opened(&reply, call.sent_at, around);
                 Ok(Course::Next)
             }

@@ -13,6 +13,8 @@ use types::{ChunkId, ChunkRef, SessionId};
 
 /// Chunks staged by one command.
 const STAGE_CHUNKS: usize = 3;
+/// Pause before a renewal that was refused is sent to another voter.
+const PAUSE: Millis = 30;
 /// Renewals sent in one lease.
 const RENEWALS: u64 = 4;
 
@@ -79,7 +81,11 @@ impl Client {
             return;
         }
         let number = self.next_number();
-        let target = self.random.pick(&self.nodes).copied().unwrap_or(self.leader);
+        // Whoever has not answered the last one is not asked again.
+        if self.held.as_ref().is_some_and(|held| held.renewing.is_some()) {
+            self.control = self.random.pick(&self.control_voters).copied().unwrap_or(self.control);
+        }
+        let target = self.control;
         let Some(held) = &mut self.held else { return };
         held.renewing = Some((number, around.now));
         held.renew_at = around.now + around.knobs.lease / RENEWALS;
@@ -100,7 +106,12 @@ impl Client {
                 around.marks.hit(Mark::SessionLost);
                 self.held = None;
             }
-            _ => {}
+            Reply::NotLeader(hint) => {
+                held.renew_at = around.now + PAUSE;
+                let any = self.random.pick(&self.control_voters).copied();
+                self.control = hint.or(any).unwrap_or(self.control);
+            }
+            _ => held.renew_at = around.now + PAUSE,
         }
         true
     }

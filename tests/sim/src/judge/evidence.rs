@@ -30,9 +30,9 @@ impl Evidence {
 }
 
 impl Judge {
-    /// The control group has ended a session.
-    pub fn session_ended(&mut self, session: SessionId) {
-        self.evidence.ended.insert(session);
+    /// Which sessions a replica of the control group has open, and the last it has handed out: all others up to that are over.
+    pub fn sessions(&mut self, open: &[SessionId], last: SessionId) {
+        self.evidence.ended.extend((1..=last.0).map(SessionId).filter(|session| !open.contains(session)));
     }
 
     /// Whether the group has ended a session.

@@ -128,8 +128,8 @@ impl World<'_> {
 
     /// The rows of a replica that has applied everything say that a chunk may be deleted, if there is one.
     fn check_verdict(&self, id: NodeId, chunk: ChunkId) -> Result<(), Violation> {
-        let known = self.judge.entries();
-        let mut replicas = self.nodes.values().filter_map(|node| node.replica.as_ref());
+        let known = self.judge.entries(GROUP);
+        let mut replicas = self.nodes.values().filter_map(|node| node.replica(GROUP));
         let Some(newest) = replicas.find(|replica| replica.state().1.index.0 == known) else { return Ok(()) };
         let judged = meta_core::query(newest.state().0, GROUP, &Query::JudgeChunks { chunks: vec![chunk] });
         match judged.expect("a store in memory") {

@@ -6,10 +6,11 @@ use crate::errand::{Asked, Errand};
 use crate::event::{Event, Life, Millis};
 use crate::judge::Violation;
 use crate::message::{Message, Party, Reply, Request, Waiter};
-use crate::replica::Turn;
+use crate::replica::{GROUP, GROUPS, Turn};
 use proto::control::ControlRequest;
+use proto::log::LogCommand;
 use std::collections::BTreeMap;
-use types::{ChunkId, NodeId};
+use types::{ChunkId, GroupId, NodeId};
 
 /// How long others may take to answer.
 const ASK_MAX: Millis = 1_500;
@@ -26,7 +27,7 @@ impl World<'_> {
             return Ok(());
         }
         self.agenda.at(self.now + duty.every(&self.script.knobs), Event::Round(id, life, duty));
-        let leads = node.replica.as_ref().is_some_and(|replica| replica.leads().is_some());
+        let leads = node.replica(GROUP).is_some_and(|replica| replica.leads().is_some());
         if node.errands.contains_key(&duty) || duty.is_leaders() && !leads {
             return Ok(());
         }
@@ -45,7 +46,7 @@ impl World<'_> {
             got = match want {
                 Want::Rest => break,
                 Want::Own(query) => {
-                    let answer = node.replica.as_ref().and_then(|replica| replica.ask(&query).ok());
+                    let answer = node.replica(GROUP).and_then(|replica| replica.ask(&query).ok());
                     answer.map_or(Got::Nothing, Got::Answer)
                 }
                 want => {
@@ -62,7 +63,7 @@ impl World<'_> {
                 }
             };
         }
-        self.perform(id, Turn::default())
+        GROUPS.into_iter().try_for_each(|group| self.perform(id, group, Turn::default()))
     }
 
     /// Asks whoever has to be asked.
@@ -72,22 +73,16 @@ impl World<'_> {
         let nobody = |got| Errand::new(first, got, 0);
         match want {
             Want::Control(query) => {
-                let others: Vec<NodeId> = self.nodes.keys().copied().collect();
-                let node = self.nodes.get_mut(&id).expect("a node");
-                let target = node.random.pick(&others).copied().unwrap_or(id);
                 let request = Request::Control(ControlRequest::Query(query));
-                self.ask(id, nobody(Got::Nothing), [(first, target, Asked::One, request)])
+                self.ask_leader(id, GroupId::CONTROL, first, request)
             }
-            Want::Leader(query) => {
-                let target = self.leader_as_known_to(id);
-                let request = Request::Query(query.clone());
-                self.ask(id, nobody(Got::Nothing), [(first, target, Asked::Leader(query), request)])
-            }
+            Want::Leader(query) => self.ask_leader(id, GROUP, first, Request::Query(query)),
             Want::Propose(command) => {
                 let mut errand = nobody(Got::Nothing);
                 let waiter: Waiter = (Party::Node(id), first);
-                let replica = self.nodes.get_mut(&id).and_then(|node| node.replica.as_mut());
-                if replica.is_some_and(|replica| replica.command(waiter, None, command).is_none()) {
+                let replica = self.nodes.get_mut(&id).and_then(|node| node.replica_mut(GROUP));
+                let command = LogCommand::Meta(None, command);
+                if replica.is_some_and(|replica| replica.command(waiter, command).is_none()) {
                     errand.pending.insert(first, Asked::One);
                 }
                 errand
@@ -137,12 +132,14 @@ impl World<'_> {
         errand
     }
 
-    /// Whom a node takes for the leader, or any voter.
-    fn leader_as_known_to(&mut self, id: NodeId) -> NodeId {
-        let voters = self.voters.clone();
+    /// Puts a question to whom a node takes for the leader of a group, or to any voter.
+    fn ask_leader(&mut self, id: NodeId, group: GroupId, number: u64, request: Request) -> Errand {
+        let map = self.map.clone();
         let node = self.nodes.get_mut(&id).expect("a node");
-        let known = node.replica.as_ref().and_then(|replica| replica.leader());
-        known.or_else(|| node.random.pick(&voters).copied()).unwrap_or(id)
+        let known = node.replica(group).and_then(|replica| replica.leader());
+        let target = known.or_else(|| node.random.pick(map.voters(group)).copied()).unwrap_or(id);
+        let asked = Asked::Leader(Box::new(request.clone()));
+        self.ask(id, Errand::new(number, Got::Nothing, 0), [(number, target, asked, request)])
     }
 
     /// Somebody has answered a call that was made for a duty.
@@ -152,9 +149,9 @@ impl World<'_> {
         let Some((duty, errand)) = found else { return Ok(()) };
         let duty = *duty;
         let Some(asked) = errand.pending.remove(&number) else { return Ok(()) };
-        if let (Asked::Leader(query), Reply::NotLeader(Some(leader))) = (&asked, &reply) {
+        if let (Asked::Leader(request), Reply::NotLeader(Some(leader))) = (&asked, &reply) {
             // At most one hint is followed.
-            let (request, leader) = (Request::Query(query.clone()), *leader);
+            let (request, leader) = (Request::clone(request), *leader);
             let again = node.next_call();
             if let Some(errand) = node.errands.get_mut(&duty) {
                 errand.pending.insert(again, Asked::One);

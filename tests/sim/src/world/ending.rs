@@ -8,14 +8,17 @@ use crate::marks::Mark;
 use crate::node::Node;
 use crate::operation::{Condition, Name, Operation};
 use crate::random::Random;
-use crate::replica::Replica;
+use crate::replica::{GROUP, GROUPS, Replica};
 use proto::meta::{Answer, ChunkVerdict, Query};
-use types::NodeId;
+use types::{GroupId, NodeId};
 
 /// How long a healed majority may take until it serves. Replicas that lost power wait 300 ticks for the one that stays away.
 const CORE: Millis = 90_000;
 /// How long everything may take to come to rest.
 const CALM: Millis = 120_000;
+/// How long repair and scrub may take to make all copies good: a few rounds of the slowest scrub. A copy that is not good by then is lost,
+/// and a run that shows it, of which many are made to shorten its script, must not take longer than need be.
+const AUDIT: Millis = 45_000;
 /// Numbers of operations that are not in the script. Odd ones write chunks.
 const LOOKS_FROM: u64 = 2_000_000;
 const PROBES_FROM: u64 = 3_000_001;
@@ -62,12 +65,12 @@ impl World<'_> {
         self.clients.values().all(|client| client.is_done())
     }
 
-    fn leader(&self) -> Option<NodeId> {
-        self.replicas().find(|(_, replica)| replica.leads().is_some()).map(|(id, _)| id)
+    pub(super) fn leader(&self, group: GroupId) -> Option<NodeId> {
+        self.replicas(group).find(|(_, replica)| replica.leads().is_some()).map(|(id, _)| id)
     }
 
-    fn replicas(&self) -> impl Iterator<Item = (NodeId, &Replica)> {
-        self.nodes.values().filter_map(|node| Some((node.id, node.replica.as_ref()?)))
+    fn replicas(&self, group: GroupId) -> impl Iterator<Item = (NodeId, &Replica)> {
+        self.nodes.values().filter_map(move |node| Some((node.id, node.replica(group)?)))
     }
 
     /// No trouble from now on, and all processes run but the one that stays away.
@@ -103,14 +106,13 @@ impl World<'_> {
         let (begun, end) = (self.now, self.now + CALM);
         while self.now < end {
             self.until(self.now + 500)?;
-            let mut states = self.replicas().map(|(_, replica)| replica.state());
-            let first = states.next();
-            let equal = first.is_some_and(|first| states.all(|state| state == first));
-            drop(states);
-            if equal && self.leader().is_some() && self.all_done() {
+            if self.all_done() && GROUPS.into_iter().all(|group| self.is_at_rest(group)) {
                 self.report.rest = self.now - begun;
-                let first = self.replicas().next().map(|(id, _)| id);
-                return first.map_or(Ok(()), |id| self.check_invariants(id));
+                for group in GROUPS {
+                    let first = self.replicas(group).next().map(|(id, _)| id);
+                    first.map_or(Ok(()), |id| self.check_invariants(id, group))?;
+                }
+                return Ok(());
             }
         }
         let busy = self.clients.values().filter(|client| !client.is_done()).count();
@@ -120,12 +122,20 @@ impl World<'_> {
         ))
     }
 
+    /// Whether a group has a leader, and all its replicas have the same rows.
+    fn is_at_rest(&self, group: GroupId) -> bool {
+        let mut states = self.replicas(group).map(|(_, replica)| replica.state());
+        let first = states.next();
+        first.is_some_and(|first| states.all(|state| state == first)) && self.leader(group).is_some()
+    }
+
     fn stand(&self) -> String {
-        let stand = |node: &Node| {
-            let replica = node.replica.as_ref()?;
-            Some(format!("{} applied {}, {}", node.id, replica.state().1.index, replica.describe()))
+        let stand = |(node, group): (&Node, GroupId)| {
+            let replica = node.replica(group)?;
+            Some(format!("{} in {group} applied {}, {}", node.id, replica.state().1.index, replica.describe()))
         };
-        let stands: Vec<String> = self.nodes.values().filter_map(stand).collect();
+        let all = self.nodes.values().flat_map(|node| GROUPS.map(|group| (node, group)));
+        let stands: Vec<String> = all.filter_map(stand).collect();
         stands.join("; ")
     }
 
@@ -159,10 +169,11 @@ impl World<'_> {
 
     /// All writers have left, and the grace time passes: what is still on a node is what metadata refers to.
     pub(super) fn collect(&mut self) -> Result<(), Violation> {
-        self.end_sessions();
+        self.clients.values_mut().for_each(|client| client.leaves());
         let end = self.now + CALM;
         let mut left = String::new();
         while self.now < end {
+            self.end_sessions()?;
             self.until(self.now + 500)?;
             match self.garbage() {
                 None => {
@@ -179,7 +190,7 @@ impl World<'_> {
 
     /// Garbage that is still there, for people; nothing if there is none.
     fn garbage(&self) -> Option<String> {
-        let Some(leader) = self.leader().and_then(|id| self.nodes[&id].replica.as_ref()) else {
+        let Some(leader) = self.leader(GROUP).and_then(|id| self.nodes[&id].replica(GROUP)) else {
             return Some("no leader".to_owned());
         };
         match leader.ask(&Query::Garbage) {
@@ -206,7 +217,7 @@ impl World<'_> {
     ///
     /// The list of ids that each node is compared with comes from the judge, as that of a real audit comes from the metadata.
     pub(super) fn audit(&mut self) -> Result<(), Violation> {
-        let end = self.now + CALM;
+        let end = self.now + AUDIT;
         let mut lacking = self.lacking();
         let mut rounds = 0;
         while !lacking.is_empty() && self.now < end {
