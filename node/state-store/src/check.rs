@@ -7,7 +7,7 @@
 use crate::install::beside;
 use crate::options::read_only_options;
 use crate::point::AppliedPoint;
-use crate::rows::{self, POINT_KEY, ROW_TAG};
+use crate::rows::{self, HASH_KEY, MEMBERS_KEY, POINT_KEY, ROW_TAG};
 use crate::store::read_point;
 use bytes::Bytes;
 use meta_core::kv::{KvError, KvRead, Row};
@@ -100,19 +100,20 @@ fn is_empty(db: &DB) -> bool {
     !rows.valid()
 }
 
-/// A key that is neither the applied point's nor one of the state machine's.
+/// A key that is neither one of the store's own nor one of the state machine's: the first of those before the rows, or the last of those behind.
 fn stranger(db: &DB) -> Option<Vec<u8>> {
+    let is_strange = |key: &&[u8]| key[..] != POINT_KEY && key[..] != HASH_KEY && key[..] != MEMBERS_KEY;
+    let is_row = |key: &[u8]| key.first() == Some(&ROW_TAG);
     let mut rows = rows_of(db);
     rows.seek_to_first();
-    if rows.key() == Some(&POINT_KEY[..]) {
+    while let Some(key) = rows.key().filter(|key| !is_row(key)) {
+        if is_strange(&key) {
+            return Some(key.to_vec());
+        }
         rows.next();
     }
-    let is_strange = |key: &[u8]| key.first() != Some(&ROW_TAG);
-    if let Some(key) = rows.key().filter(|key| is_strange(key)) {
-        return Some(key.to_vec());
-    }
     rows.seek_to_last();
-    rows.key().filter(|key| is_strange(key) && *key != POINT_KEY).map(<[u8]>::to_vec)
+    rows.key().filter(|key| !is_row(key)).filter(is_strange).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
