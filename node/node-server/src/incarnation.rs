@@ -56,7 +56,7 @@ pub struct CheckedFolder {
 /// # Errors
 /// It is in use by a node, or cannot be read.
 pub fn check_folder(folder: &Path, findings: &mut Findings) -> Result<CheckedFolder, StartError> {
-    const KNOWN: [&str; 7] = [NAME, LOCK, "incarnation.new", "raft", "state", "snapshots", "boot-id"];
+    const KNOWN: [&str; 9] = [NAME, LOCK, "incarnation.new", "raft", "state", "snapshots", "boot-id", "map", "map.new"];
     const REPLACE: &str = "look whether the right file system is mounted; if it is, join an empty node under a new id and remove this one";
     const COUNT: &str =
         "write a number above every one this node ever had into it, and a newline; the log of its last start names it";
