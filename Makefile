@@ -4,7 +4,7 @@
 export SAGO_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sago
 export CARGO_TARGET_DIR ?= $(SAGO_CACHE)/target
 # RocksDB is compiled once (tools/rocksdb.sh) and linked by every clone and profile.
-export ROCKSDB_LIB_DIR ?= $(SAGO_CACHE)/rocksdb/$(shell sed -n '/^name = "librocksdb-sys"$$/{n;s/^version = "\(.*\)"$$/\1/p;}' Cargo.lock)
+export ROCKSDB_LIB_DIR ?= $(shell SAGO_CACHE="$(SAGO_CACHE)" sh tools/rocksdb.sh --where)
 export ROCKSDB_STATIC ?= 1
 # What C and C++ other crates have is kept by ccache (in its own default folder).
 ifeq ($(origin CC),default)

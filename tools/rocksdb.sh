@@ -1,7 +1,9 @@
 #!/bin/sh
 # Compiles RocksDB once for a machine, where every clone and profile links it: ${SAGO_CACHE:-~/.cache/sago}/rocksdb/VERSION/librocksdb.a
 #
-#   tools/rocksdb.sh
+#   tools/rocksdb.sh [--where]
+#
+# --where  compile nothing; print the folder, made or not
 #
 # The sources are those of the librocksdb-sys crate that Cargo.lock names. Its own build script compiles 343 files one by one, which all read the same
 # headers; here some are included together in one unit each, as RocksDB's own "unity" build does: a third of the time. The switches
@@ -19,6 +21,11 @@ source_of() { find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -maxdepth 2 -name 
 
 version=$(locked librocksdb-sys)
 out=${SAGO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sago}/rocksdb/$version
+case ${1:-} in
+    '') ;;
+    --where) printf '%s\n' "$out"; exit 0 ;;
+    *) fail "unknown argument $1" ;;
+esac
 [ ! -f "$out/librocksdb.a" ] || exit 0
 
 cargo fetch --quiet --locked
