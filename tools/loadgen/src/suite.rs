@@ -23,6 +23,8 @@ const SMALL_WORKERS: usize = 16;
 const MEDIUM_WORKERS: usize = 8;
 /// Writers of the local baseline, as the gates define it.
 const LOCAL_THREADS: usize = 8;
+/// Longest time for the round trips between two threads.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -72,6 +74,15 @@ impl Run<'_> {
         Bound::time(self.options.time)
     }
 
+    /// How fast this machine wakes a thread, for the reader of the table.
+    fn hand_over(&mut self, name: &str) -> anyhow::Result<()> {
+        let time = self.options.time.min(HAND_OVER_MAX);
+        let outcome = local::hand_over(Bound::time(time)).context("cannot measure two threads")?;
+        self.push(name, 1, &Snapshot::default(), outcome);
+        self.report.rows.last_mut().expect("it was just pushed").usage = crate::usage::Usage::default();
+        Ok(())
+    }
+
     fn local(&mut self, name: &str) -> anyhow::Result<()> {
         let folder = self.options.local.clone();
         let outcome = local::create_fsync(&folder, SMALL, LOCAL_THREADS, self.bound())
@@ -92,10 +103,12 @@ pub async fn run(target: &Target, options: &Options) -> anyhow::Result<Report> {
     let bucket = Bucket { s3: target.s3()?, name: target.bucket.clone(), seed: options.seed };
     let large_key = format!("bench-{}/large/film", options.seed);
 
+    run.hand_over("local byte to a thread and back")?;
     run.local("local create+fsync 64 KiB")?;
     small_objects(&mut run, &bucket).await?;
     large_objects(&mut run, &bucket, &large_key).await?;
     if let Some(mount) = &target.mount {
+        run.hand_over("local byte to a thread and back, again")?;
         files(&mut run, mount, &mount.join(&large_key))?;
     }
 
