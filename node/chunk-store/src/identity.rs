@@ -129,6 +129,20 @@ fn missing(path: &Path) -> OpenError {
 fn lock(path: &Path) -> Result<File, OpenError> {
     let failed = |source: io::Error| OpenError::Disk { path: path.to_owned(), source: StoreError::Io(source) };
     let file = File::options().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(failed)?;
+    try_lock(file, path)
+}
+
+/// Locks a directory without making anything in it; `None` if nobody ever had it open.
+pub(crate) fn hold(path: &Path) -> Result<Option<File>, OpenError> {
+    match File::open(path.join(LOCK)) {
+        Ok(file) => try_lock(file, path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OpenError::Disk { path: path.to_owned(), source: StoreError::Io(error) }),
+    }
+}
+
+fn try_lock(file: File, path: &Path) -> Result<File, OpenError> {
+    let failed = |source: io::Error| OpenError::Disk { path: path.to_owned(), source: StoreError::Io(source) };
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
@@ -136,7 +150,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<String>> {
+/// The text of a directory's identity; empty if it is too long to be one.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     let file = path.join(IDENTITY);
     match std::fs::metadata(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
+mod check;
 mod compaction;
 mod config;
 mod disk;
@@ -52,6 +53,7 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 
+pub use check::{CheckedDisk, DiskSummary, Held, check};
 pub use compaction::{CompactGoal, Compacted, NeverAgain};
 pub use config::StoreConfig;
 pub use disk::DiskInfo;

@@ -9,7 +9,7 @@
 //! In the order of ids, so that a place to go on from is one id. A chunk that is put below that place is looked at in the next
 //! pass. Quarantine outlives a restart: it is a row of the index, and after a crash or without the index it is found again.
 
-mod state;
+pub(crate) mod state;
 
 pub use state::ScrubState;
 

@@ -15,10 +15,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod invariants;
 pub mod kv;
 pub mod memory;
 
+mod any_row;
 mod breaker;
 mod bucket;
 mod chunk;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use types::NodeId;
+use types::{FeatureLevel, NodeId};
 
 /// Settings that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +81,14 @@ pub enum StartError {
     /// The disks.
     #[error("disks")]
     Chunks(#[from] chunk_server::OpenError),
+    /// The cluster has gone on to what this program does not know.
+    #[error("the cluster is at level {cluster}, this program does {program} at most: start a newer one")]
+    TooOld {
+        /// The level of the cluster.
+        cluster: FeatureLevel,
+        /// The newest this program can do.
+        program: FeatureLevel,
+    },
     /// The metadata.
     #[error("metadata")]
     Metadata(#[from] meta_server::StartError),

@@ -60,6 +60,9 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
         if group.leader.is_none() {
             found.push(format!("{} has no leader", group.group));
         }
+        if group.diverged {
+            found.push(format!("the state of {} has diverged here and is being made anew", group.group));
+        }
         if group.commit.0.saturating_sub(group.applied.0) > BEHIND_ENTRIES_MAX {
             found.push(format!("{} is catching up", group.group));
         }
@@ -99,6 +102,9 @@ mod tests {
             applied: LogIndex(100_000),
             first: LogIndex(1),
             last: LogIndex(100_000),
+            voters: vec![NodeId(1), NodeId(2), NodeId(3)],
+            learners: Vec::new(),
+            diverged: false,
         };
         let disk = DiskStatus {
             disk: DiskId([1; 16]),

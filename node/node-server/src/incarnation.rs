@@ -7,7 +7,7 @@ use crate::error::StartError;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use types::Incarnation;
+use types::{Findings, Incarnation};
 
 const NAME: &str = "incarnation";
 const LOCK: &str = "LOCK";
@@ -37,10 +37,81 @@ pub(crate) fn begin(folder: &Path, create: bool) -> Result<MetaFolder, StartErro
     Ok(MetaFolder { incarnation, _lock: lock })
 }
 
+/// A metadata folder that was looked at. It stays locked as long as the value lives, so that no node starts on it meanwhile.
+pub struct CheckedFolder {
+    /// How often the node was started; `None` if that is not known.
+    pub incarnation: Option<Incarnation>,
+    _lock: Option<File>,
+}
+
+/// Looks at the metadata folder of a node that is stopped: that it is there, how often it was started, names that do not belong there. Changes
+/// nothing. What lies in `raft` and `state` is looked at by those who own it.
+///
+/// | code | found |
+/// | --- | --- |
+/// | `meta-missing` | the folder is missing or empty |
+/// | `meta-count-missing`, `meta-count-damaged` | the number of starts is gone; a node refuses to start |
+/// | `meta-stranger` | a name that Sago does not use |
+///
+/// # Errors
+/// It is in use by a node, or cannot be read.
+pub fn check_folder(folder: &Path, findings: &mut Findings) -> Result<CheckedFolder, StartError> {
+    const KNOWN: [&str; 9] = [NAME, LOCK, "incarnation.new", "raft", "state", "snapshots", "boot-id", "map", "map.new"];
+    const REPLACE: &str = "look whether the right file system is mounted; if it is, join an empty node under a new id and remove this one";
+    const COUNT: &str =
+        "write a number above every one this node ever had into it, and a newline; the log of its last start names it";
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source| StartError::Meta { path, source }
+    };
+    let mut names = match std::fs::read_dir(folder) {
+        Ok(entries) => entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(failed(folder))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(failed(folder)(error)),
+    };
+    names.sort_unstable();
+    if names.iter().all(|name| name == LOCK || name == "lost+found") {
+        findings.damage("meta-missing", folder.display(), "there is no metadata of this node", REPLACE);
+        return Ok(CheckedFolder { incarnation: None, _lock: None });
+    }
+    let path = folder.join(LOCK);
+    let lock = match File::open(&path) {
+        Ok(file) => Some(try_lock(file, folder)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(&path)(error)),
+    };
+    for name in names.iter().filter(|name| !KNOWN.contains(&name.as_str()) && *name != "lost+found") {
+        let what = "not a file of a node";
+        findings.note("meta-stranger", folder.join(name).display(), what, "look what it is; Sago does not use it");
+    }
+    let file = folder.join(NAME);
+    let incarnation = match read(&file) {
+        Ok(Some(incarnation)) => Some(incarnation),
+        Ok(None) => {
+            findings.damage("meta-count-missing", file.display(), "the number of starts is missing", COUNT);
+            None
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            findings.damage("meta-count-damaged", file.display(), error, COUNT);
+            None
+        }
+        Err(error) => return Err(failed(&file)(error)),
+    };
+    Ok(CheckedFolder { incarnation, _lock: lock })
+}
+
 fn lock(folder: &Path) -> Result<File, StartError> {
     let path = folder.join(LOCK);
     let open = File::options().create(true).truncate(false).write(true).open(&path);
     let lock = open.map_err(|source| StartError::Meta { path: path.clone(), source })?;
+    try_lock(lock, folder)
+}
+
+fn try_lock(lock: File, folder: &Path) -> Result<File, StartError> {
+    let path = folder.join(LOCK);
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StartError::Locked(folder.to_owned())),
@@ -81,6 +152,32 @@ mod tests {
         assert!(matches!(begin(&folder, false), Err(StartError::Locked(_))));
         drop(first);
         assert_eq!(begin(&folder, false).expect("the second start").incarnation, Incarnation(2));
+    }
+
+    #[test]
+    fn a_look_names_what_is_wrong_and_changes_nothing() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = temporary.path().join("meta");
+        let look = || {
+            let mut findings = Findings::default();
+            let looked = check_folder(&folder, &mut findings).expect("it can be looked at");
+            let codes: Vec<_> = findings.counts().map(|(code, ..)| code).collect();
+            (looked.incarnation, codes)
+        };
+        assert_eq!(look(), (None, vec!["meta-missing"]));
+        assert!(!folder.exists());
+        let running = begin(&folder, true).expect("the first start");
+        assert!(matches!(check_folder(&folder, &mut Findings::default()), Err(StartError::Locked(_))));
+        drop(running);
+        assert_eq!(look(), (Some(Incarnation(1)), vec![]));
+        let held = check_folder(&folder, &mut Findings::default()).expect("it can be looked at");
+        assert!(matches!(begin(&folder, false), Err(StartError::Locked(_))));
+        drop(held);
+        std::fs::write(folder.join("notes"), "mine").expect("a file");
+        std::fs::write(folder.join(NAME), "many\n").expect("a file");
+        assert_eq!(look(), (None, vec!["meta-count-damaged", "meta-stranger"]));
+        std::fs::remove_file(folder.join(NAME)).expect("removed");
+        assert_eq!(look(), (None, vec!["meta-count-missing", "meta-stranger"]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
 use proto::{Reply, Request};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use transport::{Class, Endpoint};
 use types::{NodeId, PlacementMap};
@@ -20,11 +21,13 @@ pub(crate) struct Peers {
     own: NodeId,
     endpoint: Endpoint,
     map: Arc<RwLock<Arc<PlacementMap>>>,
+    /// Whether the map is one that the control group has given out, and not what this node started with.
+    heard: Arc<AtomicBool>,
 }
 
 impl Peers {
     pub(crate) fn new(own: NodeId, endpoint: Endpoint, map: PlacementMap) -> Self {
-        Peers { own, endpoint, map: Arc::new(RwLock::new(Arc::new(map))) }
+        Peers { own, endpoint, map: Arc::new(RwLock::new(Arc::new(map))), heard: Arc::default() }
     }
 
     pub(crate) fn own(&self) -> NodeId {
@@ -37,6 +40,12 @@ impl Peers {
 
     pub(crate) fn set_map(&self, map: Arc<PlacementMap>) {
         *self.map.write() = map;
+        self.heard.store(true, Ordering::Release);
+    }
+
+    /// The newest map that was heard of since the start, if any was.
+    pub(crate) fn heard_map(&self) -> Option<Arc<PlacementMap>> {
+        self.heard.load(Ordering::Acquire).then(|| self.map())
     }
 
     /// A small call; `None` if the node is not known or there is no answer in time.

@@ -97,7 +97,7 @@ impl Site {
 
     /// A client that renews its session so often.
     fn client(&self, renew: Duration) -> Arc<Client> {
-        let credentials = self.ca.issue(&Role::Client("test".to_owned())).expect("credentials");
+        let credentials = self.ca.issue(&Role::Operator("test".to_owned())).expect("credentials");
         let endpoint = Endpoint::client(&credentials, TransportConfig::default()).expect("an endpoint");
         let mut config = ClientConfig::new(endpoint, self.addrs.clone(), "test");
         config.session_renew = renew;

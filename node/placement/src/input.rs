@@ -47,7 +47,7 @@ impl InitialPlan {
         let mut ids = BTreeSet::new();
         let mut disks = BTreeSet::new();
         for node in nodes {
-            if node.id == NodeId(0) || !ids.insert(node.id) {
+            if node.id == NodeId(0) || node.id.0 >= NodeId::LIMIT || !ids.insert(node.id) {
                 return Err(PlacementError::NodeId(node.id));
             }
             if node.disks.is_empty() || node.disks.len() > DISKS_MAX {

@@ -16,7 +16,7 @@
 use crate::entry::LogStart;
 use crate::message::{MessageKind, RaftMessage};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{LogIndex, NodeId, Term};
+use types::{LogIndex, ReplicaId, Term};
 
 /// Ticks after which a majority suffices when some voters stay silent: 30 seconds.
 const ALONE_TICKS_MAX: u64 = 300;
@@ -30,8 +30,8 @@ const LEADER_SILENT_TICKS: u64 = 20;
 /// Why and until when a replica does not vote.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
-    others: BTreeSet<NodeId>,
-    heard: BTreeMap<NodeId, Heard>,
+    others: BTreeSet<ReplicaId>,
+    heard: BTreeMap<ReplicaId, Heard>,
     /// The log must reach at least here: the durable watermark.
     watermark: LogIndex,
     ticks: u64,
@@ -47,7 +47,7 @@ struct Heard {
 
 #[derive(Clone, Copy, Debug)]
 struct LeaderHeard {
-    node: NodeId,
+    node: ReplicaId,
     term: Term,
     /// The newest commit index it named.
     commit: LogIndex,
@@ -74,13 +74,18 @@ pub enum Release {
 impl Quarantine {
     /// `others` are the other voters, `watermark` what the replica knows to have acknowledged.
     #[must_use]
-    pub fn new(others: impl IntoIterator<Item = NodeId>, watermark: LogIndex) -> Self {
+    pub fn new(others: impl IntoIterator<Item = ReplicaId>, watermark: LogIndex) -> Self {
         Quarantine { others: others.into_iter().collect(), heard: BTreeMap::new(), watermark, ticks: 0, leader: None }
+    }
+
+    /// The voters have changed.
+    pub(crate) fn set_others(&mut self, others: impl Iterator<Item = ReplicaId>) {
+        self.others = others.collect();
     }
 
     /// Whom to tell now that this replica is back, and where its log ends. After a power cut of everything all replicas are kept
     /// from campaigning, and silence would last for ever. Only the leader, once one was heard.
-    pub(crate) fn to_greet(&self) -> impl Iterator<Item = NodeId> + '_ {
+    pub(crate) fn to_greet(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         let now = self.ticks % GREETING_TICKS == 1;
         let leader = self.leader.map(|leader| leader.node);
         self.others.iter().copied().filter(move |node| now && leader.is_none_or(|leader| leader == *node))
@@ -159,7 +164,7 @@ impl Quarantine {
     }
 
     /// The newest term that any of the others is in, but for `except`.
-    fn newest_term(&self, except: Option<NodeId>) -> Term {
+    fn newest_term(&self, except: Option<ReplicaId>) -> Term {
         let others = self.heard.iter().filter(|(node, _)| Some(**node) != except);
         others.map(|(_, heard)| heard.term).max().unwrap_or_default()
     }

@@ -20,6 +20,7 @@
 //! Byte tables: `docs/formats/raft-log.md`.
 #![forbid(unsafe_code)]
 
+mod check;
 mod db;
 mod error;
 mod folder;
@@ -31,6 +32,7 @@ mod row;
 mod terms;
 mod watermark;
 
+pub use check::{CheckedGroup, CheckedLog, check};
 pub use db::LogConfig;
 pub use error::{Cause, Fatal, OpenError};
 pub use log::{GroupLog, GroupWrite, RaftLog};

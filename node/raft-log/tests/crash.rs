@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
-use types::{GroupId, LogIndex, NodeId, Term};
+use types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
 
 const NODE: NodeId = NodeId(1);
 const GROUPS: RangeInclusive<u32> = 0..=2;
@@ -40,7 +40,7 @@ impl Model {
     }
 
     /// What a message sent now promises.
-    fn promise(&self) -> (Term, NodeId, u64, u64) {
+    fn promise(&self) -> (Term, ReplicaId, u64, u64) {
         (self.hard_state.term, self.hard_state.vote, self.rewrites, self.last())
     }
 }
@@ -139,7 +139,7 @@ fn step(log: &RaftLog, models: &mut Models, rng: &mut ChaCha8Rng) -> bool {
         1 if rng.random_bool(0.3) => {
             let term = Term(model.hard_state.term.0 + 1);
             let to = LogStart { index: LogIndex(model.last() + rng.random_range(1..4)), term };
-            let hard_state = HardState { term, vote: NodeId(0), commit: to.index };
+            let hard_state = HardState { term, vote: ReplicaId(0), commit: to.index };
             log.reset(group, hard_state, to).expect("reset");
             *model = Model { hard_state, start: to, entries: Vec::new(), rewrites: model.rewrites + 1 };
             true
@@ -158,7 +158,7 @@ fn write(group: GroupId, model: &mut Model, rng: &mut ChaCha8Rng) -> Option<Grou
     let before = model.hard_state;
     if rng.random_bool(0.3) {
         model.hard_state.term.0 += 1;
-        model.hard_state.vote = NodeId(rng.random_range(0..4));
+        model.hard_state.vote = ReplicaId(rng.random_range(0..4));
         must_sync = true;
     }
     if rng.random_bool(0.4) && model.hard_state.term > Term(0) {
@@ -372,10 +372,10 @@ fn a_cut_behind_memtables_already_written_out_is_a_prefix_too() {
     let payload = Bytes::from(vec![7; 16 << 10]);
     let entry = |index| Entry { term: Term(1), index: LogIndex(index), kind: EntryKind::Normal, data: payload.clone() };
     for index in 1..=LAST {
-        let hard_state = Some(HardState { term: Term(1), vote: NodeId(1), commit: LogIndex(index - 1) });
+        let hard_state = Some(HardState { term: Term(1), vote: ReplicaId(1), commit: LogIndex(index - 1) });
         log.write(&[GroupWrite { group, entries: vec![entry(index)], hard_state, must_sync: true }]).expect("written");
     }
-    log.acknowledged(&[(group, Mark { term: Term(1), vote: NodeId(1), last: LogIndex(LAST) })]);
+    log.acknowledged(&[(group, Mark { term: Term(1), vote: ReplicaId(1), last: LogIndex(LAST) })]);
     log.settle().expect("settled");
     let image = still_image(dir.path());
     let wals: Vec<_> = image.keys().filter(|name| name.extension().is_some_and(|ext| ext == "log")).cloned().collect();

@@ -13,6 +13,7 @@
 //! `docs/formats/state-store.md`.
 
 mod batch;
+mod check;
 mod error;
 mod install;
 mod options;
@@ -22,6 +23,7 @@ mod store;
 mod view;
 
 pub use batch::{Savepoint, StateBatch};
+pub use check::{CheckedState, check};
 pub use error::{Fatal, OpenError};
 pub use options::SharedCache;
 pub use point::AppliedPoint;

@@ -113,6 +113,12 @@ impl Cluster {
         self.target.s3().expect("a client of a loopback address")
     }
 
+    /// A `sago` command that is yet to be given its words.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(&self.sago)
+    }
+
     /// Runs a `sago` command on this cluster and returns what it printed.
     ///
     /// # Errors
@@ -126,6 +132,16 @@ impl Cluster {
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "sago {}: {said}", words.join(" "));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a `sago` command that speaks with no cluster: how it ended, and what it printed on standard output.
+    ///
+    /// # Errors
+    /// It cannot be run, or was ended by a signal.
+    pub fn sago_alone(&self, words: &[&str]) -> anyhow::Result<(i32, String)> {
+        let output = Command::new(&self.sago).args(words).output()?;
+        let code = output.status.code().with_context(|| format!("sago {} was killed", words.join(" ")))?;
+        Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
     /// As [`Self::sago`] with an operator's certificate.

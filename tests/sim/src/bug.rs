@@ -19,19 +19,25 @@ pub enum Bug {
     IndexOutsideBatch,
     /// M8: a reader believes what a replica sends.
     BelieveReplicas,
+    /// M9: whoever judges orphans does not look at what uploads in progress refer to.
+    UploadsOverlooked,
+    /// Not of the table: whoever judges orphans takes what no row knows for garbage, though its writer may be about to commit it.
+    UnknownIsGarbage,
     /// M10: a node whose disk was wiped goes on under its old id as if nothing were missing.
     WipedNodeVotes,
     /// M12: a client that had no answer sends its command again as a new one.
     RetryUnderAnotherNumber,
     /// M13: a reader takes later extents from whatever the name leads to by then.
     MixedVersions,
+    /// M14: a missing copy is made from what another node has, without a look at the hash it should have.
+    CopyUnchecked,
     /// M17: the log is reset for a snapshot before the rows are there.
     SnapshotInHalves,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 11] = [
+    pub const ALL: [Bug; 14] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -39,9 +45,12 @@ impl Bug {
         Bug::ReadWithoutQuorum,
         Bug::IndexOutsideBatch,
         Bug::BelieveReplicas,
+        Bug::UploadsOverlooked,
+        Bug::UnknownIsGarbage,
         Bug::WipedNodeVotes,
         Bug::RetryUnderAnotherNumber,
         Bug::MixedVersions,
+        Bug::CopyUnchecked,
         Bug::SnapshotInHalves,
     ];
 
@@ -54,10 +63,11 @@ impl Bug {
             Bug::VoteNotPersisted | Bug::IndexOutsideBatch => &[Fault::Kill],
             Bug::FlushErrorIgnored => &[Fault::FlushError, Fault::Power],
             Bug::ReadWithoutQuorum => &[Fault::Isolate],
-            Bug::BelieveReplicas => &[Fault::Rot],
+            Bug::BelieveReplicas | Bug::CopyUnchecked => &[Fault::Rot],
+            Bug::UploadsOverlooked => &[Fault::Silence, Fault::ClientDies],
             Bug::WipedNodeVotes => &[Fault::Wipe],
             Bug::SnapshotInHalves => &[Fault::Isolate, Fault::Swizzle, Fault::Power],
-            Bug::RetryUnderAnotherNumber | Bug::MixedVersions => &[],
+            Bug::RetryUnderAnotherNumber | Bug::MixedVersions | Bug::UnknownIsGarbage => &[],
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chunk_core::read::Piece;
 use proto::chunk::ChunkError;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use types::{Blake3Root, ChunkId, ChunkRef};
 
 /// The unit of which a power cut leaves all or nothing.
@@ -40,6 +41,13 @@ pub enum Flush {
     Misdirected(ChunkId),
 }
 
+/// A chunk that was deleted: its id cannot be written again.
+struct Tombstone {
+    /// What comes back if the tombstone lies in a disk's cache only and its power goes.
+    buried: Option<Record>,
+    durable: bool,
+}
+
 /// What a power cut did to chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
@@ -47,6 +55,8 @@ pub struct Cut {
     pub torn: u64,
     /// Flushed records that are gone, for the disk had lied.
     pub forgotten: u64,
+    /// Deleted chunks that are back, for the disk had lied.
+    pub back: u64,
 }
 
 /// The chunks of a node.
@@ -55,17 +65,21 @@ pub struct ChunkStore {
     records: BTreeMap<ChunkId, Record>,
     /// Being written.
     pending: BTreeMap<ChunkId, Record>,
+    tombstones: BTreeMap<ChunkId, Tombstone>,
 }
 
 impl ChunkStore {
     /// Takes a chunk that is to be flushed.
     ///
     /// # Errors
-    /// It does not have its hash, or the id is taken by other bytes.
+    /// It does not have its hash, the id is taken by other bytes, or it was deleted.
     pub fn put(&mut self, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
         let record = Record { root, len: data.len() as u32, data, durable: true };
         if !record.is_good() {
             return Err(ChunkError::HashMismatch);
+        }
+        if self.tombstones.contains_key(&chunk) {
+            return Err(ChunkError::Deleted);
         }
         if self.records.get(&chunk).is_some_and(|there| there.root != root) {
             return Err(ChunkError::Conflict);
@@ -95,7 +109,38 @@ impl ChunkStore {
         }
     }
 
-    /// Whether a chunk is on the medium, and good.
+    /// Deletes a chunk for good, be it there, being written or neither. A disk that `lies` keeps nothing of that once its power goes.
+    pub fn delete(&mut self, chunk: ChunkId, lies: bool) {
+        self.pending.remove(&chunk);
+        let buried = self.records.remove(&chunk).filter(|_| lies);
+        let fresh = Tombstone { buried, durable: !lies };
+        self.tombstones.entry(chunk).or_insert(fresh);
+    }
+
+    /// Up to `max` chunks with ids greater than `after`, in order.
+    #[must_use]
+    pub fn list(&self, after: Option<ChunkId>, max: usize) -> Vec<ChunkId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.records.range((from, Bound::Unbounded)).map(|(chunk, _)| *chunk).take(max).collect()
+    }
+
+    /// Chunks there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Whether the medium holds exactly the bytes that a reference means. The record's own hash says nothing of that: a copy that was
+    /// made of the wrong bytes has a hash that fits them.
+    #[must_use]
+    pub fn holds(&self, chunk: &ChunkRef) -> bool {
+        let record = self.records.get(&chunk.id);
+        record.is_some_and(|record| {
+            record.durable && (record.root, record.len) == (chunk.root, chunk.len) && record.is_good()
+        })
+    }
+
+    /// Whether a chunk is on the medium, and good by the hash that stands beside it.
     #[must_use]
     pub fn has_good(&self, chunk: ChunkId) -> bool {
         self.records.get(&chunk).is_some_and(|record| record.durable && record.is_good())
@@ -119,7 +164,8 @@ impl ChunkStore {
     /// # Errors
     /// It has none.
     pub fn read(&self, chunk: ChunkId) -> Result<Piece, ChunkError> {
-        let record = self.records.get(&chunk).ok_or(ChunkError::NotFound)?;
+        let missing = || if self.tombstones.contains_key(&chunk) { ChunkError::Deleted } else { ChunkError::NotFound };
+        let record = self.records.get(&chunk).ok_or_else(missing)?;
         let data = record.data.clone();
         Ok(Piece { first_leaf: 0, chunk_len: data.len() as u32, leaves: types::leaves_of(&data), data })
     }
@@ -152,6 +198,12 @@ impl ChunkStore {
         let flushed = self.records.len();
         self.records.retain(|_, record| record.durable);
         cut.forgotten = (flushed - self.records.len()) as u64;
+        for (id, tombstone) in self.tombstones.extract_if(.., |_, tombstone| !tombstone.durable) {
+            if let Some(record) = tombstone.buried.filter(|record| record.durable) {
+                self.records.insert(id, record);
+                cut.back += 1;
+            }
+        }
         for (id, mut record) in std::mem::take(&mut self.pending) {
             match random.below(3) {
                 _ if tear == Some(id) => record.data = torn(&record.data, random),
@@ -171,6 +223,7 @@ impl ChunkStore {
     /// The disk has flushed its cache.
     pub fn end_lie(&mut self) {
         self.records.values_mut().for_each(|record| record.durable = true);
+        self.tombstones.values_mut().for_each(|tombstone| *tombstone = Tombstone { buried: None, durable: true });
     }
 
     /// Everything is gone.
@@ -233,5 +286,35 @@ mod tests {
         let damaged: Vec<ChunkId> = store.scrub().into_iter().map(|chunk| chunk.id).collect();
         assert_eq!(damaged, [ChunkId(1), ChunkId(2)]);
         assert!(!store.has(ChunkId(3)) && !store.has(ChunkId(4)));
+    }
+
+    #[test]
+    fn what_was_deleted_stays_so_unless_the_disk_had_lied() {
+        let mut store = with(&[1, 2, 3]);
+        for id in 1..=3 {
+            store.flushed(ChunkId(id), Flush::Honest);
+        }
+        store.delete(ChunkId(1), false);
+        store.delete(ChunkId(2), true);
+        assert_eq!(store.list(None, 9), [ChunkId(3)]);
+        assert_eq!(store.read(ChunkId(2)).err(), Some(ChunkError::Deleted));
+        let data = Bytes::from(vec![1; 2000]);
+        assert_eq!(store.put(ChunkId(1), types::root_of(&data, &[]), data), Err(ChunkError::Deleted));
+        let cut = store.power_cut(None, &mut Random::new(0));
+        assert_eq!((cut.back, store.list(None, 9)), (1, vec![ChunkId(2), ChunkId(3)]));
+        store.delete(ChunkId(2), true);
+        store.end_lie();
+        store.power_cut(None, &mut Random::new(0));
+        assert_eq!((store.list(Some(ChunkId(1)), 9), store.count()), (vec![ChunkId(3)], 1));
+    }
+
+    #[test]
+    fn other_bytes_under_their_own_hash_are_not_the_chunk() {
+        let mut store = with(&[1]);
+        store.flushed(ChunkId(1), Flush::Honest);
+        let root = |byte| types::root_of(&[byte; 2000], &[]);
+        assert!(store.has_good(ChunkId(1)));
+        assert!(store.holds(&ChunkRef { id: ChunkId(1), len: 2000, root: root(1) }));
+        assert!(!store.holds(&ChunkRef { id: ChunkId(1), len: 2000, root: root(2) }));
     }
 }

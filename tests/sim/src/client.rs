@@ -7,6 +7,7 @@
 //! ```
 
 mod call;
+mod held;
 mod reading;
 mod steps;
 mod writing;
@@ -21,14 +22,15 @@ use crate::random::Random;
 use crate::script::Knobs;
 use bytes::Bytes;
 use call::Call;
-use chunk_core::session::Session;
-use chunk_core::{Moment, View};
+use chunk_core::View;
+use held::Held;
 use proto::object::NewExtent;
+use proto::trash::TrashId;
 use reading::{Fetched, Reading};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use steps::Step;
-use types::{ChunkId, Ino, LogIndex, NodeId, PgId, PlacementMap, SessionId};
+use types::{ChunkId, GroupId, Ino, LogIndex, NodeId, PgId, PlacementMap};
 use writing::Writing;
 
 /// How long a whole operation may take.
@@ -77,6 +79,7 @@ struct Op {
     ino: Ino,
     fetched: Fetched,
     repaired: Vec<ChunkId>,
+    binned: Vec<TrashId>,
 }
 
 impl Op {
@@ -92,7 +95,18 @@ impl Op {
             ino: Ino::default(),
             fetched: Fetched::default(),
             repaired: Vec::new(),
+            binned: Vec::new(),
         }
+    }
+
+    fn wakes_at(&self) -> Millis {
+        let next = match &self.phase {
+            Phase::Between => None,
+            Phase::Call(call) => Some(call.wakes_at()),
+            Phase::Write(writing) => writing.wakes_at(),
+            Phase::Read(reading) => reading.wakes_at(),
+        };
+        next.unwrap_or(self.until).min(self.until)
     }
 
     fn step_id(&self) -> StepId {
@@ -128,14 +142,16 @@ enum End {
 pub struct Client {
     /// How its operations ended.
     pub tally: Tally,
+    id: u64,
     nodes: Vec<NodeId>,
     voters: Vec<NodeId>,
     map: Arc<PlacementMap>,
-    session: SessionId,
-    chunks: Session,
-    commands: u64,
+    held: Option<Held>,
     numbers: u64,
     leader: NodeId,
+    /// Whom it takes for the leader of the control group, and who votes in it.
+    control: NodeId,
+    control_voters: Vec<NodeId>,
     root: Option<Ino>,
     avoided: BTreeMap<NodeId, Millis>,
     shunned: BTreeMap<(NodeId, u16), Millis>,
@@ -147,20 +163,21 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with a session of its own and what it has to do, by time.
+    /// A client and what it has to do, by time.
     #[must_use]
-    pub fn new(id: u64, map: Arc<PlacementMap>, todo: VecDeque<PlannedOperation>, mut random: Random) -> Self {
-        let session = SessionId(id + 1);
+    pub fn new(id: u64, map: Arc<PlacementMap>, todo: VecDeque<PlannedOperation>, random: Random) -> Self {
         let voters = map.voters(crate::replica::GROUP).to_vec();
+        let control_voters = map.voters(GroupId::CONTROL).to_vec();
         Client {
             tally: Tally::default(),
+            id,
             nodes: map.nodes.iter().map(|node| node.id).collect(),
             leader: voters[0],
+            control: control_voters[0],
+            control_voters,
             voters,
             map,
-            session,
-            chunks: Session::new(session, Moment(0), random.next()),
-            commands: 0,
+            held: None,
             numbers: 0,
             root: None,
             avoided: BTreeMap::new(),
@@ -186,14 +203,8 @@ impl Client {
     /// When it wants to look at its clock.
     #[must_use]
     pub fn wakes_at(&self) -> Option<Millis> {
-        let Some(op) = &self.op else { return self.todo.front().map(|next| next.at) };
-        let next = match &op.phase {
-            Phase::Between => None,
-            Phase::Call(call) => Some(call.wakes_at()),
-            Phase::Write(writing) => writing.wakes_at(),
-            Phase::Read(reading) => reading.wakes_at(),
-        };
-        Some(next.unwrap_or(op.until).min(op.until))
+        let next = self.op.as_ref().map(Op::wakes_at).or(self.todo.front().map(|next| next.at));
+        next.into_iter().chain(self.held.as_ref().map(Held::renew_at)).min()
     }
 
     /// Time has passed.
@@ -201,6 +212,10 @@ impl Client {
     /// # Errors
     /// What comes of it must not be.
     pub fn woken(&mut self, around: &mut Around<'_>) -> Result<(), Violation> {
+        self.renew(around);
+        if self.op.as_ref().is_some_and(|op| op.wakes_at() > around.now) {
+            return Ok(());
+        }
         if self.op.is_none() {
             if self.todo.front().is_none_or(|next| next.at > around.now) {
                 return Ok(());
@@ -208,6 +223,10 @@ impl Client {
             let Some(next) = self.todo.pop_front() else { return Ok(()) };
             let mut op = Op::new(next, around.now, VecDeque::new());
             op.steps = steps::of(&op.planned, self.root.is_none(), around.knobs.chunk_bytes);
+            self.lapse(around);
+            if self.held.is_none() {
+                op.steps.push_front(Step::Open);
+            }
             return self.go_on(op, Course::Next, around);
         }
         let Some(mut op) = self.op.take() else { return Ok(()) };
@@ -226,6 +245,9 @@ impl Client {
     /// # Errors
     /// What it says must not be.
     pub fn answered(&mut self, number: u64, reply: Reply, around: &mut Around<'_>) -> Result<(), Violation> {
+        if self.renewed(number, &reply, around) {
+            return Ok(());
+        }
         let Some(mut op) = self.op.take() else { return Ok(()) };
         let course = match std::mem::replace(&mut op.phase, Phase::Between) {
             Phase::Call(call) => self.call_answered(&mut op, call, number, reply, around)?,
@@ -244,7 +266,7 @@ impl Client {
                     self.op = Some(op);
                     return Ok(());
                 }
-                Course::Next => match op.steps.pop_front() {
+                Course::Next => match self.housekeeping().or_else(|| op.steps.pop_front()) {
                     Some(step) => {
                         op.begun += 1;
                         course = self.begin(&mut op, step, around)?;
@@ -255,7 +277,11 @@ impl Client {
                     match end {
                         End::Answered => self.tally.answered += 1,
                         End::Unknown => self.tally.unknown += 1,
-                        End::Failed => self.tally.failed += 1,
+                        End::Failed => {
+                            // Nobody was ever asked to commit what was written: it is given up.
+                            op.extents.drain(..).for_each(|new| self.settle(new.extent.chunk.id));
+                            self.tally.failed += 1;
+                        }
                     }
                     return Ok(());
                 }
@@ -272,11 +298,12 @@ impl Client {
                 let target = self.random.pick(&self.nodes).copied().unwrap_or(self.leader);
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
+            Step::Open => Course::On(Phase::Call(self.call(step, self.open(), self.control, around))),
             Step::Replicate(target, chunk, ref sources) => {
                 let request = Request::Replicate(chunk, sources.clone());
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
-            step => match steps::request(self, op, &step) {
+            step => match steps::request(self, op, &step, around.knobs) {
                 Some(steps::Wanted::Query(query)) => {
                     Course::On(Phase::Call(self.call(step, Request::Query(query), self.leader, around)))
                 }

@@ -6,7 +6,7 @@ use crate::rows::Rows;
 use raft_core::{Entry, HardState, LogReadError, LogReader, LogStart, RaftMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use types::{LogIndex, NodeId};
+use types::{LogIndex, ReplicaId};
 
 /// How a node's process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Disk {
         if bug == Some(Bug::VoteNotPersisted)
             && let Some(new) = &mut write.hard_state
         {
-            new.vote = NodeId(0);
+            new.vote = ReplicaId(0);
         }
         self.durable.take(&write);
         Some(write)

@@ -47,13 +47,17 @@ pub enum Fault {
     ClockJump,
     /// A node's clock runs too fast or too slow.
     ClockDrift,
+    /// A client stands still, often for longer than its session lives, and goes on as if nothing had happened.
+    Silence,
+    /// A client's process ends, and another begins where it was.
+    ClientDies,
     /// A node's disk is empty from now on; only with a planted mistake.
     Wipe,
 }
 
 impl Fault {
     /// All kinds that happen without a planted mistake.
-    pub const ALL: [Fault; 20] = [
+    pub const ALL: [Fault; 22] = [
         Fault::Kill,
         Fault::Power,
         Fault::PowerAll,
@@ -74,6 +78,8 @@ impl Fault {
         Fault::Misdirect,
         Fault::ClockJump,
         Fault::ClockDrift,
+        Fault::Silence,
+        Fault::ClientDies,
     ];
 
     /// One of them; those that stop everybody are rarer.
@@ -109,6 +115,8 @@ impl Fault {
             Fault::Misdirect => "misdirected write",
             Fault::ClockJump => "clock jump",
             Fault::ClockDrift => "clock drift",
+            Fault::Silence => "silence of a client",
+            Fault::ClientDies => "death of a client",
             Fault::Wipe => "wiped disk",
         }
     }
@@ -127,7 +135,7 @@ pub struct PlannedFault {
     pub at: Millis,
     /// What.
     pub fault: Fault,
-    /// To which node, counted from 0.
+    /// To which node, counted from 0; where it happens to a client, to that one.
     pub node: u64,
     /// For how long, where that means anything.
     pub length: Millis,

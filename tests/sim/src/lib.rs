@@ -15,7 +15,10 @@
 mod bug;
 mod chunks;
 mod client;
+mod control;
 mod disk;
+mod duty;
+mod errand;
 mod event;
 mod fault;
 mod judge;

@@ -52,11 +52,37 @@ pub enum Mark {
     ManyCommandsInEntry,
     /// A minority was away for good and the others served.
     CoreServed,
+    /// A client learned that its session was ended.
+    SessionLost,
+    /// A command was refused since its session was over.
+    SessionClosed,
+    /// A group ended a session.
+    SessionOver,
+    /// What was written and not committed was staged.
+    Staged,
+    /// A writer epoch was closed.
+    EpochClosed,
+    /// Garbage was condemned.
+    Condemned,
+    /// Condemned chunks were deleted everywhere and forgotten.
+    Forgotten,
+    /// A chunk that was never committed was deleted.
+    OrphanDeleted,
+    /// A power cut brought a deleted chunk back.
+    DeletedBack,
+    /// A file came back from the trash.
+    TrashRestored,
+    /// A file was purged from the trash.
+    TrashPurged,
+    /// A file in the trash was released when its time was over.
+    TrashExpired,
+    /// Everything was deleted, and no chunk was left.
+    Emptied,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 23] = [
+    pub const ALL: [Mark; 36] = [
         Mark::LeaderChangedInFlight,
         Mark::SnapshotInstalled,
         Mark::Quarantined,
@@ -80,6 +106,19 @@ impl Mark {
         Mark::UploadAborted,
         Mark::ManyCommandsInEntry,
         Mark::CoreServed,
+        Mark::SessionLost,
+        Mark::SessionClosed,
+        Mark::SessionOver,
+        Mark::Staged,
+        Mark::EpochClosed,
+        Mark::Condemned,
+        Mark::Forgotten,
+        Mark::OrphanDeleted,
+        Mark::DeletedBack,
+        Mark::TrashRestored,
+        Mark::TrashPurged,
+        Mark::TrashExpired,
+        Mark::Emptied,
     ];
 }
 
@@ -109,6 +148,19 @@ impl fmt::Display for Mark {
             Mark::UploadAborted => "upload aborted",
             Mark::ManyCommandsInEntry => "several commands in an entry",
             Mark::CoreServed => "majority served without the rest",
+            Mark::SessionLost => "session lost",
+            Mark::SessionClosed => "command of a closed session",
+            Mark::SessionOver => "session ended in the group",
+            Mark::Staged => "chunks staged",
+            Mark::EpochClosed => "writer epoch closed",
+            Mark::Condemned => "garbage condemned",
+            Mark::Forgotten => "condemned chunks forgotten",
+            Mark::OrphanDeleted => "orphan deleted",
+            Mark::DeletedBack => "deleted chunk back after a power cut",
+            Mark::TrashRestored => "trash restored",
+            Mark::TrashPurged => "trash purged",
+            Mark::TrashExpired => "trash expired",
+            Mark::Emptied => "everything deleted and gone",
         })
     }
 }

@@ -4,9 +4,10 @@ use crate::trace::Trace;
 use bytes::Bytes;
 use chunk_core::read::Piece;
 use proto::chunk::ChunkError;
+use proto::control::{ControlReply, ControlRequest};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use std::sync::Arc;
-use types::{Blake3Root, ChunkId, ChunkRef, LogIndex, NodeId, PgEpoch, PlacementMap, RequestId};
+use types::{Blake3Root, ChunkId, ChunkRef, GroupId, LogIndex, NodeId, PgEpoch, PlacementMap, RequestId, Timestamp};
 
 /// Whoever sends and receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +35,8 @@ pub type Waiter = (Party, u64);
 /// What travels.
 #[derive(Clone, Debug)]
 pub enum Message {
-    /// An encoded Raft message.
-    Raft(Bytes),
+    /// An encoded Raft message of a group.
+    Raft(GroupId, Bytes),
     /// A call.
     Request(u64, Request),
     /// Its answer.
@@ -55,8 +56,14 @@ pub enum Request {
     Get(ChunkId),
     /// To the chunk store: fetch a replica from one of these and keep it.
     Replicate(ChunkRef, Vec<NodeId>),
+    /// To the chunk store: delete these for good.
+    Delete(Vec<ChunkId>),
     /// The placement map, as that node knows it.
     Map,
+    /// To the control group.
+    Control(ControlRequest),
+    /// The wall time, by that node's clock.
+    Clock,
 }
 
 /// An answer.
@@ -76,15 +83,21 @@ pub enum Reply {
     Refused(ChunkError),
     /// Of the chunk store.
     Piece(Piece),
+    /// The chunks are durably gone, or never were there.
+    Deleted,
     /// The placement map.
     Map(Arc<PlacementMap>),
+    /// Of the control group.
+    Control(ControlReply),
+    /// The wall time.
+    Clock(Timestamp),
 }
 
 impl Message {
     /// Adds it to the trace.
     pub fn note<'t>(&self, trace: &'t mut Trace) -> &'t mut Trace {
         match self {
-            Message::Raft(bytes) => trace.add(1).bytes(bytes),
+            Message::Raft(group, bytes) => trace.add(1).add(u64::from(group.0)).bytes(bytes),
             Message::Request(number, request) => {
                 trace.add(2).add(*number);
                 request.note(trace)
@@ -106,6 +119,9 @@ impl Request {
             Request::Get(chunk) => trace.add(4).add(chunk.0 as u64),
             Request::Replicate(chunk, sources) => trace.add(5).add(chunk.id.0 as u64).add(sources.len() as u64),
             Request::Map => trace.add(6),
+            Request::Delete(chunks) => trace.add(7).bytes(&proto::encode(chunks)),
+            Request::Control(request) => trace.add(8).bytes(&proto::encode(request)),
+            Request::Clock => trace.add(9),
         }
     }
 }
@@ -121,6 +137,9 @@ impl Reply {
             Reply::Refused(error) => trace.add(6).bytes(&proto::encode(error)),
             Reply::Piece(piece) => trace.add(7).bytes(&piece.data),
             Reply::Map(map) => trace.add(8).add(map.version),
+            Reply::Deleted => trace.add(9),
+            Reply::Control(reply) => trace.add(10).bytes(&proto::encode(reply)),
+            Reply::Clock(time) => trace.add(11).add(time.0 as u64),
         }
     }
 }

@@ -1,16 +1,19 @@
-//! A storage node: one replica of the metadata group and a store of chunks, over disks that outlive its processes.
+//! A storage node: a replica of each group it votes in and a store of chunks, over disks that outlive its processes.
 
 use crate::bug::Bug;
 use crate::chunks::{ChunkStore, Cut};
+use crate::control::Leases;
 use crate::disk::{Crash, Disk};
+use crate::duty::{Duties, Duty};
+use crate::errand::Errand;
 use crate::event::{Life, Millis};
 use crate::message::Waiter;
 use crate::random::Random;
-use crate::replica::{Replica, Start};
+use crate::replica::{GROUPS, Replica, Start};
 use crate::script::Knobs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use types::{ChunkId, ChunkRef, NodeId, PlacementMap, Timestamp};
+use types::{ChunkId, ChunkRef, GroupId, NodeId, PlacementMap, Timestamp};
 
 /// A copy that is being fetched.
 pub struct Fetch {
@@ -51,16 +54,27 @@ pub struct Troubles {
     pub misdirects_next: bool,
 }
 
+/// The place of a node in a group.
+#[derive(Default)]
+pub struct Seat {
+    /// Its process's replica, if it runs and the node votes in the group.
+    pub replica: Option<Replica>,
+    /// The disk of the replica.
+    pub disk: Disk,
+    /// When the log's last queued write will be flushed: they are flushed one after the other.
+    pub log_busy_until: Millis,
+}
+
 /// A node.
 pub struct Node {
     /// Its id.
     pub id: NodeId,
-    /// Its process, while it runs.
-    pub replica: Option<Replica>,
     /// Whether its process runs; one without a vote has no replica.
     pub runs: bool,
-    /// The disk of its replica.
-    pub disk: Disk,
+    /// Its places in all groups.
+    pub seats: BTreeMap<GroupId, Seat>,
+    /// Leases of sessions, as long as it leads the control group.
+    pub leases: Leases,
     /// Counts its processes.
     pub life: Life,
     /// Its chunks.
@@ -71,14 +85,18 @@ pub struct Node {
     pub wanted: BTreeMap<ChunkId, ChunkRef>,
     /// Copies that are being fetched, by the number of the call.
     pub fetches: BTreeMap<u64, Fetch>,
+    /// What it does of its own accord.
+    pub duties: Duties,
+    /// What it has asked others for that.
+    pub errands: BTreeMap<Duty, Errand>,
     /// The placement map it knows.
     pub map: Arc<PlacementMap>,
-    /// When the log's last queued write will be flushed: they are flushed one after the other.
-    pub log_busy_until: Millis,
     /// What is wrong with it.
     pub troubles: Troubles,
     /// How far its wall clock is ahead.
     pub clock_ahead: i64,
+    /// Milliseconds by which its wall clock moves on in a simulated one.
+    pace: u64,
     /// Chance of its own.
     pub random: Random,
     calls: u64,
@@ -89,46 +107,72 @@ pub struct Node {
 impl Node {
     /// A node with empty disks, not running.
     #[must_use]
-    pub fn new(id: NodeId, map: Arc<PlacementMap>, random: Random) -> Self {
+    pub fn new(id: NodeId, map: Arc<PlacementMap>, pace: u64, random: Random) -> Self {
         Node {
             id,
-            replica: None,
             runs: false,
-            disk: Disk::default(),
+            seats: GROUPS.into_iter().map(|group| (group, Seat::default())).collect(),
+            leases: Leases::default(),
             life: Life(0),
             chunks: ChunkStore::default(),
             storing: BTreeMap::new(),
             wanted: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            duties: Duties::default(),
+            errands: BTreeMap::new(),
             map,
-            log_busy_until: 0,
             troubles: Troubles::default(),
             clock_ahead: 0,
+            pace,
             random,
             calls: 0,
             distrust: false,
         }
     }
 
-    /// Starts its process from what is on the disk. `true` if its replica does not vote yet.
-    pub fn start(&mut self, voters: &[NodeId], seed: u64, bug: Option<Bug>, knobs: Knobs) -> bool {
+    /// Its replica of a group, if it has one that runs.
+    #[must_use]
+    pub fn replica(&self, group: GroupId) -> Option<&Replica> {
+        self.seats.get(&group)?.replica.as_ref()
+    }
+
+    /// The same.
+    pub fn replica_mut(&mut self, group: GroupId) -> Option<&mut Replica> {
+        self.seats.get_mut(&group)?.replica.as_mut()
+    }
+
+    /// Starts its process from what is on the disk. `true` if its replicas do not vote yet.
+    pub fn start(&mut self, map: &PlacementMap, seed: u64, bug: Option<Bug>, knobs: Knobs) -> bool {
         self.life = Life(self.life.0 + 1);
         self.runs = true;
-        if !voters.contains(&self.id) {
-            return false;
+        let distrust = self.distrust;
+        let mut votes = false;
+        for (group, seat) in &mut self.seats {
+            let voters = map.voters(*group);
+            if !voters.contains(&self.id) {
+                continue;
+            }
+            votes = true;
+            let seed = seed ^ (self.id.0 << 32) ^ self.life.0 ^ (u64::from(group.0) << 48);
+            let start = Start { of: *group, node: self.id, voters, seed, distrust, bug, knobs };
+            seat.replica = Some(Replica::start(&start, &seat.disk));
         }
-        let distrust = std::mem::take(&mut self.distrust);
-        let seed = seed ^ (self.id.0 << 32) ^ self.life.0;
-        self.replica = Some(Replica::start(&Start { node: self.id, voters, seed, distrust, bug, knobs }, &self.disk));
-        distrust
+        distrust && votes
     }
 
     /// Ends its process; of the chunk `tear`, which is being written, a part is left. Returns what became of its chunks, and whether its log's disk had promised more than there is.
     pub fn crash(&mut self, crash: Crash, tear: Option<ChunkId>, random: &mut Random) -> (Cut, bool) {
-        let forgot = match self.replica.take() {
-            Some(replica) => replica.crash(crash, &mut self.disk, random),
-            None => false,
-        };
+        // The note that its promises can be trusted is left once no replica is in quarantine any more.
+        let quarantined = self.seats.values().filter_map(|seat| seat.replica.as_ref()).any(Replica::is_quarantined);
+        self.distrust &= quarantined || !self.runs;
+        let mut forgot = false;
+        for seat in self.seats.values_mut() {
+            if let Some(replica) = seat.replica.take() {
+                forgot |= replica.crash(crash, &mut seat.disk, random);
+            }
+            seat.log_busy_until = 0;
+        }
+        self.leases = Leases::default();
         let cut = match crash {
             Crash::Power => self.chunks.power_cut(tear, random),
             Crash::Kill | Crash::Flush => {
@@ -138,17 +182,19 @@ impl Node {
         };
         self.runs = false;
         self.life = Life(self.life.0 + 1);
-        (self.log_busy_until, self.troubles.paused) = (0, 0);
+        self.troubles.paused = 0;
         (self.troubles.flush_fails, self.troubles.tears_next) = (false, false);
         self.storing.clear();
         self.fetches.clear();
+        self.errands.clear();
+        self.duties = Duties::default();
         self.distrust |= crash == Crash::Power;
         (cut, forgot)
     }
 
     /// Its disk is replaced by an empty one, and nobody takes note.
     pub fn wipe(&mut self) {
-        self.disk.wipe();
+        self.seats.values_mut().for_each(|seat| seat.disk.wipe());
         self.chunks.wipe();
         self.wanted.clear();
         self.distrust = false;
@@ -169,7 +215,7 @@ impl Node {
     /// Its wall clock.
     #[must_use]
     pub fn clock(&self, now: Millis) -> Timestamp {
-        Timestamp((now as i64 + self.clock_ahead) * 1_000_000)
+        Timestamp(((now * self.pace) as i64 + self.clock_ahead) * 1_000_000)
     }
 
     /// How long its next tick takes.

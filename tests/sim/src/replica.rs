@@ -1,4 +1,4 @@
-//! One replica of the metadata group: the real raft-core and meta-core, and the shell that performs what they ask for.
+//! One replica of a group: the real raft-core and meta-core, and the shell that performs what they ask for.
 //!
 //! The order of steps is that of `meta-server`'s threads (`group.rs`, `writer.rs`, `applier.rs`): what is promised leaves after the flush,
 //! one write after the other, the state is flushed before the log is cut.
@@ -13,19 +13,25 @@ use crate::message::{Reply, Waiter};
 use crate::random::Random;
 use crate::rows::Rows;
 use crate::script::Knobs;
-use meta_core::{Applied, apply, query};
+use meta_core::{Applied, apply, control_query, query};
 use proposals::Proposals;
-use proto::log::LogBatch;
-use proto::meta::{Command, Query};
+use proto::control::{ControlAnswer, ControlQuery, ControlReply};
+use proto::log::{LogBatch, LogCommand};
+use proto::meta::{Answer, ChunkVerdict, Command, Query, Refusal};
+use proto::object::NewContent;
 use raft_core::{
-    Effects, Entry, Group, GroupConfig, HardState, LogStart, MessageKind, Quarantine, RaftMessage, Role, slog,
+    Effects, Entry, Group, GroupConfig, HardState, LogStart, Members, MessageKind, Quarantine, RaftMessage, Role,
+    SnapshotPoint, slog,
 };
+pub use reads::Question;
 use reads::Reads;
 use std::collections::BTreeMap;
-use types::{GroupId, LogIndex, NodeId, RequestId, Term, Timestamp};
+use types::{ChunkId, GroupId, LogIndex, NodeId, ReplicaId, Term, Timestamp, UploadId};
 
-/// The group everything lies in.
+/// The metadata group, in which everything lies.
 pub const GROUP: GroupId = GroupId(1);
+/// All groups there are.
+pub const GROUPS: [GroupId; 2] = [GroupId::CONTROL, GROUP];
 /// Ticks a follower may take to fetch a snapshot.
 const SNAPSHOT_TICKS: u64 = 50;
 
@@ -66,6 +72,7 @@ struct Flight {
 
 /// A replica that runs.
 pub struct Replica {
+    of: GroupId,
     node: NodeId,
     group: Group,
     bug: Option<Bug>,
@@ -82,12 +89,15 @@ pub struct Replica {
     reads: Reads,
     flight: Flight,
     fetched: Option<Rows>,
-    awaiting: BTreeMap<NodeId, u64>,
+    awaiting: BTreeMap<ReplicaId, u64>,
     ticks: u64,
+    in_parts: BTreeMap<ChunkId, UploadId>,
 }
 
 /// What a replica starts with.
 pub struct Start<'a> {
+    /// Its group.
+    pub of: GroupId,
     /// Its node.
     pub node: NodeId,
     /// All voters.
@@ -107,13 +117,15 @@ impl Replica {
     #[must_use]
     pub fn start(start: &Start<'_>, disk: &Disk) -> Replica {
         let durable = disk.durable();
-        let others = start.voters.iter().copied().filter(|voter| *voter != start.node);
+        let own = ReplicaId::founding(start.node);
+        let members = Members::founding(start.voters.iter().copied());
+        let others: Vec<_> = members.other_voters(own).collect();
         let last = durable.last();
         let mut hard_state = durable.hard_state;
         hard_state.commit = hard_state.commit.min(last.index).max(durable.applied.index);
         let config = GroupConfig {
-            node: start.node,
-            voters: start.voters.to_vec(),
+            replica: own,
+            members,
             hard_state,
             start: durable.start,
             last,
@@ -125,6 +137,7 @@ impl Replica {
         };
         let group = Group::new(config).unwrap_or_else(|error| panic!("{} cannot start: {error}", start.node));
         Replica {
+            of: start.of,
             node: start.node,
             group,
             bug: start.bug,
@@ -142,6 +155,7 @@ impl Replica {
             fetched: None,
             awaiting: BTreeMap::new(),
             ticks: 0,
+            in_parts: BTreeMap::new(),
         }
     }
 
@@ -156,6 +170,12 @@ impl Replica {
     pub fn leads(&self) -> Option<Term> {
         let view = self.group.view();
         (view.role == Role::Leader).then_some(view.term)
+    }
+
+    /// Whether it does not vote, since it may have forgotten promises.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.group.is_quarantined()
     }
 
     /// Where it stands in Raft, for people.
@@ -196,23 +216,25 @@ impl Replica {
 
     /// The state that a snapshot message named was fetched.
     pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, at: LogStart) {
+        // The members never change here.
+        let Some(members) = message.snapshot.as_ref().map(|point| point.members.clone()) else { return };
         self.fetched = Some(state);
-        self.group.step_snapshot(message, at);
+        self.group.step_snapshot(message, SnapshotPoint { at, members });
     }
 
     /// Takes a command; an answer at once means that it was not taken.
     #[must_use]
-    pub fn command(&mut self, waiter: Waiter, id: RequestId, command: Command) -> Option<Reply> {
+    pub fn command(&mut self, waiter: Waiter, command: LogCommand) -> Option<Reply> {
         if !self.led {
             return Some(self.not_leader());
         }
-        self.proposals.push(waiter, id, command);
+        self.proposals.push(waiter, command);
         None
     }
 
     /// Takes a query; an answer at once means that it was not taken.
     #[must_use]
-    pub fn query(&mut self, waiter: Waiter, wanted: Query) -> Option<Reply> {
+    pub fn query(&mut self, waiter: Waiter, wanted: Question) -> Option<Reply> {
         if !self.led {
             return Some(self.not_leader());
         }
@@ -223,13 +245,61 @@ impl Replica {
         None
     }
 
+    /// Whom it takes for the leader.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.group.view().leader
+    }
+
     fn not_leader(&self) -> Reply {
         Reply::NotLeader(self.group.view().leader.filter(|leader| *leader != self.node))
     }
 
-    fn answer(&self, wanted: &Query) -> Reply {
-        let answer = query(&self.state, GROUP, wanted).expect("a store in memory");
-        Reply::Answer(self.applied.index, Box::new(answer))
+    fn answer(&self, wanted: &Question) -> Reply {
+        match wanted {
+            Question::Meta(wanted) => Reply::Answer(self.applied.index, Box::new(self.ask(wanted))),
+            Question::Control(wanted) => Reply::Control(ControlReply::Answer(self.ask_control(wanted))),
+        }
+    }
+
+    /// What this replica of the control group has applied says to a query.
+    #[must_use]
+    pub fn ask_control(&self, wanted: &ControlQuery) -> ControlAnswer {
+        control_query(&self.state, wanted).expect("a store in memory")
+    }
+
+    /// What this replica has applied says to a query.
+    ///
+    /// # Errors
+    /// The query is refused.
+    pub fn ask(&self, wanted: &Query) -> Result<Answer, Refusal> {
+        let mut answer = query(&self.state, self.of, wanted).expect("a store in memory");
+        if let (Ok(Answer::Judged(verdicts)), Query::JudgeChunks { chunks }) = (&mut answer, wanted) {
+            for (verdict, chunk) in verdicts.iter_mut().zip(chunks) {
+                let wrong = match self.bug {
+                    Some(Bug::UploadsOverlooked) => self.in_parts.contains_key(chunk),
+                    Some(Bug::UnknownIsGarbage) => *verdict == ChunkVerdict::Open,
+                    _ => false,
+                };
+                if wrong {
+                    *verdict = ChunkVerdict::Garbage;
+                }
+            }
+        }
+        answer
+    }
+
+    /// Which chunks are those of uploads in progress, for the mistake that overlooks them.
+    fn note_parts(&mut self, command: &Command) {
+        match command {
+            Command::PutPart { upload, content: NewContent::Chunks(extents), .. } => {
+                self.in_parts.extend(extents.iter().map(|new| (new.extent.chunk.id, *upload)));
+            }
+            Command::CompleteUpload { upload, .. } | Command::AbortUpload { upload, .. } => {
+                self.in_parts.retain(|_, of| of != upload);
+            }
+            _ => {}
+        }
     }
 
     /// The oldest write is flushed.
@@ -350,13 +420,21 @@ impl Replica {
             Vec::new()
         } else {
             let batch: LogBatch = proto::decode(&entry.data).expect("it was encoded here");
-            apply(&mut self.state, GROUP, &batch).expect("a store in memory")
+            if self.bug == Some(Bug::UploadsOverlooked) {
+                for command in &batch.commands {
+                    if let LogCommand::Meta(_, command) = command {
+                        self.note_parts(command);
+                    }
+                }
+            }
+            apply(&mut self.state, self.of, &batch).expect("a store in memory")
         };
         self.applied = LogStart { index: entry.index, term: entry.term };
         let (own, waiters) = self.proposals.committed(self.applied);
         for (waiter, result) in waiters.into_iter().zip(results.iter().map(Some).chain(std::iter::repeat(None))) {
             let reply = match result {
                 Some(Applied::Meta(result)) if own => Reply::Applied(entry.index, result.clone()),
+                Some(Applied::Control(result)) if own => Reply::Control(ControlReply::Applied(result.clone())),
                 _ => Reply::Unknown,
             };
             turn.replies.push((waiter, reply));

@@ -19,6 +19,8 @@ const AFTERMATH: Millis = 6_000;
 const FAULTS: (u64, u64) = (9, 20);
 /// Clients.
 pub const CLIENTS: u64 = 6;
+/// A day, in seconds.
+const DAY_SECS: u64 = 86_400;
 /// Operations of each client.
 const OPERATIONS: u64 = 86;
 
@@ -53,6 +55,24 @@ pub struct Knobs {
     pub scrub: Millis,
     /// The one node whose disk may lie, counted from 0.
     pub liar: u64,
+    /// Milliseconds by which wall clocks move on in a simulated one: days of trash and of grace pass within a run.
+    pub pace: u64,
+    /// How long a session lives without being renewed.
+    pub lease: Millis,
+    /// Clients do not look at their own clock before they use a session: they were paused just behind that look.
+    pub heedless: bool,
+    /// How long ids are made in one writer epoch.
+    pub epoch: Millis,
+    /// How long readers may go on reading what was deleted.
+    pub grace: Millis,
+    /// Between two rounds of a leader that collects garbage or keeps the trash.
+    pub collect: Millis,
+    /// Between two looks of a node for orphans.
+    pub sweep: Millis,
+    /// How long the trash keeps files, in seconds of wall time.
+    pub window_secs: u64,
+    /// Whether everything is deleted and purged at the end.
+    pub empties: bool,
 }
 
 impl Knobs {
@@ -73,6 +93,15 @@ impl Knobs {
             lag: random.between(200, 1200),
             scrub: random.between(2_000, 12_000),
             liar: random.below(nodes),
+            pace: *random.pick(&[1, 1_000, 4_000, 10_000]).expect("four"),
+            lease: random.between(1_500, 6_000),
+            heedless: random.chance(500),
+            epoch: random.between(3_000, 20_000),
+            grace: random.below(3_000),
+            collect: random.between(300, 2_000),
+            sweep: random.between(1_500, 5_000),
+            window_secs: *random.pick(&[3_600, DAY_SECS, 2 * DAY_SECS, 7 * DAY_SECS]).expect("four"),
+            empties: random.chance(400),
         }
     }
 }

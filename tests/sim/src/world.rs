@@ -1,6 +1,8 @@
 //! The run: everything that happens to the nodes, the clients and what lies between them.
 
 mod chunks;
+mod control;
+mod duties;
 mod ending;
 mod faults;
 mod nodes;
@@ -15,6 +17,7 @@ use crate::network::Network;
 use crate::node::Node;
 use crate::operation::{Operation, PlannedOperation};
 use crate::random::Random;
+use crate::replica::GROUP;
 use crate::script::{CLIENTS, Script};
 use crate::trace::Trace;
 use placement::{InitialPlan, PlannedNode};
@@ -72,6 +75,10 @@ struct World<'a> {
     calm: bool,
     /// A node that stays away until everything is healed.
     away: Option<NodeId>,
+    /// Clients that stand still, and until when.
+    silent: BTreeMap<u64, Millis>,
+    /// How far any wall clock was ever ahead.
+    ahead_max: i64,
     report: Report,
     trace: Trace,
 }
@@ -106,8 +113,10 @@ impl<'a> World<'a> {
     fn new(script: &'a Script) -> Self {
         let random = Random::new(script.seed).fork(4);
         let map = Arc::new(first_map(script.knobs.nodes));
-        let nodes =
-            map.nodes.iter().map(|node| (node.id, Node::new(node.id, map.clone(), random.fork(100 + node.id.0))));
+        let nodes = map.nodes.iter().map(|node| {
+            let own = random.fork(100 + node.id.0);
+            (node.id, Node::new(node.id, map.clone(), script.knobs.pace, own))
+        });
         let clients = (0..=CLIENTS).map(|id| {
             let own = script.operations.iter().filter(|planned| planned.client == id);
             (id, Client::new(id, map.clone(), own.cloned().collect(), random.fork(200 + id)))
@@ -120,12 +129,14 @@ impl<'a> World<'a> {
             nodes: nodes.collect(),
             clients: clients.collect(),
             wakes: BTreeMap::new(),
-            voters: map.voters(crate::replica::GROUP).to_vec(),
+            voters: map.voters(GROUP).to_vec(),
             map,
             judge: Judge::new(),
             damaged: BTreeSet::new(),
             calm: false,
             away: None,
+            silent: BTreeMap::new(),
+            ahead_max: 0,
             report: Report::default(),
             trace: Trace::default(),
             random: random.fork(2),
@@ -138,6 +149,8 @@ impl<'a> World<'a> {
         self.serve_without_one()?;
         self.calm()?;
         self.rest()?;
+        self.empty()?;
+        self.collect()?;
         self.audit()?;
         self.look()?;
         let Report { faults, mut marks, rest, .. } = self.report;
@@ -153,7 +166,7 @@ impl<'a> World<'a> {
             faults,
             tally,
             terms_led: self.judge.terms_led(),
-            entries: self.judge.entries(),
+            entries: self.judge.entries(GROUP),
             marks,
             simulated: self.now,
             rest,
@@ -205,12 +218,22 @@ impl<'a> World<'a> {
             self.agenda.at(node.troubles.paused, event);
             return Ok(());
         }
+        if let Event::Deliver { to: Party::Client(id), .. } | Event::Wake(id, _) = &event
+            && let Some(until) = self.silent.get(id).copied().filter(|until| *until > self.now && !self.calm)
+        {
+            self.agenda.at(until, event);
+            return Ok(());
+        }
         match event {
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
             Event::Tick(id, life) => self.tick(id, life),
-            Event::LogFlushed(id, life) => self.log_flushed(id, life),
+            Event::LogFlushed(id, life, group) => self.log_flushed(id, life, group),
             Event::ChunkFlushed(id, life, chunk) => self.chunk_flushed(id, life, chunk),
-            Event::Fetched(id, life, message) => self.fetched(id, life, message),
+            Event::ChunksDeleted(id, life, waiter, chunks) => self.chunks_deleted(id, life, waiter, chunks),
+            Event::Round(id, life, duty) => self.round(id, life, duty),
+            Event::ErrandLate(id, life, duty, first) => self.errand_late(id, life, duty, first),
+            Event::Leases(id, life) => self.look_at_leases(id, life),
+            Event::Fetched(id, life, group, message) => self.fetched(id, life, group, message),
             Event::Scrub(id, life) => {
                 self.scrub(id, life);
                 Ok(())
@@ -254,11 +277,14 @@ impl<'a> World<'a> {
 
     fn deliver(&mut self, from: Party, to: Party, message: Message) -> Result<(), Violation> {
         match (from, to, message) {
-            (Party::Node(_), Party::Node(id), Message::Raft(bytes)) => self.raft(id, &bytes),
+            (Party::Node(_), Party::Node(id), Message::Raft(group, bytes)) => self.raft(id, group, &bytes),
             (_, Party::Node(id), Message::Request(number, request)) => self.request(id, (from, number), request),
             (_, Party::Node(id), Message::Reply(number, reply)) => {
-                self.copy_came(id, number, reply);
-                Ok(())
+                if self.nodes[&id].fetches.contains_key(&number) {
+                    self.copy_came(id, number, reply);
+                    return Ok(());
+                }
+                self.duty_answered(id, number, reply)
             }
             (_, Party::Client(id), Message::Reply(number, reply)) => {
                 self.with_client(id, |client, around| client.answered(number, reply, around))
@@ -268,6 +294,11 @@ impl<'a> World<'a> {
     }
 
     fn send(&mut self, from: Party, to: Party, message: Message) {
+        if from == to {
+            // Within a process nothing is lost.
+            self.agenda.at(self.now + 1, Event::Deliver { from, to, message });
+            return;
+        }
         self.network.send(self.now, from, to, message, &mut self.agenda);
     }
 

@@ -5,7 +5,7 @@ use sim::{Bug, Script, run, shrink};
 /// Seeds within which a planted mistake must be found.
 const SEEDS_TO_FIND: u64 = 300;
 /// Runs spent on making the script shorter.
-const SHRINK_RUNS: u64 = 200;
+const SHRINK_RUNS: u64 = 400;
 
 /// Faults that may be left of the script. To lose a chunk that has one copy where three are claimed takes most: several nodes must fail.
 const FAULTS_LEFT_MAX: usize = 8;
@@ -65,6 +65,16 @@ fn m8_readers_that_believe_replicas() {
 }
 
 #[test]
+fn m9_a_collector_that_overlooks_uploads() {
+    found(Bug::UploadsOverlooked);
+}
+
+#[test]
+fn a_collector_that_takes_the_unknown_for_garbage() {
+    found(Bug::UnknownIsGarbage);
+}
+
+#[test]
 fn m10_a_wiped_node_that_goes_on() {
     found(Bug::WipedNodeVotes);
 }
@@ -77,6 +87,11 @@ fn m12_retries_under_another_number() {
 #[test]
 fn m13_reads_that_mix_versions() {
     found(Bug::MixedVersions);
+}
+
+#[test]
+fn m14_copies_made_without_a_look_at_the_hash() {
+    found(Bug::CopyUnchecked);
 }
 
 #[test]

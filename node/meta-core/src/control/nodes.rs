@@ -40,7 +40,7 @@ impl Change<'_> {
     pub(super) fn set_node_mode(&mut self, node: NodeId, mode: NodeMode) -> Step<ControlOutcome> {
         let mut map = self.map()?;
         let holds = map.groups.iter().any(|group| group.takers().any(|taker: Member| taker.node == node));
-        let votes = map.raft_groups.iter().any(|group| group.voters.contains(&node));
+        let votes = map.raft_groups.iter().any(|group| group.voters.contains(&node) || group.wanted.contains(&node));
         let entry = entry_of(&mut map, node)?;
         if entry.mode == mode {
             return Ok(ControlOutcome::Done);

@@ -1,3 +1,5 @@
+mod invitations;
+mod level;
 mod moves;
 
 use super::buckets::is_bucket_name;
@@ -9,8 +11,8 @@ use proto::control::{
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Command, Refusal};
 use types::{
-    BucketId, DiskId, GroupId, GroupPlacement, Incarnation, NodeEntry, NodeId, NodeState, PlacementMap, SessionId,
-    Timestamp,
+    BucketId, DiskId, GroupId, GroupPlacement, Incarnation, LogIndex, NodeEntry, NodeId, NodeState, PlacementMap,
+    SessionId, Timestamp,
 };
 
 type Answered = Result<ControlOutcome, ControlRefusal>;
@@ -73,7 +75,7 @@ fn map() -> PlacementMap {
         incarnation: Incarnation(1),
         ..NodeEntry::new(NodeId(id), format!("n{id}:1"), format!("d{id}"), [DiskId([id as u8; 16])])
     };
-    let group = |id| GroupPlacement { id: GroupId(id), voters: vec![NodeId(1), NodeId(2), NodeId(3)] };
+    let group = |id| GroupPlacement::founding(GroupId(id), vec![NodeId(1), NodeId(2), NodeId(3)]);
     PlacementMap {
         version: 1,
         nodes: vec![node(1), node(2), node(3)],
@@ -109,6 +111,34 @@ fn the_first_map_stays_and_node_states_move_it_on() {
     control.run(set(2, 4, NodeState::Up)).expect("started again");
     assert_eq!((control.map().version, control.map().is_up(NodeId(2))), (3, true));
     assert_eq!(control.run(set(9, 1, NodeState::Up)), Err(ControlRefusal::NoSuchNode));
+}
+
+#[test]
+fn voters_are_wanted_and_recorded_apart_and_an_older_record_is_ignored() {
+    let mut control = Control::new();
+    let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+    let place = |group, wanted: &[u64]| ControlCommand::PlaceVoters { group: GroupId(group), wanted: nodes(wanted) };
+    let record = |at, voters: &[u64]| ControlCommand::RecordVoters {
+        group: GroupId(2),
+        at: LogIndex(at),
+        voters: nodes(voters),
+    };
+    control.run(place(2, &[3])).expect("allowed");
+    control.run(place(2, &[3])).expect("the same again");
+    let map = control.map();
+    assert_eq!((map.version, map.voters(GroupId(2))), (2, &nodes(&[1, 2, 3])[..]));
+    assert_eq!(map.raft_groups[2].wanted, nodes(&[3]));
+    assert!(map.concerns(GroupId(2), NodeId(1)) && !map.concerns(GroupId(9), NodeId(1)));
+    control.run(record(9, &[3])).expect("newer");
+    control.run(record(8, &[1, 2, 3])).expect("ignored");
+    control.run(record(10, &[3])).expect("nothing new");
+    assert_eq!((control.map().version, control.map().voters(GroupId(2))), (3, &nodes(&[3])[..]));
+    assert!(!control.map().concerns(GroupId(2), NodeId(1)));
+    for bad in [&[1, 2][..], &[], &[9], &[1, 1, 2], &[1, 2, 3, 1, 2, 3, 1, 2, 3]] {
+        assert_eq!(control.run(place(2, bad)), Err(ControlRefusal::BadVoters), "{bad:?}");
+    }
+    assert_eq!(control.run(place(7, &[1])), Err(ControlRefusal::NoSuchRaftGroup));
+    assert_eq!(control.run(record(11, &[])), Err(ControlRefusal::BadVoters));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a node says of itself on its admin page.
 
 use anyhow::{Context, ensure};
-use proto::node::GroupStatus;
+use proto::node::{Fullness, GroupStatus};
 use serde::Deserialize;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -26,8 +26,12 @@ pub struct NodePage {
 pub struct DiskPage {
     /// Replicas of chunks on it.
     pub chunks: u64,
+    /// Bytes of them.
+    pub bytes: u64,
     /// Whether it is out of service after an error.
     pub fenced: bool,
+    /// How full its file system is.
+    pub fullness: Fullness,
 }
 
 /// Asks for a page.

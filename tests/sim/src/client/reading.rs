@@ -158,6 +158,10 @@ impl Client {
                 }
                 Ok(Course::Next)
             }
+            ReadVerdict::Lost if around.judge.is_deleted(reading.chunk.id) => {
+                // It was deleted, and the grace time is over for this slow reader; or an operator purged it.
+                Ok(Course::End(End::Failed))
+            }
             ReadVerdict::Lost => {
                 Err(Violation::new(Rule::Chunk, format!("{} of {:?} is lost", reading.chunk.id, op.planned)))
             }

@@ -1,5 +1,6 @@
 //! A chunk on its way into a placement group.
 
+use super::held::epoch_time;
 use super::steps::Step;
 use super::{AVOIDED, Around, Client, Course, DEADLINE, End, Op, Phase, late};
 use crate::bug::Bug;
@@ -40,7 +41,10 @@ impl Client {
     pub(super) fn begin_write(&mut self, op: &mut Op, data: Bytes, around: &mut Around<'_>) -> Course {
         let view = self.view(around.now);
         let map = self.map.clone();
-        let Ok(allocation) = self.chunks.allocate(Moment(around.now), GROUP, &map, &view, &op.tried) else {
+        self.lapse(around);
+        let Some(held) = &mut self.held else { return Course::End(End::Failed) };
+        let time = epoch_time(around.now, around.knobs);
+        let Ok(allocation) = held.chunks.allocate(time, GROUP, &map, &view, &op.tried) else {
             return Course::End(End::Failed);
         };
         let Some(group) = map.groups.iter().find(|group| group.id == allocation.group) else {
@@ -140,12 +144,15 @@ impl Client {
                 let file_offset = op.extents.last().map_or(0, |last| last.extent.end());
                 let chunk = writing.chunk;
                 let extent = Extent { file_offset, chunk, chunk_offset: 0, len: chunk.len };
+                if let Some(held) = &mut self.held {
+                    held.chunks.written(chunk, missing);
+                }
                 op.extents.push(NewExtent { extent, missing });
                 op.tried.clear();
                 Course::Next
             }
             WriteVerdict::Elsewhere { refresh } => {
-                self.chunks.settle(writing.chunk.id);
+                self.settle(writing.chunk.id);
                 op.steps.push_front(Step::Write(writing.data));
                 if refresh {
                     op.tried.clear();
@@ -155,7 +162,7 @@ impl Client {
                 Course::Next
             }
             WriteVerdict::Failed(_) => {
-                self.chunks.settle(writing.chunk.id);
+                self.settle(writing.chunk.id);
                 Course::End(End::Failed)
             }
         }

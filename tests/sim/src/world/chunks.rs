@@ -1,16 +1,19 @@
 //! What nodes do with chunks: store, read, scrub, fetch from each other.
 
 use super::World;
+use crate::bug::Bug;
 use crate::chunks::Flush;
 use crate::disk::Crash;
 use crate::event::{Event, Life};
-use crate::judge::Violation;
+use crate::judge::{Rule, Violation};
 use crate::marks::Mark;
 use crate::message::{Message, Party, Reply, Request, Waiter};
 use crate::node::Fetch;
+use crate::replica::GROUP;
 use bytes::Bytes;
 use chunk_core::read;
 use proto::chunk::ChunkError;
+use proto::meta::{Answer, Query};
 use types::{Blake3Root, ChunkId, ChunkRef, NodeId, PgEpoch};
 
 impl World<'_> {
@@ -51,6 +54,9 @@ impl World<'_> {
             return Some(Reply::Refused(ChunkError::NoSpace));
         }
         if let Err(error) = node.chunks.put(chunk, root, data) {
+            if error == ChunkError::Deleted {
+                node.wanted.remove(&chunk);
+            }
             return Some(Reply::Refused(error));
         }
         node.storing.entry(chunk).or_default().extend(waiter);
@@ -81,6 +87,55 @@ impl World<'_> {
             self.reply(id, waiter, Reply::Stored);
         }
         Ok(())
+    }
+
+    /// Begins to delete chunks.
+    pub(super) fn delete(&mut self, id: NodeId, waiter: Waiter, chunks: Vec<ChunkId>) {
+        let now = self.now;
+        let node = self.nodes.get_mut(&id).expect("a node");
+        let when = now + node.flush_time(now);
+        self.agenda.at(when, Event::ChunksDeleted(id, node.life, waiter, chunks));
+    }
+
+    /// The tombstones of chunks are flushed. Every one of them must be right.
+    pub(super) fn chunks_deleted(
+        &mut self,
+        id: NodeId,
+        life: Life,
+        waiter: Waiter,
+        chunks: Vec<ChunkId>,
+    ) -> Result<(), Violation> {
+        if self.nodes[&id].life != life {
+            return Ok(());
+        }
+        let Some(lies) = self.begin_flush(id)? else { return Ok(()) };
+        for chunk in chunks {
+            self.judge.deletes(id, chunk)?;
+            self.check_verdict(id, chunk)?;
+            if self.judge.missing(chunk).is_none() && self.nodes[&id].chunks.has(chunk) {
+                self.report.marks.hit(Mark::OrphanDeleted);
+            }
+            let node = self.nodes.get_mut(&id).expect("a node");
+            node.chunks.delete(chunk, lies);
+            node.wanted.remove(&chunk);
+            for put in node.storing.remove(&chunk).unwrap_or_default() {
+                self.reply(id, put, Reply::Refused(ChunkError::Deleted));
+            }
+        }
+        self.reply(id, waiter, Reply::Deleted);
+        Ok(())
+    }
+
+    /// The rows of a replica that has applied everything say that a chunk may be deleted, if there is one.
+    fn check_verdict(&self, id: NodeId, chunk: ChunkId) -> Result<(), Violation> {
+        let known = self.judge.entries(GROUP);
+        let mut replicas = self.nodes.values().filter_map(|node| node.replica(GROUP));
+        let Some(newest) = replicas.find(|replica| replica.state().1.index.0 == known) else { return Ok(()) };
+        let judged = meta_core::query(newest.state().0, GROUP, &Query::JudgeChunks { chunks: vec![chunk] });
+        match judged.expect("a store in memory") {
+            Ok(Answer::Judged(verdicts)) if verdicts.iter().all(|verdict| verdict.may_be_deleted()) => Ok(()),
+            other => Err(Violation::new(Rule::Garbage, format!("{id} deletes {chunk}, and the group says {other:?}"))),
+        }
     }
 
     pub(super) fn get(&mut self, id: NodeId, chunk: ChunkId) -> Reply {
@@ -124,11 +179,18 @@ impl World<'_> {
         let node = self.nodes.get_mut(&id).expect("a node");
         let Some(fetch) = node.fetches.remove(&number) else { return };
         let (chunk, waiter) = (fetch.chunk, fetch.waiter);
+        let unchecked = self.script.bug == Some(Bug::CopyUnchecked);
         let data = match reply {
+            Reply::Piece(piece) if unchecked => Some(piece.data),
             Reply::Piece(piece) => read::check(&chunk, &(0..chunk.len), &piece).ok(),
             _ => None,
         };
         let answer = match data {
+            // The store takes nothing that does not have the hash it comes with: who does not look must not ask for the right one.
+            Some(data) if unchecked => {
+                let root = types::root_of(&data, &types::leaves_of(&data));
+                self.keep(id, waiter, chunk.id, root, data)
+            }
             Some(data) => self.keep(id, waiter, chunk.id, chunk.root, data),
             None => self.fetch(id, fetch),
         };

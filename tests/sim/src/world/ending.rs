@@ -8,16 +8,24 @@ use crate::marks::Mark;
 use crate::node::Node;
 use crate::operation::{Condition, Name, Operation};
 use crate::random::Random;
-use crate::replica::Replica;
-use types::NodeId;
+use crate::replica::{GROUP, GROUPS, Replica};
+use proto::meta::{Answer, ChunkVerdict, Query};
+use types::{GroupId, NodeId};
 
 /// How long a healed majority may take until it serves. Replicas that lost power wait 300 ticks for the one that stays away.
 const CORE: Millis = 90_000;
 /// How long everything may take to come to rest.
 const CALM: Millis = 120_000;
+/// How long repair and scrub may take to make all copies good: a few rounds of the slowest scrub. A copy that is not good by then is lost,
+/// and a run that shows it, of which many are made to shorten its script, must not take longer than need be.
+const AUDIT: Millis = 45_000;
 /// Numbers of operations that are not in the script. Odd ones write chunks.
 const LOOKS_FROM: u64 = 2_000_000;
 const PROBES_FROM: u64 = 3_000_001;
+/// The client that deletes everything, how often it tries, and the numbers of its operations.
+const EMPTIER: u64 = 2;
+const EMPTY_ROUNDS: usize = 5;
+const EMPTY_FROM: u64 = 4_000_000;
 /// The client that tries whether it is served.
 const PROBER: u64 = 1;
 
@@ -57,21 +65,24 @@ impl World<'_> {
         self.clients.values().all(|client| client.is_done())
     }
 
-    fn leader(&self) -> Option<NodeId> {
-        self.replicas().find(|(_, replica)| replica.leads().is_some()).map(|(id, _)| id)
+    pub(super) fn leader(&self, group: GroupId) -> Option<NodeId> {
+        self.replicas(group).find(|(_, replica)| replica.leads().is_some()).map(|(id, _)| id)
     }
 
-    fn replicas(&self) -> impl Iterator<Item = (NodeId, &Replica)> {
-        self.nodes.values().filter_map(|node| Some((node.id, node.replica.as_ref()?)))
+    fn replicas(&self, group: GroupId) -> impl Iterator<Item = (NodeId, &Replica)> {
+        self.nodes.values().filter_map(move |node| Some((node.id, node.replica(group)?)))
     }
 
     /// No trouble from now on, and all processes run but the one that stays away.
     fn end_troubles(&mut self) -> Result<(), Violation> {
         self.network.calm();
         self.calm = true;
+        // The clocks are set: to a time that is ahead of no stamp that was ever given.
+        let ahead = self.ahead_max;
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             let now = self.now;
             let node = self.nodes.get_mut(&id).expect("a node");
+            node.clock_ahead = ahead;
             let troubles = &mut node.troubles;
             (troubles.slow, troubles.paused, troubles.full, troubles.unreadable) = (0, 0, 0, 0);
             (troubles.drifting, troubles.flush_fails, troubles.loses_next, troubles.misdirects_next) =
@@ -95,14 +106,13 @@ impl World<'_> {
         let (begun, end) = (self.now, self.now + CALM);
         while self.now < end {
             self.until(self.now + 500)?;
-            let mut states = self.replicas().map(|(_, replica)| replica.state());
-            let first = states.next();
-            let equal = first.is_some_and(|first| states.all(|state| state == first));
-            drop(states);
-            if equal && self.leader().is_some() && self.all_done() {
+            if self.all_done() && GROUPS.into_iter().all(|group| self.is_at_rest(group)) {
                 self.report.rest = self.now - begun;
-                let first = self.replicas().next().map(|(id, _)| id);
-                return first.map_or(Ok(()), |id| self.check_invariants(id));
+                for group in GROUPS {
+                    let first = self.replicas(group).next().map(|(id, _)| id);
+                    first.map_or(Ok(()), |id| self.check_invariants(id, group))?;
+                }
+                return Ok(());
             }
         }
         let busy = self.clients.values().filter(|client| !client.is_done()).count();
@@ -112,20 +122,102 @@ impl World<'_> {
         ))
     }
 
+    /// Whether a group has a leader, and all its replicas have the same rows.
+    fn is_at_rest(&self, group: GroupId) -> bool {
+        let mut states = self.replicas(group).map(|(_, replica)| replica.state());
+        let first = states.next();
+        first.is_some_and(|first| states.all(|state| state == first)) && self.leader(group).is_some()
+    }
+
     fn stand(&self) -> String {
-        let stand = |node: &Node| {
-            let replica = node.replica.as_ref()?;
-            Some(format!("{} applied {}, {}", node.id, replica.state().1.index, replica.describe()))
+        let stand = |(node, group): (&Node, GroupId)| {
+            let replica = node.replica(group)?;
+            Some(format!("{} in {group} applied {}, {}", node.id, replica.state().1.index, replica.describe()))
         };
-        let stands: Vec<String> = self.nodes.values().filter_map(stand).collect();
+        let all = self.nodes.values().flat_map(|node| GROUPS.map(|group| (node, group)));
+        let stands: Vec<String> = all.filter_map(stand).collect();
         stands.join("; ")
     }
 
-    /// Every chunk that was ever committed has three good copies on three nodes, once repair and scrub have had their time.
+    /// In some runs everything is deleted, purged and given up, so that no chunk may be left.
+    pub(super) fn empty(&mut self) -> Result<(), Violation> {
+        if !self.script.knobs.empties {
+            return Ok(());
+        }
+        let mut number = EMPTY_FROM;
+        for _ in 0..EMPTY_ROUNDS {
+            let aborts = self.judge.uploads().into_iter().filter_map(|(upload, key)| {
+                let name = key.get(1).map(|digit| Name(digit - b'0'))?;
+                Some(Operation::Abort(name, upload))
+            });
+            let all: Vec<Operation> = aborts.chain([Operation::DeleteAll, Operation::Purge(None)]).collect();
+            for operation in all {
+                number += 1;
+                self.plan(EMPTIER, number, self.now, operation);
+            }
+            self.wake_at(EMPTIER, self.now + 1);
+            let end = self.now + CALM;
+            while !self.all_done() && self.now < end {
+                self.until(self.now + 100)?;
+            }
+            if self.judge.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Violation::new(Rule::Rest, "not everything can be deleted in calm weather"))
+    }
+
+    /// All writers have left, and the grace time passes: what is still on a node is what metadata refers to.
+    pub(super) fn collect(&mut self) -> Result<(), Violation> {
+        self.clients.values_mut().for_each(|client| client.leaves());
+        let end = self.now + CALM;
+        let mut left = String::new();
+        while self.now < end {
+            self.end_sessions()?;
+            self.until(self.now + 500)?;
+            match self.garbage() {
+                None => {
+                    if self.judge.is_empty() {
+                        self.report.marks.hit(Mark::Emptied);
+                    }
+                    return Ok(());
+                }
+                Some(garbage) => left = garbage,
+            }
+        }
+        Err(Violation::new(Rule::Garbage, format!("{} s after all have left there is {left}", CALM / 1000)))
+    }
+
+    /// Garbage that is still there, for people; nothing if there is none.
+    fn garbage(&self) -> Option<String> {
+        let Some(leader) = self.leader(GROUP).and_then(|id| self.nodes[&id].replica(GROUP)) else {
+            return Some("no leader".to_owned());
+        };
+        match leader.ask(&Query::Garbage) {
+            Ok(Answer::Garbage(status)) if status.waiting == 0 && status.condemned == 0 => {}
+            other => return Some(format!("{other:?}")),
+        }
+        let referenced = self.judge.referenced();
+        for node in self.nodes.values() {
+            for chunk in node.chunks.list(None, usize::MAX) {
+                // A list that several files share keeps what is cut off one of them.
+                let shared = || {
+                    let judged = leader.ask(&Query::JudgeChunks { chunks: vec![chunk] });
+                    !self.judge.is_empty() && judged == Ok(Answer::Judged(vec![ChunkVerdict::Referenced]))
+                };
+                if !referenced.contains(&chunk) && !shared() {
+                    return Some(format!("{chunk} on {}, and nothing refers to it", node.id));
+                }
+            }
+        }
+        None
+    }
+
+    /// Every chunk that metadata refers to has three good copies on three nodes, once repair and scrub have had their time.
     ///
     /// The list of ids that each node is compared with comes from the judge, as that of a real audit comes from the metadata.
     pub(super) fn audit(&mut self) -> Result<(), Violation> {
-        let end = self.now + CALM;
+        let end = self.now + AUDIT;
         let mut lacking = self.lacking();
         let mut rounds = 0;
         while !lacking.is_empty() && self.now < end {
@@ -152,9 +244,10 @@ impl World<'_> {
 
     fn lacking(&self) -> Vec<(types::ChunkRef, NodeId)> {
         let mut lacking = Vec::new();
-        for chunk in self.judge.committed() {
+        let referenced = self.judge.referenced();
+        for chunk in self.judge.committed().iter().filter(|chunk| referenced.contains(&chunk.id)) {
             let members = self.map.group_of(chunk.id.slot()).map_or(&[][..], |group| &group.members[..]);
-            let without = members.iter().filter(|member| !self.nodes[&member.node].chunks.has_good(chunk.id));
+            let without = members.iter().filter(|member| !self.nodes[&member.node].chunks.holds(chunk));
             lacking.extend(without.map(|member| (*chunk, member.node)));
         }
         lacking

@@ -66,7 +66,9 @@ impl World<'_> {
             }
             Fault::ClockJump => {
                 let jump = random.below(JUMP_MAX) as i64;
-                self.nodes.get_mut(&id).expect("a node").clock_ahead += if random.chance(500) { jump } else { -jump };
+                let node = self.nodes.get_mut(&id).expect("a node");
+                node.clock_ahead += if random.chance(500) { jump } else { -jump };
+                self.ahead_max = self.ahead_max.max(node.clock_ahead);
             }
             Fault::Cut => {
                 let other = self.another(id, &mut random);
@@ -88,6 +90,13 @@ impl World<'_> {
                 let (delay_max, late) = (random.between(10, 200), random.between(20, 200));
                 self.network.storm(Weather { loss, twice, delay_max, late });
                 self.agenda.at(until, Event::StormEnds);
+            }
+            Fault::Silence => {
+                self.silent.insert(node, self.now + 2 * length);
+            }
+            Fault::ClientDies => {
+                self.clients.get_mut(&node).expect("a client").dies();
+                self.wake_at(node, self.now + 1);
             }
             Fault::Rot => return Ok(self.rot(id, &mut random)),
             Fault::Torn => troubles.tears_next = true,
@@ -157,6 +166,9 @@ impl World<'_> {
         if cut.torn > 0 {
             self.report.marks.hit(Mark::TornRecordDropped);
         }
+        if cut.back > 0 {
+            self.report.marks.hit(Mark::DeletedBack);
+        }
         if cut.forgotten > 0 || forgot {
             self.report.marks.hit(Mark::LieFound);
         }
@@ -165,15 +177,29 @@ impl World<'_> {
         runs
     }
 
-    /// Rots one copy of a committed chunk.
+    /// Rots one copy of a committed chunk, and sometimes a second one of the same: whoever makes copies again then finds a bad one first
+    /// as often as a good one.
     fn rot(&mut self, id: NodeId, random: &mut Random) -> bool {
         // Half of the time one that was just committed: what a writer claimed too early may not be there yet.
         let recent = random.chance(500);
         let all = self.judge.committed();
         let some = &all[if recent { all.len().saturating_sub(3) } else { 0 }..];
-        let chunks: Vec<ChunkId> =
-            some.iter().map(|chunk| chunk.id).filter(|chunk| self.may_damage(*chunk, id)).collect();
+        let there = |chunk: &ChunkId| self.nodes[&id].chunks.has(*chunk) && self.may_damage(*chunk, id);
+        let chunks: Vec<ChunkId> = some.iter().map(|chunk| chunk.id).filter(there).collect();
         let Some(chunk) = random.pick(&chunks).copied() else { return false };
+        let made = self.rot_copy(chunk, id, random);
+        if made && random.chance(400) {
+            let members = self.map.group_of(chunk.slot()).map_or(&[][..], |group| &group.members[..]);
+            let others: Vec<NodeId> = members.iter().map(|member| member.node).filter(|node| *node != id).collect();
+            let other = random.pick(&others).copied();
+            if let Some(other) = other.filter(|other| self.may_damage(chunk, *other)) {
+                self.rot_copy(chunk, other, random);
+            }
+        }
+        made
+    }
+
+    fn rot_copy(&mut self, chunk: ChunkId, id: NodeId, random: &mut Random) -> bool {
         let made = self.nodes.get_mut(&id).expect("a node").chunks.rot(chunk, random);
         if made {
             self.damaged.insert((chunk, id));

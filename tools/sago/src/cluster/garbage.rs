@@ -3,6 +3,7 @@
 use crate::cli::GarbageArgs;
 use crate::connect::connect;
 use crate::exit::{Done, Failure, Kind};
+use crate::operate::steer;
 use crate::output::Output;
 use cluster_client::Cluster;
 use proto::control::{ControlAnswer, ControlCommand, ControlQuery, GarbageOptions};
@@ -35,7 +36,7 @@ async fn change(cluster: &dyn Cluster, args: &GarbageArgs) -> Done<GarbageOption
     let grace = args.grace.map(|seconds| i64::from(seconds) * Timestamp::SECOND);
     if on.is_some() || grace.is_some() || args.lift {
         let set = ControlCommand::SetGarbage { on, grace, lift: args.lift };
-        cluster.control(set).await??;
+        steer(cluster, set).await?;
     }
     match cluster.control_query(ControlQuery::Garbage).await? {
         ControlAnswer::Garbage(options) => Ok(options),

@@ -1,0 +1,175 @@
+//! Every row of the database in its order, one group after the other.
+
+use super::{CheckedGroup, REFILL, REPLACE};
+use crate::db;
+use crate::group::Group;
+use crate::recovery;
+use crate::row::{self, Key};
+use crate::watermark::Promise;
+use raft_core::HardState;
+use rocksdb::DB;
+use std::collections::BTreeMap;
+use std::path::Path;
+use types::{Findings, GroupId, LogIndex, Term};
+
+/// One group, while its rows go by.
+struct Open {
+    id: GroupId,
+    state: Group,
+    /// Where the next entry is expected; `None`: anywhere, since the start cannot be read.
+    next: Option<LogIndex>,
+    term: Term,
+    entries: u64,
+    bytes: u64,
+    /// All its rows are what was written.
+    sound: bool,
+}
+
+pub(super) fn walk(
+    db: &DB,
+    path: &Path,
+    promises: &BTreeMap<GroupId, Promise>,
+    findings: &mut Findings,
+    progress: &mut dyn FnMut(u64),
+) -> BTreeMap<GroupId, CheckedGroup> {
+    let mut groups = BTreeMap::new();
+    let mut open: Option<Open> = None;
+    let mut rows = db.raw_iterator_opt(db::scan_options());
+    rows.seek_to_first();
+    while let Some((key, value)) = rows.item() {
+        progress((key.len() + value.len()) as u64);
+        match row::parse_key(key) {
+            Some(parsed) if parsed.group().0 < GroupId::LIMIT => {
+                let group = parsed.group();
+                if open.as_ref().is_none_or(|open| open.id != group) {
+                    close(open.take(), promises, &mut groups, findings);
+                }
+                let open = open.get_or_insert_with(|| Open::begin(db, group, findings));
+                if let Key::Entry(_, index) = parsed {
+                    open.entry(index, value, findings);
+                }
+            }
+            _ => {
+                let what = format!("a row under the key {}, which is none of a log", hex(key));
+                findings.damage("log-stray-row", path.display(), what, REPLACE);
+            }
+        }
+        rows.next();
+    }
+    close(open, promises, &mut groups, findings);
+    if let Err(error) = rows.status() {
+        findings.damage("log-unreadable", path.display(), error, REPLACE);
+    }
+    groups
+}
+
+fn close(
+    open: Option<Open>,
+    promises: &BTreeMap<GroupId, Promise>,
+    groups: &mut BTreeMap<GroupId, CheckedGroup>,
+    findings: &mut Findings,
+) {
+    if let Some(open) = open {
+        let group = open.id;
+        groups.insert(group, open.end(promises.get(&group), findings));
+    }
+}
+
+impl Open {
+    /// Start and hard state stand behind the entries, and are needed before.
+    fn begin(db: &DB, id: GroupId, findings: &mut Findings) -> Open {
+        let mut sound = true;
+        let mut start = None;
+        match db.get_pinned(row::start_key(id)) {
+            Ok(Some(value)) => match row::decode_start(id, &value) {
+                Ok(row) => start = Some(row),
+                Err(row::Damaged) => findings.damage("log-start-damaged", id, "the start row is damaged", REPLACE),
+            },
+            Ok(None) => findings.damage("log-start-missing", id, "rows, but no start row", REPLACE),
+            Err(error) => findings.damage("log-unreadable", id, error, REPLACE),
+        }
+        sound &= start.is_some();
+        let mut state = Group::new(start.unwrap_or_default());
+        match db.get_pinned(row::hard_state_key(id)) {
+            Ok(Some(value)) => match row::decode_hard_state(id, &value) {
+                Ok(hard_state) => state.hard_state = hard_state,
+                Err(row::Damaged) => {
+                    sound = false;
+                    findings.damage("log-hard-state-damaged", id, "term, vote and commit index are damaged", REPLACE);
+                }
+            },
+            Ok(None) => state.hard_state = HardState::default(),
+            Err(error) => {
+                sound = false;
+                findings.damage("log-unreadable", id, error, REPLACE);
+            }
+        }
+        let (next, term) = (start.map(|row| LogIndex(row.start.index.0 + 1)), state.terms.last_term());
+        Open { id, state, next, term, entries: 0, bytes: 0, sound }
+    }
+
+    fn entry(&mut self, index: LogIndex, value: &[u8], findings: &mut Findings) {
+        if index <= self.state.terms.start().index {
+            // Cut off, and not yet worth a range tombstone.
+            return;
+        }
+        let place = format!("{}/{index}", self.id);
+        if let Some(next) = self.next.filter(|next| *next != index) {
+            self.sound = false;
+            let what = format!("{index} follows {}", LogIndex(next.0 - 1));
+            findings.damage("log-hole", &place, what, REPLACE);
+        }
+        self.next = Some(LogIndex(index.0 + 1));
+        self.entries += 1;
+        self.bytes += value.len() as u64;
+        match row::check_entry(self.id, index, value) {
+            Ok((term, _)) => {
+                if term < self.term {
+                    self.sound = false;
+                    let what = format!("of {term}, behind one of {}", self.term);
+                    findings.damage("log-term-falls", &place, what, REPLACE);
+                }
+                self.term = term;
+                if self.sound {
+                    self.state.terms.push(term);
+                }
+            }
+            Err(row::Damaged) => {
+                self.sound = false;
+                findings.damage("log-entry-damaged", &place, "does not match its checksum", REPLACE);
+            }
+        }
+    }
+
+    fn end(self, promise: Option<&Promise>, findings: &mut Findings) -> CheckedGroup {
+        let last = LogIndex(self.next.map_or(0, |next| next.0 - 1));
+        let hard_state = self.state.hard_state;
+        if self.sound {
+            if hard_state.commit > last {
+                let what = format!("{} was known to be committed, the log ends at {last}", hard_state.commit);
+                findings.damage("log-commit-beyond-end", self.id, what, REFILL);
+            }
+            if hard_state.term < self.term {
+                let what = format!("an entry of {}, but the hard state is of {}", self.term, hard_state.term);
+                findings.damage("log-term-behind", self.id, what, REFILL);
+            }
+            let reach = self.state.reach();
+            // The same judgement as at a start, on a copy that nobody keeps.
+            if recovery::judge(&mut self.state.clone(), promise) {
+                let promised = promise.map_or(reach, |promise| promise.reach);
+                let what = format!(
+                    "came back with less than was promised: up to {} of {} then, up to {} of {} now; or with another term or vote",
+                    promised.index, promised.term, reach.index, reach.term
+                );
+                findings.damage("log-amnesia", self.id, what, REFILL);
+            }
+        }
+        let (start, sound) = (self.state.terms.start(), self.sound);
+        let (entries, bytes) = (self.entries, self.bytes);
+        CheckedGroup { hard_state, start, last, entries, bytes, terms: sound.then_some(self.state.terms) }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(32).map(|byte| format!("{byte:02x}")).collect()
+}
