@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chunk_server::ChunkService;
 use meta_server::MetaServer;
+use mistakes::{Mistake, is_planted};
 use parking_lot::Mutex;
 use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlReply, ControlRequest};
 use proto::join::JoinError;
@@ -92,7 +93,8 @@ impl Dispatch {
 
     /// A node that was removed has a certificate for years to come and no say any more.
     fn is_removed(&self, node: NodeId) -> bool {
-        self.door.peers.map().node(node).is_some_and(|entry| entry.mode == NodeMode::Removed)
+        let removed = self.door.peers.map().node(node).is_some_and(|entry| entry.mode == NodeMode::Removed);
+        removed && !is_planted(Mistake::RemovedNodeHeard)
     }
 
     async fn node_call(&self, peer: &PeerIdentity, request: NodeRequest) -> NodeReply {
@@ -120,7 +122,10 @@ impl Dispatch {
 #[async_trait]
 impl Handler for Dispatch {
     async fn call(&self, peer: &PeerIdentity, request: Request, body: Bytes) -> (Reply, Bytes) {
-        if !allowed(peer, &request) || peer.node().is_some_and(|node| self.is_removed(node)) {
+        if peer.node().is_some_and(|node| self.is_removed(node)) {
+            return (Reply::Rejected(Rejection::Removed), Bytes::new());
+        }
+        if !allowed(peer, &request) {
             return (Reply::Rejected(Rejection::Forbidden), Bytes::new());
         }
         match request {

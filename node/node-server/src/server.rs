@@ -53,6 +53,7 @@ pub struct NodeServer {
     meta: Arc<MetaServer>,
     chunks: Arc<ChunkService>,
     tasks: Mutex<JoinSet<()>>,
+    peers: Peers,
     _folder: MetaFolder,
 }
 
@@ -126,7 +127,7 @@ impl NodeServer {
         let collector = Arc::new(garbage::Host { meta: meta.clone(), chunks: chunks.clone(), peers: peers.clone() });
         tasks.spawn(CollectWorker::new(collector.clone(), config.garbage.round).run());
         tasks.spawn(SweepWorker::new(collector, config.garbage.sweep, orphans).run());
-        let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
+        let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers: peers.clone() };
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
         tasks.spawn(compact_disks(chunks.clone()));
         tasks.spawn(scrub_disks(chunks.clone()));
@@ -144,6 +145,7 @@ impl NodeServer {
             meta,
             chunks,
             tasks: Mutex::new(tasks),
+            peers,
             _folder: folder,
         })
     }
@@ -170,6 +172,11 @@ impl NodeServer {
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Returns once the cluster has told this node that it was removed, else never: nobody listens to it any more. Cancel safe.
+    pub async fn removed(&self) {
+        self.peers.removed().await;
     }
 
     /// Stops serving, finishes what was begun on the disks, and flushes it. Calls in progress are lost; nothing acknowledged is.

@@ -111,7 +111,7 @@ async fn a_node_that_joined_takes_copies_and_votes_and_one_that_was_removed_is_n
         async move { site.call(&endpoint, at, Request::Node(NodeRequest::Ping)).await }
     };
     for at in OLD {
-        let refused = async || ping(&removed, at).await == Err(TransportError::Rejected(Rejection::Forbidden));
+        let refused = async || ping(&removed, at).await == Err(TransportError::Rejected(Rejection::Removed));
         until("it is not heard", refused).await;
         assert_eq!(ping(&operator, at).await, Ok(Reply::Node(NodeReply::Pong)));
     }

@@ -1,6 +1,7 @@
 //! The settings of the log's RocksDB, and the fence round it.
 
 use crate::error::Cause;
+use mistakes::{Mistake, is_planted};
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options, ReadOptions, WriteOptions,
 };
@@ -54,7 +55,7 @@ pub(crate) fn open(path: &Path, create: bool, config: &LogConfig) -> Result<DB, 
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.create_if_missing(create);
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_wal_recovery_mode(forgives());
     options.set_recycle_log_file_num(0);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
@@ -72,6 +73,14 @@ pub(crate) fn open(path: &Path, create: bool, config: &LogConfig) -> Result<DB, 
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     DB::open(&options, path)
+}
+
+/// What recovery forgives.
+fn forgives() -> DBRecoveryMode {
+    match is_planted(Mistake::DamagedLogOpened) {
+        true => DBRecoveryMode::PointInTime,
+        false => DBRecoveryMode::TolerateCorruptedTailRecords,
+    }
 }
 
 /// Opens the database so that nothing in its folder changes; its write-ahead log is replayed into memory.
@@ -96,7 +105,7 @@ pub(crate) fn scan_options() -> ReadOptions {
 /// How a batch is written: into the write-ahead log always, through to the disk if `sync`.
 pub(crate) fn write_options(sync: bool) -> WriteOptions {
     let mut options = WriteOptions::default();
-    options.set_sync(sync);
+    options.set_sync(sync && !is_planted(Mistake::LogNotFlushed));
     options
 }
 

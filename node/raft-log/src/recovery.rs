@@ -12,6 +12,7 @@ use crate::folder::Found;
 use crate::group::Group;
 use crate::row::{self, Key, Reach};
 use crate::watermark::Promise;
+use mistakes::{Mistake, is_planted};
 use raft_core::HardState;
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
 use std::collections::BTreeMap;
@@ -67,6 +68,7 @@ pub(crate) fn recover(
 
 /// Compares a group with what it promised; `true` if it came back with less. Notes what it owes from now on.
 pub(crate) fn judge(group: &mut Group, promise: Option<&Promise>) -> bool {
+    let promise = promise.filter(|_| !is_planted(Mistake::DamagedLogOpened));
     let mut lost = false;
     if let Some(promise) = promise {
         lost |= promise.vote_lost(group.hard_state.term, group.hard_state.vote);

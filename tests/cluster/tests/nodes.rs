@@ -1,4 +1,4 @@
-//! A node that died is replaced by the operator's commands, as they stand in docs/OPERATIONS.md, under load.
+//! A node that died is replaced by the operator's commands, as they stand in docs/OPERATIONS.md, under load; then it comes back (T21).
 
 use anyhow::{Context, ensure};
 use cluster::Campaign;
@@ -66,6 +66,7 @@ fn run() -> anyhow::Result<()> {
     let status: serde_json::Value = serde_json::from_str(&status)?;
     let node = |at: usize| status["nodes"][at].clone();
     ensure!(node(2)["mode"] == "removed" && node(3)["state"] == "up", "{status:#}");
+    comes_back(&mut campaign, DEAD)?;
     let finalized = campaign.cluster.operate(&["cluster", "finalize", "--json"])?;
     ensure!(serde_json::from_str::<serde_json::Value>(&finalized)?["level"] == 1, "{finalized}");
     campaign.judge(load)?;
@@ -74,6 +75,15 @@ fn run() -> anyhow::Result<()> {
     campaign.cluster.kill(0)?;
     campaign.cluster.wait_writable()?;
     campaign.judge_all()
+}
+
+/// T21. The dead node is started again though it was removed: nobody listens to it, and it ends.
+fn comes_back(campaign: &mut Campaign, dead: usize) -> anyhow::Result<()> {
+    campaign.cluster.restart(dead)?;
+    until("the removed node ends", BEGUN_MAX, || !campaign.cluster.runs(dead))?;
+    let said = campaign.cluster.said(dead, "was removed from the cluster");
+    ensure!(said > 0, "it did not say why\n{}", campaign.cluster.last_words());
+    campaign.cluster.kill(dead)
 }
 
 fn start(command: &mut Command, log: &Path) -> anyhow::Result<Ended> {

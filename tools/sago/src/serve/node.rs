@@ -11,6 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 use types::NodeId;
 
+/// What is said of a node that comes back after it was removed.
+const REMOVED: &str = "was removed from the cluster, for ever: no other node listens to it. Its folder may be deleted; to use the machine \
+     again, invite it under a new number (sago node invite)";
+
 /// Carries out `sago node`: serves until told to stop.
 ///
 /// # Errors
@@ -24,9 +28,16 @@ pub async fn node(args: NodeArgs) -> Done {
     let config = resolve(&args, &path, &file, cluster)?;
     let node = NodeServer::start(config).await.map_err(failure)?;
     allow_no_new_folders(&path)?;
-    stop.await;
+    let removed = tokio::select! {
+        () = stop => false,
+        () = node.removed() => true,
+    };
+    let id = node.node();
     node.stop().await;
-    Ok(())
+    match removed {
+        true => Err(Failure::new(Kind::Failed, format!("{id} {REMOVED}"))),
+        false => Ok(()),
+    }
 }
 
 /// From now on a folder that is empty is one that is not mounted.
