@@ -6,10 +6,14 @@
 
 mod campaign;
 mod fault;
+mod newcomer;
+mod shelf;
 mod verdict;
 
 pub use campaign::Campaign;
 pub use fault::{Violence, one_node_at_a_time};
+pub use newcomer::{Background, Newcomer};
+pub use shelf::{Copies, Foreground, Served, Shelf, levelled_on, repaired};
 pub use verdict::conclude;
 
 use harness::{Load, LoadConfig, Options};

@@ -1,28 +1,14 @@
 //! A node that died is replaced by the operator's commands, as they stand in docs/OPERATIONS.md, under load; then it comes back (T21).
 
-use anyhow::{Context, ensure};
-use cluster::Campaign;
+use anyhow::ensure;
+use cluster::{Background, Campaign, Newcomer};
 use harness::{must, until};
-use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Longest time until a command has begun what it waits for.
-const BEGUN_MAX: Duration = Duration::from_secs(60);
 /// Longest time until all copies and votes of the dead node are on the new one.
 const REPLACED_MAX: Duration = Duration::from_secs(300);
-
-/// A process that is killed with the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+/// Longest time until a node that was removed has heard of it.
+const ENDS_MAX: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_dead_node_is_replaced_by_one_that_joins() {
@@ -35,33 +21,20 @@ fn run() -> anyhow::Result<()> {
     let mut campaign = Campaign::start(cluster::options())?;
     let load = campaign.load()?;
     campaign.cluster.kill(DEAD)?;
-    let folder = campaign.cluster.folder().to_owned();
-    let (token, home) = (folder.join("node-4.token"), folder.join("node-4"));
-    let addr = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let new = Newcomer::new(&campaign.cluster, 4)?;
     let mut replace = campaign.cluster.command();
-    replace.args(["node", "replace", "3", &format!("4={addr}"), "--site"]).arg(folder.join("cluster"));
-    let mut replacing = start(replace.arg("--token").arg(&token), &folder.join("replace.log"))?;
-    until("there is a token", BEGUN_MAX, || token.exists())?;
-
-    let mut join = campaign.cluster.command();
-    join.args(["node", "join", "--admin", "127.0.0.1:0", "--token"]).arg(&token).arg("--dir").arg(&home);
-    let joined = join.output()?;
-    ensure!(joined.status.success(), "sago node join: {}", String::from_utf8_lossy(&joined.stderr));
+    replace.args(["node", "replace", "3", &new.spec(), "--site"]).arg(new.site()).arg("--token").arg(new.token());
+    let mut replacing = Background::start(&mut replace, new.log("replace"))?;
+    new.join(&campaign.cluster)?;
     // Nobody else joins with it.
     let mut again = campaign.cluster.command();
-    again.args(["node", "join", "--token"]).arg(&token).arg("--dir").arg(folder.join("other"));
+    again.args(["node", "join", "--token"]).arg(new.token()).arg("--dir").arg(campaign.cluster.folder().join("other"));
     let again = again.output()?;
     let said = String::from_utf8_lossy(&again.stderr);
     ensure!(!again.status.success() && said.contains("used by another machine"), "a second machine joined: {said}");
 
-    small_segments(&home.join("node.toml"), &campaign.cluster.node_folder(0).join("node.toml"))?;
-    let mut serve = campaign.cluster.command();
-    serve.args(["node", "--with-parent", &std::process::id().to_string(), "--config"]).arg(home.join("node.toml"));
-    let _node = start(&mut serve, &folder.join("node-4.log"))?;
-    until("the node is replaced", REPLACED_MAX, || !matches!(replacing.0.try_wait(), Ok(None)))
-        .with_context(|| fs::read_to_string(folder.join("replace.log")).unwrap_or_default())?;
-    let ended = replacing.0.wait()?;
-    ensure!(ended.success(), "sago node replace: {}", fs::read_to_string(folder.join("replace.log"))?);
+    let _node = new.serve(&campaign.cluster)?;
+    replacing.ended(REPLACED_MAX)?;
     let status = campaign.cluster.sago(&["cluster", "status", "--json"])?;
     let status: serde_json::Value = serde_json::from_str(&status)?;
     let node = |at: usize| status["nodes"][at].clone();
@@ -80,28 +53,8 @@ fn run() -> anyhow::Result<()> {
 /// T21. The dead node is started again though it was removed: nobody listens to it, and it ends.
 fn comes_back(campaign: &mut Campaign, dead: usize) -> anyhow::Result<()> {
     campaign.cluster.restart(dead)?;
-    until("the removed node ends", BEGUN_MAX, || !campaign.cluster.runs(dead))?;
+    until("the removed node ends", ENDS_MAX, || !campaign.cluster.runs(dead))?;
     let said = campaign.cluster.said(dead, "was removed from the cluster");
     ensure!(said > 0, "it did not say why\n{}", campaign.cluster.last_words());
     campaign.cluster.kill(dead)
-}
-
-fn start(command: &mut Command, log: &Path) -> anyhow::Result<Ended> {
-    let log = fs::File::create(log)?;
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    Ok(Ended(command.spawn().context("sago cannot be started")?))
-}
-
-/// Has a node keep its chunks as the nodes of the demo do: four of them share a small disk.
-fn small_segments(file: &Path, like: &Path) -> anyhow::Result<()> {
-    let (text, like) = (fs::read_to_string(file)?, fs::read_to_string(like)?);
-    let setting = |text: &str, key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key)).map(str::to_owned);
-        line.with_context(|| format!("no {key} in node.toml"))
-    };
-    let mut small = text.clone();
-    for key in ["segment = ", "reserve = "] {
-        small = small.replace(&setting(&text, key)?, &setting(&like, key)?);
-    }
-    Ok(fs::write(file, small)?)
 }
