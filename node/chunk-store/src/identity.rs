@@ -119,6 +119,15 @@ impl Directory {
     }
 }
 
+/// Makes an empty or missing directory a disk of `node`, with nothing on it yet, and tells its id; or tells which disk it is already. Durable
+/// when it returns; idempotent.
+///
+/// # Errors
+/// [`OpenError`]: it is another node's, is in use, or holds something else.
+pub fn prepare(path: &Path, node: NodeId) -> Result<DiskId, OpenError> {
+    Ok(Directory::open(path, node, true, None)?.identity.disk)
+}
+
 fn missing(path: &Path) -> OpenError {
     match stranger(path) {
         Ok(Some(found)) => OpenError::NoIdentity { path: path.to_owned(), found },

@@ -60,6 +60,7 @@ pub use disk::DiskInfo;
 pub use error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, ScrubError, StoreError};
 pub use files::{Files, OsFiles, SegmentFile, Space};
 pub use get::RangedRead;
+pub use identity::prepare;
 pub use observer::{BatchWritten, NoObserver, Observer};
 pub use recovery::{Damage, RecoveryReport};
 pub use scrub::{ScrubState, Scrubbed};

@@ -152,6 +152,7 @@ impl Change<'_> {
             C::RevokeInvitation { id } => self.revoke_invitation(*id),
             C::ClaimInvitation { id, request, proof } => self.claim_invitation(*id, request, *proof),
             C::AdmitNode { id, request, cert } => self.admit_node(*id, request, cert),
+            C::AddDisk { node, disk, class } => self.add_disk(*node, *disk, class),
             C::RecordVoters { group, at, voters } => self.record_voters(*group, *at, voters),
         }
     }

@@ -29,6 +29,8 @@ pub struct NodeConfig {
     pub meta: PathBuf,
     /// Data directories, in the order of the map.
     pub disks: Vec<PathBuf>,
+    /// Numbers of directories whose disks were taken out for good.
+    pub gone: Vec<usize>,
     /// Whether folders that are empty or missing are made into this node's. Off after the first start: a disk that is not mounted
     /// must not look like a new one, and a node without its Raft log must not vote.
     pub create: bool,

@@ -196,6 +196,7 @@ fn operators_only(request: &Request) -> bool {
                 | ControlCommand::SetDiskWeight { .. }
                 | ControlCommand::SetPlacement { .. }
                 | ControlCommand::SetGarbage { .. }
+                | ControlCommand::AddDisk { .. }
         ),
         Request::Meta(request) => matches!(
             &request.op,
@@ -275,6 +276,7 @@ mod tests {
             ControlCommand::SetGarbage { on: Some(true), grace: Some(0), lift: true },
             ControlCommand::AdmitNode { id: InvitationId([1; 16]), request: Vec::new(), cert: String::new() },
             ControlCommand::Finalize { level: types::FeatureLevel(1) },
+            ControlCommand::AddDisk { node: NodeId(1), disk: DiskId([9; 16]), class: String::new() },
         ] {
             let request = Request::Control(ControlRequest::Command(command));
             assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");

@@ -4,7 +4,7 @@ use crate::status::Status;
 use proto::node::{DiskStatus, Fullness, NodeStatus};
 use serde::Serialize;
 use std::time::Duration;
-use types::{NodeId, NodeState, PlacementMap};
+use types::{DiskState, NodeId, NodeState, PlacementMap};
 
 /// The leader of the control group answers every heartbeat; after three lost ones this node is cut off, or there is no leader.
 const LEADER_SILENT_MAX: Duration = Duration::from_millis(1000);
@@ -67,7 +67,12 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
             found.push(format!("{} is catching up", group.group));
         }
     }
-    for disk in status.disks.iter().filter(|disk| disk.fenced) {
+    // What an operator has said of a disk for good is no news.
+    let given_up = |at: usize| {
+        let entry = map.node(status.node).and_then(|entry| entry.disks.get(at));
+        entry.is_some_and(|disk| disk.state == DiskState::Failed)
+    };
+    for (_, disk) in status.disks.iter().enumerate().filter(|(at, disk)| disk.fenced && !given_up(*at)) {
         found.push(format!("disk {} ({}) failed and is out of service", disk.disk, disk.path));
     }
     for disk in status.disks.iter().filter(|disk| disk.fullness == Fullness::Full) {

@@ -42,7 +42,9 @@ impl LastHeard {
 fn ailing_disks(peers: &Peers, dispatch: &Dispatch) -> Vec<(DiskId, Ailment)> {
     let map = peers.map();
     let Some(entry) = map.node(peers.own()) else { return Vec::new() };
-    let conditions = dispatch.chunks.conditions();
+    // One that was added since this node started is not there for it yet.
+    let unknown = std::iter::repeat((true, Fullness::Normal));
+    let conditions = dispatch.chunks.conditions().into_iter().chain(unknown);
     let ailing = entry.disks.iter().zip(conditions).filter_map(|(disk, (fenced, fullness))| {
         let ailment = ailment(fenced, fullness, disk.state == DiskState::Full)?;
         Some((disk.id, ailment))

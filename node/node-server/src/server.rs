@@ -228,6 +228,7 @@ fn transport_config(config: &NodeConfig) -> TransportConfig {
 fn service_config(config: &NodeConfig) -> Result<ServiceConfig, ConfigError> {
     let mut store = chunk_server::StoreConfig::new(config.node, config.disks.clone());
     store.create = config.create;
+    store.gone.clone_from(&config.gone);
     store.disk_ids = config.entry()?.disks.iter().map(|disk| disk.id).collect();
     store.segment_bytes = config.store.segment_bytes;
     store.reserve_bytes = config.store.reserve_bytes;

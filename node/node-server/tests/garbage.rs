@@ -56,6 +56,7 @@ impl Site {
             listen: node.addr.parse().expect("an address"),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             meta: folder.path().join(format!("{}/meta", node.id)),
+            gone: Vec::new(),
             disks: vec![folder.path().join(format!("{}/disk", node.id))],
             create: true,
             memory: MemoryConfig::default(),

@@ -244,6 +244,15 @@ pub enum ControlCommand {
         /// The certificate, PEM.
         cert: String,
     },
+    /// A node has one more disk. It counts as broken until the node says that it is well. The same again changes nothing. Only for operators.
+    AddDisk {
+        /// The node.
+        node: NodeId,
+        /// The disk, new to the cluster.
+        disk: DiskId,
+        /// Its class; empty for none.
+        class: String,
+    },
 }
 
 /// How garbage is collected in this cluster.

@@ -184,6 +184,13 @@ impl Copies {
         (0..3).all(|few| copies[few] == 0) && copies[3] != 0 && !moves
     }
 
+    /// Groups on one disk of a node; none if it is not known.
+    #[must_use]
+    pub fn on(&self, node: u64, number: u64) -> Option<u64> {
+        let disks = self.0["disks"].as_array()?;
+        disks.iter().find(|disk| disk["node"] == node && disk["number"] == number)?["groups"].as_u64()
+    }
+
     /// Groups on each disk that has any or may take some: node, and how many.
     fn by_disk(&self) -> Vec<(u64, f64)> {
         let disks = self.0["disks"].as_array().cloned().unwrap_or_default();

@@ -23,7 +23,10 @@ pub use durability::DurabilityArgs;
 pub use fsck::FsckArgs;
 pub use gateway::GatewayArgs;
 pub use mount::MountArgs;
-pub use node::{AdmitArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs, NodeCommand, RemoveArgs, ReplaceArgs};
+pub use node::{
+    AdmitArgs, DiskAddArgs, DiskArgs, DiskCommand, DiskDrainArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs,
+    NodeCommand, RemoveArgs, ReplaceArgs,
+};
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
 pub use scrub::ScrubArgs;

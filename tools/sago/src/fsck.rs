@@ -58,7 +58,11 @@ fn inspect(site: &Site, deep: bool, quiet: bool) -> Done<Report> {
     logs.finish_and_clear();
     let groups = groups::check(site, &log, &mut findings, quiet)?;
     let mut disks = Vec::new();
-    for (path, id) in &site.disks {
+    for (number, (path, id)) in site.disks.iter().enumerate() {
+        if site.gone.contains(&number) {
+            disks.push(None);
+            continue;
+        }
         let shown = bar(&path.display().to_string(), Some(site::segment_bytes(path)), quiet);
         let mut progress = |bytes| shown.inc(bytes);
         let disk = chunk_store::check(path, site.node, *id, deep, &mut findings, &mut progress)

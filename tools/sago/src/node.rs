@@ -1,5 +1,6 @@
-//! `sago node invite|admit|join|drain|remove|replace`: nodes come and go. Running one is `serve`.
+//! `sago node invite|admit|join|drain|remove|replace|disk`: nodes come and go. Running one is `serve`.
 
+mod disk;
 mod invite;
 mod join;
 mod leave;
@@ -22,6 +23,7 @@ pub async fn run(command: NodeCommand, output: Output) -> Done {
         NodeCommand::Join(args) => Box::pin(join::join(args, output)).await,
         NodeCommand::Drain(args) => Box::pin(leave::drain(args, output)).await,
         NodeCommand::Remove(args) => Box::pin(leave::remove(args, output)).await,
+        NodeCommand::Disk(command) => Box::pin(disk::run(command, output)).await,
         NodeCommand::Replace(args) => Box::pin(replace(args, output)).await,
     }
 }

@@ -14,14 +14,12 @@ use crate::row;
 use proto::control::{ControlAnswer, ControlOutcome, ControlRefusal};
 use proto::join::{Invitation, InvitationState};
 use std::collections::BTreeSet;
-use types::{InvitationId, NodeEntry, NodeId, NodeState, PlacementMap};
+use types::{InvitationId, NODE_DISKS_MAX, NodeEntry, NodeId, NodeState, PlacementMap};
 
 /// Invitations that are not over. Each is an operator's own act.
 const INVITATIONS_MAX: usize = 64;
 /// Nodes of a cluster, removed ones among them: they all stand in the map.
 const NODES_MAX: usize = 1024;
-/// Disks of a node.
-const DISKS_MAX: usize = 256;
 /// Bytes of an address, and of a failure domain.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -125,7 +123,7 @@ fn may_come(map: &PlacementMap, invitation: &Invitation) -> Result<(), ControlRe
         || !text(addr)
         || !text(domain)
         || disks.is_empty()
-        || disks.len() > DISKS_MAX
+        || disks.len() > NODE_DISKS_MAX
         || unique.len() != disks.len()
     {
         return Err(ControlRefusal::InvalidName);

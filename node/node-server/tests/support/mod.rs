@@ -71,6 +71,7 @@ impl Site {
             listen: map.node(node).expect("a node").addr.parse().expect("an address"),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             meta: self.path(id, "meta"),
+            gone: Vec::new(),
             disks: vec![self.path(id, "disk")],
             create,
             memory: MemoryConfig::default(),

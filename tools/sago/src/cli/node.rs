@@ -64,6 +64,9 @@ pub enum NodeCommand {
     Drain(DrainArgs),
     /// Take a node that has nothing any more out of the cluster, for ever.
     Remove(RemoveArgs),
+    /// Give a node one more disk, or take one away.
+    #[command(subcommand)]
+    Disk(DiskCommand),
     /// Put a new node in the place of another: invite it into the same failure domain, drain the other, remove it.
     Replace(ReplaceArgs),
 }
@@ -158,4 +161,59 @@ pub struct ReplaceArgs {
     /// How the token is made.
     #[command(flatten)]
     pub how: InviteHow,
+}
+
+const DISK_EXAMPLES: &str = "\
+A disk more, mounted at site/node-2/data/disk-1; then the node is restarted:
+  sago node disk add site/node-2 data/disk-1 --config site/operator
+A disk less; once the node was restarted it may be taken out:
+  sago node disk drain site/node-2 data/disk-0 --config site/operator
+  sago node disk remove site/node-2 data/disk-0 --config site/operator";
+
+/// Disks of a node come and go. All of it needs an operator's certificate.
+#[derive(Debug, Subcommand)]
+#[command(after_help = DISK_EXAMPLES)]
+pub enum DiskCommand {
+    /// Make an empty folder a data directory of the node: it takes its share once the node was restarted.
+    Add(DiskAddArgs),
+    /// Have a disk give away its copies, and wait until it has none.
+    Drain(DiskDrainArgs),
+    /// Give up a disk that is empty, or broken, for ever.
+    Remove(DiskArgs),
+}
+
+/// Which disk, on the machine of its node.
+#[derive(Debug, Args)]
+pub struct DiskArgs {
+    /// The node's folder, with `node.toml`.
+    #[arg(value_name = "NODE-FOLDER")]
+    pub folder: PathBuf,
+    /// The data directory, as it stands in `node.toml`.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The cluster.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Which disk, and of what kind.
+#[derive(Debug, Args)]
+pub struct DiskAddArgs {
+    /// Which.
+    #[command(flatten)]
+    pub disk: DiskArgs,
+    /// Its class, such as ssd; none if not given.
+    #[arg(long, default_value = "")]
+    pub class: String,
+}
+
+/// Which disk, and whether to wait.
+#[derive(Debug, Args)]
+pub struct DiskDrainArgs {
+    /// Which.
+    #[command(flatten)]
+    pub disk: DiskArgs,
+    /// Do not wait until it has nothing any more.
+    #[arg(long)]
+    pub no_wait: bool,
 }

@@ -162,6 +162,8 @@ fn node_file(node: &NewNode, new: &NewCluster) -> NodeFile {
         admin: node.admin,
         meta: "data/meta".into(),
         disks: (0..new.disks).map(|disk| format!("data/disk-{disk}").into()).collect(),
+        added: Vec::new(),
+        gone: Vec::new(),
         memory: MemorySection::default(),
         store: new.store.clone(),
         garbage: GarbageSection::default(),

@@ -14,6 +14,8 @@ pub(super) struct Site {
     pub(super) meta: PathBuf,
     /// Data directories, and the disk that the cluster file says each is.
     pub(super) disks: Vec<(PathBuf, Option<DiskId>)>,
+    /// Which of them were taken out for good, by their places in the list.
+    pub(super) gone: Vec<usize>,
 }
 
 impl Site {
@@ -23,7 +25,10 @@ impl Site {
         let node: NodeFile = load(&file)?;
         let cluster = beside(&file, &node.cluster);
         // A folder that was brought from another machine may have come alone: then less can be compared.
-        let map = if cluster.exists() { Some(ClusterFile::load(&cluster)?.map) } else { None };
+        let mut map = if cluster.exists() { Some(ClusterFile::load(&cluster)?.map) } else { None };
+        if let Some(map) = &mut map {
+            node.add_to(map)?;
+        }
         let entry = map.as_ref().and_then(|map| map.node(NodeId(node.id)));
         if map.is_some() && entry.is_none() {
             let what = format!("{}: node {} is not in {}", file.display(), node.id, cluster.display());
@@ -32,7 +37,7 @@ impl Site {
         let id = |number: usize| entry.and_then(|entry| entry.disks.get(number)).map(|disk| disk.id);
         let disks = node.disks.iter().enumerate().map(|(number, disk)| (beside(&file, disk), id(number))).collect();
         let (meta, folder) = (beside(&file, &node.meta), folder_of(&file).to_owned());
-        Ok(Site { node: NodeId(node.id), folder, meta, disks })
+        Ok(Site { node: NodeId(node.id), folder, meta, disks, gone: node.gone })
     }
 
     /// Whether the node may make its folders, and has made none.

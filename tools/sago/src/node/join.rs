@@ -115,6 +115,8 @@ fn node_file(args: &JoinArgs, id: u64, disks: usize) -> NodeFile {
         admin: args.admin,
         meta: "data/meta".into(),
         disks: (0..disks).map(|disk| format!("data/disk-{disk}").into()).collect(),
+        added: Vec::new(),
+        gone: Vec::new(),
         memory: MemorySection::default(),
         store: StoreSection::default(),
         garbage: GarbageSection::default(),

@@ -5,33 +5,41 @@ use crate::cli::{DrainArgs, RemoveArgs};
 use crate::connect::{Session, connect};
 use crate::copies;
 use crate::exit::{Done, Failure, Kind};
+use crate::operate::steer;
 use crate::output::Output;
 use proto::control::{ControlCommand, ControlRefusal};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use types::{NodeId, NodeMode, PlacementMap};
+use types::{Member, NodeId, NodeMode, PlacementMap};
 
 /// Between two looks at what is left.
 const LOOK: Duration = Duration::from_secs(1);
 /// Nothing moves and nothing changes for so long: there is nobody to take the rest.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// What a node still has.
+/// What a node or a disk still has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Left {
+pub struct Left {
     copies: usize,
     votes: usize,
 }
 
 impl Left {
+    /// Of a disk.
+    pub fn on(map: &PlacementMap, disk: Member) -> Left {
+        let holds = |group: &&types::PlacementGroup| group.takers().any(|taker| taker == disk);
+        Left { copies: map.groups.iter().filter(holds).count(), votes: 0 }
+    }
+
     fn of(map: &PlacementMap, node: NodeId) -> Left {
         let holds = |group: &&types::PlacementGroup| group.takers().any(|taker| taker.node == node);
         let votes = |group: &&types::GroupPlacement| group.voters.contains(&node) || group.wanted.contains(&node);
         Left { copies: map.groups.iter().filter(holds).count(), votes: map.raft_groups.iter().filter(votes).count() }
     }
 
-    fn is_nothing(self) -> bool {
+    /// Whether that is nothing.
+    pub fn is_nothing(self) -> bool {
         self.copies == 0 && self.votes == 0
     }
 }
@@ -70,8 +78,7 @@ pub async fn remove(args: RemoveArgs, output: Output) -> Done {
 
 async fn begin(session: &Session, node: NodeId) -> Done {
     let drain = ControlCommand::SetNodeMode { node, mode: NodeMode::Draining };
-    session.cluster.control(drain).await??;
-    Ok(())
+    steer(&*session.cluster, drain).await.map(drop)
 }
 
 /// Drains a node and waits until it has nothing.
@@ -80,19 +87,27 @@ async fn begin(session: &Session, node: NodeId) -> Done {
 /// [`Failure`]: nothing moves any more.
 pub async fn give_away(session: &Session, node: NodeId, output: Output) -> Done {
     begin(session, node).await?;
+    until_empty(session, &node.to_string(), |map| Left::of(map, node), output).await
+}
+
+/// Waits until somebody who was drained has nothing any more.
+///
+/// # Errors
+/// [`Failure`]: nothing moves any more.
+pub async fn until_empty(session: &Session, who: &str, left: impl Fn(&PlacementMap) -> Left, output: Output) -> Done {
     let mut last: Option<(Left, Instant)> = None;
     loop {
         let map = copies::map(session).await?;
-        let left = Left::of(&map, node);
+        let left = left(&map);
         if left.is_nothing() {
             return Ok(());
         }
         let moving = map.groups.iter().any(|group| group.moving.is_some());
         match last {
-            Some((before, since)) if before == left && !moving => stuck(node, left, since.elapsed())?,
+            Some((before, since)) if before == left && !moving => stuck(who, left, since.elapsed())?,
             Some((before, _)) if before == left => last = Some((left, Instant::now())),
             _ => {
-                progress(output, &format!("{node} still has {} copies and {} votes", left.copies, left.votes));
+                progress(output, &format!("{who} still has {} copies and {} votes", left.copies, left.votes));
                 last = Some((left, Instant::now()));
             }
         }
@@ -100,13 +115,13 @@ pub async fn give_away(session: &Session, node: NodeId, output: Output) -> Done 
     }
 }
 
-fn stuck(node: NodeId, left: Left, for_so_long: Duration) -> Done {
+fn stuck(who: &str, left: Left, for_so_long: Duration) -> Done {
     if for_so_long < STUCK_AFTER {
         return Ok(());
     }
     let Left { copies, votes } = left;
     let message = format!(
-        "{node} keeps {copies} copies and {votes} votes: no node in another failure domain can take them; it stays \
+        "{who} keeps {copies} copies and {votes} votes: no node in another failure domain can take them; it stays \
          drained, and gives them away once there is one"
     );
     Err(Failure::new(Kind::Failed, message))
@@ -130,7 +145,7 @@ pub async fn remove_empty(session: &Session, node: NodeId) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::{GroupId, GroupPlacement, Member, PgEpoch, PgId, PlacementGroup};
+    use types::{GroupId, GroupPlacement, PgEpoch, PgId, PlacementGroup};
 
     #[test]
     fn a_node_has_something_as_long_as_it_holds_or_shall_hold_any() {
@@ -145,11 +160,13 @@ mod tests {
             [(1, 1), (1, 0), (0, 1), (0, 1)]
         );
         assert!(left(6).is_nothing() && !left(5).is_nothing());
+        let on = |disk| Left::on(&map, Member { node: NodeId(3), disk });
+        assert!(!on(0).is_nothing() && on(1).is_nothing());
     }
 
     #[test]
     fn nobody_is_waited_for_for_ever() {
         let left = Left { copies: 1, votes: 0 };
-        assert!(stuck(NodeId(1), left, STUCK_AFTER / 2).is_ok() && stuck(NodeId(1), left, STUCK_AFTER).is_err());
+        assert!(stuck("node-1", left, STUCK_AFTER / 2).is_ok() && stuck("node-1", left, STUCK_AFTER).is_err());
     }
 }

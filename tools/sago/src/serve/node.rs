@@ -24,7 +24,8 @@ pub async fn node(args: NodeArgs) -> Done {
     let stop = shutdown()?;
     let path = args.config.clone().ok_or_else(|| ConfigError::value("--config", "say which node: its node.toml"))?;
     let file: NodeFile = load(&path)?;
-    let cluster = ClusterFile::load(&beside(&path, &file.cluster))?;
+    let mut cluster = ClusterFile::load(&beside(&path, &file.cluster))?;
+    file.add_to(&mut cluster.map)?;
     let config = resolve(&args, &path, &file, cluster)?;
     let node = NodeServer::start(config).await.map_err(failure)?;
     allow_no_new_folders(&path)?;
@@ -81,6 +82,7 @@ fn resolve(args: &NodeArgs, path: &Path, file: &NodeFile, cluster: ClusterFile) 
         admin: args.admin.unwrap_or(file.admin),
         meta: beside(path, &file.meta),
         disks: file.disks.iter().map(|disk| beside(path, disk)).collect(),
+        gone: file.gone.clone(),
         create: beside(path, FIRST_START.as_ref()).exists(),
         memory: MemoryConfig {
             state_cache_bytes: bytes(args.state_cache.unwrap_or(memory.state_cache)),
