@@ -78,7 +78,8 @@ fn check_room(folder: &Path) -> anyhow::Result<()> {
 }
 
 impl Cluster {
-    /// Starts a fresh cluster and waits until it takes writes.
+    /// Starts a fresh cluster and waits until it takes writes. The breaker of its bucket is off: a load overwrites and deletes more in minutes
+    /// than any application does.
     ///
     /// # Errors
     /// There is no binary, or it does not get ready; the error carries the last words of its log.
@@ -95,6 +96,7 @@ impl Cluster {
         let (demo, target) = launch(&sago, folder.path(), port, &options)?;
         let cluster = Self { options, port, sago, demo, target, restarted: BTreeMap::new(), site, folder };
         cluster.wait_writable()?;
+        cluster.operate(&["bucket", "breaker", "set", &cluster.target.bucket, "--limit", "off"])?;
         Ok(cluster)
     }
 
@@ -357,8 +359,16 @@ impl Cluster {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (s3, bucket) = (self.s3(), self.target.bucket.clone());
         let payload = Payload::new("ready");
-        let probe = || runtime.block_on(s3.put(&bucket, "harness-ready", &payload)).is_ok();
-        until("the cluster takes writes", WRITABLE_MAX, probe).with_context(|| self.last_words())
+        let mut refused = String::new();
+        let probe = || match runtime.block_on(s3.put(&bucket, "harness-ready", &payload)) {
+            Ok(_) => true,
+            Err(error) => {
+                refused = error.to_string();
+                false
+            }
+        };
+        let waited = until("the cluster takes writes", WRITABLE_MAX, probe);
+        waited.with_context(|| format!("{refused}\n{}", self.last_words()))
     }
 
     /// The ends of all logs in the folder.
