@@ -127,7 +127,7 @@ fn node_file(args: &JoinArgs, id: u64, disks: usize) -> NodeFile {
 mod tests {
     use super::*;
     use crate::config::load;
-    use types::{DiskId, GroupId, GroupPlacement, NodeEntry};
+    use types::{DiskId, GroupId, GroupPlacement, Member, NodeEntry, PgEpoch, PgId, PlacementGroup};
 
     #[test]
     fn the_files_of_a_node_that_joined_are_those_of_a_node() {
@@ -138,8 +138,14 @@ mod tests {
         };
         let mut group = GroupPlacement::founding(GroupId::CONTROL, [1, 2, 3].map(NodeId).into());
         group.voters = [1, 2, 3, 5].map(NodeId).into();
-        let map =
-            PlacementMap { nodes: (1..=5).map(node).collect(), raft_groups: vec![group], ..PlacementMap::default() };
+        let members = [1, 2, 3].map(|id| Member { node: NodeId(id), disk: 0 });
+        let map = PlacementMap {
+            nodes: (1..=5).map(node).collect(),
+            groups: vec![PlacementGroup::settled(PgId(0), PgEpoch(1), members.into())],
+            slots: vec![0],
+            raft_groups: vec![group],
+            ..PlacementMap::default()
+        };
         let admin = "127.0.0.1:7409".parse().expect("an address");
         let args = JoinArgs { token: "token".into(), dir: folder.path().to_owned(), admin };
         write(&args, 4, ClusterId([1; 16]), map.clone()).expect("written");
