@@ -33,11 +33,19 @@ pub enum Bug {
     CopyUnchecked,
     /// M17: the log is reset for a snapshot before the rows are there.
     SnapshotInHalves,
+    /// M18: whoever plans moves does not look at failure domains, and nobody checks the plan.
+    DomainsIgnored,
+    /// Not of the table: a node that a move brings in says that it has everything without a look.
+    MoveUnverified,
+    /// Not of the table: the node that a move takes a copy from takes it off its disk before the move is committed.
+    OldCopyFirst,
+    /// Not of the table: a node takes puts of epochs that are over.
+    OldEpochTaken,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 14] = [
+    pub const ALL: [Bug; 18] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -52,6 +60,10 @@ impl Bug {
         Bug::MixedVersions,
         Bug::CopyUnchecked,
         Bug::SnapshotInHalves,
+        Bug::DomainsIgnored,
+        Bug::MoveUnverified,
+        Bug::OldCopyFirst,
+        Bug::OldEpochTaken,
     ];
 
     /// The faults that bring it out: with it, many are of these kinds. A wiped disk is among them only here, since without the
@@ -67,6 +79,9 @@ impl Bug {
             Bug::UploadsOverlooked => &[Fault::Silence, Fault::ClientDies],
             Bug::WipedNodeVotes => &[Fault::Wipe],
             Bug::SnapshotInHalves => &[Fault::Isolate, Fault::Swizzle, Fault::Power],
+            Bug::DomainsIgnored | Bug::MoveUnverified | Bug::OldCopyFirst | Bug::OldEpochTaken => {
+                &[Fault::Drain, Fault::DeadDisk]
+            }
             Bug::RetryUnderAnotherNumber | Bug::MixedVersions | Bug::UnknownIsGarbage => &[],
         }
     }

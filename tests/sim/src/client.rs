@@ -30,11 +30,13 @@ use reading::{Fetched, Reading};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use steps::Step;
-use types::{ChunkId, GroupId, Ino, LogIndex, NodeId, PgId, PlacementMap};
+use types::{ChunkId, GroupId, Ino, LogIndex, NodeId, PgId, PlacementGroup, PlacementMap};
 use writing::Writing;
 
 /// How long a whole operation may take.
 const DEADLINE: Millis = 10_000;
+/// How old the map of a client may be when an operation begins.
+const POLL: Millis = 2_500;
 /// How long a node that did not answer, or a disk that refused, is avoided.
 const AVOIDED: Millis = 1500;
 
@@ -50,6 +52,8 @@ pub struct Around<'a> {
     pub bug: Option<Bug>,
     /// Sizes and times.
     pub knobs: &'a Knobs,
+    /// Whether a chunk that no member has is on a node that the cluster takes for lost, or by the group as it really is on another.
+    pub excused: &'a dyn Fn(ChunkId, &PlacementGroup) -> bool,
     /// What it sends: to whom, under which number, what.
     pub sent: Vec<(NodeId, u64, Request)>,
 }
@@ -78,7 +82,10 @@ struct Op {
     tried: Vec<PgId>,
     ino: Ino,
     fetched: Fetched,
-    repaired: Vec<ChunkId>,
+    /// The placement group in which nobody had a chunk.
+    doubted: Option<PlacementGroup>,
+    /// Chunks to be made whole, and how many nodes have not said yet that they have them.
+    lacking: BTreeMap<ChunkId, usize>,
     binned: Vec<TrashId>,
 }
 
@@ -94,7 +101,8 @@ impl Op {
             tried: Vec::new(),
             ino: Ino::default(),
             fetched: Fetched::default(),
-            repaired: Vec::new(),
+            doubted: None,
+            lacking: BTreeMap::new(),
             binned: Vec::new(),
         }
     }
@@ -146,6 +154,8 @@ pub struct Client {
     nodes: Vec<NodeId>,
     voters: Vec<NodeId>,
     map: Arc<PlacementMap>,
+    /// When it was last told a map.
+    polled: Millis,
     held: Option<Held>,
     numbers: u64,
     leader: NodeId,
@@ -177,6 +187,7 @@ impl Client {
             control_voters,
             voters,
             map,
+            polled: 0,
             held: None,
             numbers: 0,
             root: None,
@@ -226,6 +237,9 @@ impl Client {
             self.lapse(around);
             if self.held.is_none() {
                 op.steps.push_front(Step::Open);
+            }
+            if around.now >= self.polled + POLL {
+                op.steps.push_front(Step::Refresh);
             }
             return self.go_on(op, Course::Next, around);
         }
@@ -279,7 +293,10 @@ impl Client {
                         End::Unknown => self.tally.unknown += 1,
                         End::Failed => {
                             // Nobody was ever asked to commit what was written: it is given up.
-                            op.extents.drain(..).for_each(|new| self.settle(new.extent.chunk.id));
+                            for new in op.extents.drain(..) {
+                                self.settle(new.extent.chunk.id);
+                                around.judge.gives_up(new.extent.chunk.id);
+                            }
                             self.tally.failed += 1;
                         }
                     }
@@ -299,8 +316,8 @@ impl Client {
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
             Step::Open => Course::On(Phase::Call(self.call(step, self.open(), self.control, around))),
-            Step::Replicate(target, chunk, ref sources) => {
-                let request = Request::Replicate(chunk, sources.clone());
+            Step::Replicate(target, chunk, epoch, ref sources) => {
+                let request = Request::Replicate(chunk, epoch, sources.clone());
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
             step => match steps::request(self, op, &step, around.knobs) {

@@ -6,13 +6,16 @@
 //! call began. That is linearizability, over all names and both faces at once, found without a search.
 
 mod content;
+mod copies;
 mod evidence;
 mod model;
 
 pub use content::value_bytes;
+use copies::Copies;
 use evidence::Evidence;
 use model::Model;
 
+use crate::event::Millis;
 use crate::marks::{Mark, Marks};
 use crate::replica::AppliedEntry;
 use bytes::Bytes;
@@ -22,7 +25,9 @@ use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{NewContent, NewExtent};
 use raft_core::{HardState, MessageKind, RaftMessage};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{ChunkId, ChunkRef, GroupId, LogIndex, NodeId, RequestId, SessionId, Term, UploadId};
+use types::{
+    ChunkId, ChunkRef, GroupId, LogIndex, Member, NodeId, PgEpoch, REPLICAS, RequestId, SessionId, Term, UploadId,
+};
 
 /// What was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub enum Rule {
     Chunk,
     /// What anything refers to or may still refer to is not deleted; in the end nothing else is left.
     Garbage,
+    /// Copies move only when that is safe; in the end they are where the map says, and nowhere else.
+    Move,
     /// After the last fault all is served, and everything comes to rest.
     Rest,
     /// Nothing stops by itself.
@@ -108,8 +115,9 @@ pub struct Judge {
     chunks: BTreeMap<ChunkId, Bytes>,
     /// Chunks that metadata refers or referred to, the newest last.
     committed: Vec<ChunkRef>,
-    /// Which members their writers had no answer from, a bit for each.
-    claimed: BTreeMap<ChunkId, u8>,
+    /// The same, by id.
+    claimed: BTreeSet<ChunkId>,
+    copies: Copies,
     evidence: Evidence,
     /// Rare branches that show in the log.
     pub marks: Marks,
@@ -324,12 +332,16 @@ impl Judge {
             _ => return Ok(()),
         };
         for new in extents {
-            if new.missing != 0 {
+            if new.missing.trailing_zeros() < REPLICAS as u32 {
                 self.marks.hit(Mark::TwoOfThree);
+            }
+            if new.missing >> REPLICAS != 0 {
+                self.marks.hit(Mark::NewcomerMissed);
             }
             let chunk = new.extent.chunk;
             self.commits(chunk.id)?;
-            if self.claimed.insert(chunk.id, new.missing).is_none() {
+            self.says(chunk.id, new.missing);
+            if self.claimed.insert(chunk.id) {
                 self.committed.push(chunk);
             }
         }
@@ -357,9 +369,10 @@ impl Judge {
         }
     }
 
-    /// A writer says what a chunk holds, before it sends it.
-    pub fn writes(&mut self, chunk: ChunkId, data: Bytes) {
+    /// A writer says what a chunk holds, before it sends it to these takers under an epoch of their group.
+    pub fn writes(&mut self, chunk: ChunkId, data: Bytes, (epoch, takers): (PgEpoch, &[Member]), at: Millis) {
         self.chunks.insert(chunk, data);
+        self.sends_out(chunk, epoch, takers, at);
     }
 
     /// Chunks that metadata refers or referred to, the newest last.
@@ -368,10 +381,10 @@ impl Judge {
         &self.committed
     }
 
-    /// Which members may lack a chunk that metadata refers or referred to.
+    /// Whether metadata refers or referred to a chunk.
     #[must_use]
-    pub fn missing(&self, chunk: ChunkId) -> Option<u8> {
-        self.claimed.get(&chunk).copied()
+    pub fn is_committed(&self, chunk: ChunkId) -> bool {
+        self.claimed.contains(&chunk)
     }
 
     /// A client numbers a step's request.

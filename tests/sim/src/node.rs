@@ -7,13 +7,27 @@ use crate::disk::{Crash, Disk};
 use crate::duty::{Duties, Duty};
 use crate::errand::Errand;
 use crate::event::{Life, Millis};
+use crate::lease::Lease;
+use crate::liveness::Liveness;
 use crate::message::Waiter;
 use crate::random::Random;
 use crate::replica::{GROUPS, Replica, Start};
 use crate::script::Knobs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use types::{ChunkId, ChunkRef, GroupId, NodeId, PlacementMap, Timestamp};
+use types::{ChunkId, ChunkRef, GroupId, Incarnation, NodeId, PgEpoch, PgId, PlacementMap, Term, Timestamp};
+
+/// The placement group and the epoch that a put was taken under: what a barrier waits for.
+pub type Counted = (PgId, PgEpoch);
+
+/// A copy that is being stored.
+#[derive(Clone, Copy)]
+pub struct Put {
+    /// Who wanted it; nobody if the node did itself.
+    pub waiter: Option<Waiter>,
+    /// What it is counted under; nothing if the node writes anew what it had.
+    pub counted: Option<Counted>,
+}
 
 /// A copy that is being fetched.
 pub struct Fetch {
@@ -21,8 +35,8 @@ pub struct Fetch {
     pub chunk: ChunkRef,
     /// Who is asked after the one that is being asked.
     pub sources: Vec<NodeId>,
-    /// Who wanted it; nobody if the node did itself.
-    pub waiter: Option<Waiter>,
+    /// Who wanted it, and under which epoch.
+    pub put: Put,
 }
 
 /// How long something lasts.
@@ -36,6 +50,8 @@ pub struct Troubles {
     pub full: Millis,
     /// Chunks cannot be read until then.
     pub unreadable: Millis,
+    /// The disk of the chunks answers nothing until a new process has looked at it.
+    pub dead: bool,
     /// Flushes are lies until then.
     pub lying: Millis,
     /// There were such flushes, and none since that was honest.
@@ -79,8 +95,8 @@ pub struct Node {
     pub life: Life,
     /// Its chunks.
     pub chunks: ChunkStore,
-    /// Who waits for a chunk to be flushed.
-    pub storing: BTreeMap<ChunkId, Vec<Waiter>>,
+    /// Puts whose chunk is being flushed.
+    pub storing: BTreeMap<ChunkId, Vec<Put>>,
     /// Copies it lacks and should have: put aside by a scrub.
     pub wanted: BTreeMap<ChunkId, ChunkRef>,
     /// Copies that are being fetched, by the number of the call.
@@ -91,6 +107,20 @@ pub struct Node {
     pub errands: BTreeMap<Duty, Errand>,
     /// The placement map it knows.
     pub map: Arc<PlacementMap>,
+    /// Whether its process has heard of any; before that it takes nothing.
+    pub informed: bool,
+    /// Calls for a map.
+    pub looks: BTreeSet<u64>,
+    /// Until when it takes changes.
+    pub lease: Lease,
+    /// Heartbeats that are not answered, and when they were sent.
+    pub beats: BTreeMap<u64, Millis>,
+    /// What it has heard of others, as a voter of the control group.
+    pub liveness: Liveness,
+    /// The version of the map that it decides by as the leader of the control group in a term.
+    pub decided_by: Option<(Term, u64)>,
+    /// Machine and disk are gone for good.
+    pub gone: bool,
     /// What is wrong with it.
     pub troubles: Troubles,
     /// How far its wall clock is ahead.
@@ -102,6 +132,8 @@ pub struct Node {
     calls: u64,
     /// The power went: the next start trusts its promises only after it has caught up.
     distrust: bool,
+    /// What it knows of the map when its process begins: where everybody was once.
+    first: Arc<PlacementMap>,
 }
 
 impl Node {
@@ -120,7 +152,15 @@ impl Node {
             fetches: BTreeMap::new(),
             duties: Duties::default(),
             errands: BTreeMap::new(),
+            first: map.clone(),
             map,
+            informed: false,
+            looks: BTreeSet::new(),
+            lease: Lease::default(),
+            beats: BTreeMap::new(),
+            liveness: Liveness::default(),
+            decided_by: None,
+            gone: false,
             troubles: Troubles::default(),
             clock_ahead: 0,
             pace,
@@ -145,6 +185,7 @@ impl Node {
     pub fn start(&mut self, map: &PlacementMap, seed: u64, bug: Option<Bug>, knobs: Knobs) -> bool {
         self.life = Life(self.life.0 + 1);
         self.runs = true;
+        self.troubles.dead = false;
         let distrust = self.distrust;
         let mut votes = false;
         for (group, seat) in &mut self.seats {
@@ -173,6 +214,10 @@ impl Node {
             seat.log_busy_until = 0;
         }
         self.leases = Leases::default();
+        (self.lease, self.liveness, self.decided_by) = (Lease::default(), Liveness::default(), None);
+        (self.map, self.informed) = (self.first.clone(), false);
+        self.looks.clear();
+        self.beats.clear();
         let cut = match crash {
             Crash::Power => self.chunks.power_cut(tear, random),
             Crash::Kill | Crash::Flush => {
@@ -198,6 +243,36 @@ impl Node {
         self.chunks.wipe();
         self.wanted.clear();
         self.distrust = false;
+    }
+
+    /// Counts its starts.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation(self.life.0)
+    }
+
+    /// The version of the map that it decides by, if it leads the control group and has begun to.
+    #[must_use]
+    pub fn decides_by(&self) -> Option<u64> {
+        let leads = self.replica(GroupId::CONTROL)?.leads()?;
+        self.decided_by.filter(|(term, _)| *term == leads).map(|(_, version)| version)
+    }
+
+    /// Whether no put of an epoch of the group below `epoch` is in progress.
+    #[must_use]
+    pub fn is_drained(&self, pg: PgId, epoch: PgEpoch) -> bool {
+        let storing = self.storing.values().flatten().filter_map(|put| put.counted);
+        let fetching = self.fetches.values().filter_map(|fetch| fetch.put.counted);
+        !storing.chain(fetching).any(|(of, under)| of == pg && under < epoch)
+    }
+
+    /// Takes up a map, unless it is older than the one it knows.
+    pub fn hears(&mut self, map: &Arc<PlacementMap>) {
+        if map.version > self.map.version {
+            self.map = map.clone();
+        }
+        self.informed = true;
+        self.lease.knows(self.map.version);
     }
 
     /// The number of its next call.

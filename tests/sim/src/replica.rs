@@ -15,7 +15,7 @@ use crate::rows::Rows;
 use crate::script::Knobs;
 use meta_core::{Applied, apply, control_query, query};
 use proposals::Proposals;
-use proto::control::{ControlAnswer, ControlQuery, ControlReply};
+use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlReply};
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, ChunkVerdict, Command, Query, Refusal};
 use proto::object::NewContent;
@@ -26,7 +26,8 @@ use raft_core::{
 pub use reads::Question;
 use reads::Reads;
 use std::collections::BTreeMap;
-use types::{ChunkId, GroupId, LogIndex, NodeId, ReplicaId, Term, Timestamp, UploadId};
+use std::sync::Arc;
+use types::{ChunkId, GroupId, LogIndex, NodeId, PlacementMap, ReplicaId, Term, Timestamp, UploadId};
 
 /// The metadata group, in which everything lies.
 pub const GROUP: GroupId = GroupId(1);
@@ -43,6 +44,8 @@ pub struct AppliedEntry {
     pub results: Vec<Applied>,
     /// The rows after it.
     pub fingerprint: u64,
+    /// The placement map after it, if it may have changed it.
+    pub map: Option<Arc<PlacementMap>>,
 }
 
 /// What came out of a turn.
@@ -92,6 +95,8 @@ pub struct Replica {
     awaiting: BTreeMap<ReplicaId, u64>,
     ticks: u64,
     in_parts: BTreeMap<ChunkId, UploadId>,
+    /// The placement map as the control group has it here.
+    map: Option<Arc<PlacementMap>>,
 }
 
 /// What a replica starts with.
@@ -156,6 +161,7 @@ impl Replica {
             awaiting: BTreeMap::new(),
             ticks: 0,
             in_parts: BTreeMap::new(),
+            map: if start.of == GroupId::CONTROL { map_in(&durable.state) } else { None },
         }
     }
 
@@ -170,6 +176,18 @@ impl Replica {
     pub fn leads(&self) -> Option<Term> {
         let view = self.group.view();
         (view.role == Role::Leader).then_some(view.term)
+    }
+
+    /// Whether all that was committed before its term is applied here, as far as it leads.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.leads() == Some(self.applied.term)
+    }
+
+    /// The placement map, as far as this replica of the control group has applied it.
+    #[must_use]
+    pub fn map(&self) -> Option<&Arc<PlacementMap>> {
+        self.map.as_ref()
     }
 
     /// Whether it does not vote, since it may have forgotten promises.
@@ -385,6 +403,9 @@ impl Replica {
         let install = effects.snapshot.and_then(|point| {
             let state = self.fetched.take()?;
             self.state = state.clone();
+            if self.of == GroupId::CONTROL {
+                self.map = map_in(&state);
+            }
             (self.applied, self.mark, self.durable) = (point.at, point.at, point.at.index);
             turn.marks.hit(Mark::SnapshotInstalled);
             Some((state, point.at))
@@ -416,6 +437,7 @@ impl Replica {
     }
 
     fn apply(&mut self, entry: Entry, turn: &mut Turn) {
+        let mut map = None;
         let results = if entry.data.is_empty() {
             Vec::new()
         } else {
@@ -427,7 +449,12 @@ impl Replica {
                     }
                 }
             }
-            apply(&mut self.state, self.of, &batch).expect("a store in memory")
+            let results = apply(&mut self.state, self.of, &batch).expect("a store in memory");
+            if batch.commands.iter().any(changes_map) {
+                self.map = map_in(&self.state);
+                map = self.map.clone();
+            }
+            results
         };
         self.applied = LogStart { index: entry.index, term: entry.term };
         let (own, waiters) = self.proposals.committed(self.applied);
@@ -439,6 +466,30 @@ impl Replica {
             };
             turn.replies.push((waiter, reply));
         }
-        turn.applied.push(AppliedEntry { entry, results, fingerprint: self.state.fingerprint() });
+        turn.applied.push(AppliedEntry { entry, results, fingerprint: self.state.fingerprint(), map });
+    }
+}
+
+/// The placement map in the rows of the control group.
+fn map_in(rows: &Rows) -> Option<Arc<PlacementMap>> {
+    match control_query(rows, &ControlQuery::Map).expect("a store in memory") {
+        ControlAnswer::Map(map) => map.map(|map| Arc::new(*map)),
+        _ => None,
+    }
+}
+
+/// Whether a command may change the placement map. Most of the control group's do not: they are about sessions.
+fn changes_map(command: &LogCommand) -> bool {
+    use ControlCommand as C;
+    match command {
+        LogCommand::Control(command) => !matches!(
+            command,
+            C::OpenSession { .. }
+                | C::RenewSession { .. }
+                | C::EndSession { .. }
+                | C::ExpireSession { .. }
+                | C::SetGarbage { .. }
+        ),
+        _ => false,
     }
 }

@@ -34,6 +34,8 @@ impl World<'_> {
         self.agenda.at(self.now + tick, Event::Tick(id, life));
         self.agenda.at(self.now + scrub, Event::Scrub(id, life));
         self.agenda.at(self.now + tick, Event::Leases(id, life));
+        self.agenda.at(self.now + 1, Event::Beat(id, life));
+        self.agenda.at(self.now + tick, Event::Look(id, life, true));
         for duty in Duty::ALL {
             let first = node.random.between(1, duty.every(&knobs));
             self.agenda.at(self.now + first, Event::Round(id, life, duty));
@@ -118,6 +120,7 @@ impl World<'_> {
         let known = self.judge.entries(group);
         for applied in &turn.applied {
             self.judge.applied(group, id, applied)?;
+            applied.map.as_ref().map_or(Ok(()), |map| self.map_changed(map))?;
         }
         if self.judge.entries(group) / INVARIANTS_EVERY > known / INVARIANTS_EVERY {
             self.check_invariants(id, group)?;
@@ -194,14 +197,21 @@ impl World<'_> {
             },
             Request::Clock => Some(Reply::Clock(node.clock(self.now))),
             Request::Control(request) => self.control(id, waiter, request),
-            Request::Delete(chunks) => {
-                self.delete(id, waiter, chunks);
+            Request::Delete(chunks) => self.delete(id, waiter, chunks),
+            Request::Map => {
+                self.tell_map(id, waiter);
                 None
             }
-            Request::Map => Some(Reply::Map(node.map.clone())),
-            Request::Put(chunk, epoch, root, data) => self.put(id, waiter, chunk, epoch, root, data),
+            Request::Put(chunk, epoch, root, data) => self.put(id, waiter, chunk, epoch, root, data)?,
             Request::Get(chunk) => Some(self.get(id, chunk)),
-            Request::Replicate(chunk, sources) => self.replicate(id, waiter, chunk, sources),
+            Request::Replicate(chunk, epoch, sources) => self.replicate(id, waiter, chunk, epoch, sources),
+            Request::Heartbeat(incarnation, ails) => match waiter.0 {
+                Party::Node(from) => Some(self.heard(id, from, incarnation, ails)),
+                Party::Client(_) => None,
+            },
+            Request::Barrier(pg, epoch) => Some(self.barrier(id, pg, epoch)),
+            Request::List(slot, after, max) => Some(self.list(id, slot, after, max)),
+            Request::Stat(chunks) => Some(self.stat(id, &chunks)),
         };
         if let Some(reply) = answer {
             self.reply(id, waiter, reply);
