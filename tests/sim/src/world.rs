@@ -24,6 +24,7 @@ use crate::replica::GROUP;
 use crate::script::{CLIENTS, Knobs, Script};
 use crate::trace::Trace;
 use placement::{InitialPlan, PlannedNode};
+use proto::control::ControlCommand;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -74,6 +75,8 @@ struct World<'a> {
     first: Arc<PlacementMap>,
     /// The newest map that any replica of the control group has applied.
     map: Arc<PlacementMap>,
+    /// What the planner last said, and to the map of which version.
+    planned: (u64, Vec<ControlCommand>),
     judge: Judge,
     /// Copies that are not what they should be, as far as the one who breaks them knows.
     damaged: BTreeSet<(ChunkId, NodeId)>,
@@ -143,6 +146,7 @@ impl<'a> World<'a> {
             voters: map.voters(GROUP).to_vec(),
             first: map.clone(),
             map,
+            planned: (0, Vec::new()),
             judge: Judge::new(),
             damaged: BTreeSet::new(),
             ever_damaged: BTreeSet::new(),

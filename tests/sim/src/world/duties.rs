@@ -10,7 +10,7 @@ use crate::message::{Message, Party, Reply, Request, Waiter};
 use crate::replica::{GROUP, GROUPS, Turn};
 use proto::control::ControlRequest;
 use proto::log::LogCommand;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use types::{ChunkId, GroupId, NodeId};
 
 /// How long others may take to answer.
@@ -41,6 +41,11 @@ impl World<'_> {
     /// Steps a duty until it waits for somebody or rests.
     fn drive(&mut self, id: NodeId, duty: Duty, mut got: Got) -> Result<(), Violation> {
         loop {
+            if let (Duty::Clear, Got::Copied(copied)) = (duty, &got)
+                && !copied.is_empty()
+            {
+                self.report.marks.hit(Mark::LeftoverGiven);
+            }
             let now = self.now;
             let apart_max = (APART_MAX * self.script.knobs.pace) as i64 * 1_000_000;
             let silent = if duty == Duty::Steer { self.silent_nodes(id) } else { BTreeSet::new() };

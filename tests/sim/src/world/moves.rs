@@ -34,7 +34,16 @@ impl World<'_> {
 
     /// What is to be done next about copies, as `meta-server` turns a plan into commands. A plan that breaks the rules is a mistake of the
     /// planner.
-    pub(super) fn plan_moves(&self, map: &PlacementMap) -> Result<Vec<ControlCommand>, Violation> {
+    ///
+    /// The planner is pure: for a map that was planned for last its answer is remembered.
+    pub(super) fn plan_moves(&mut self, map: &PlacementMap) -> Result<Vec<ControlCommand>, Violation> {
+        if self.planned.0 != map.version {
+            self.planned = (map.version, self.plan_anew(map)?);
+        }
+        Ok(self.planned.1.clone())
+    }
+
+    fn plan_anew(&self, map: &PlacementMap) -> Result<Vec<ControlCommand>, Violation> {
         let limits = Limits::from(&map.options);
         let plan = if self.script.bug == Some(Bug::DomainsIgnored) {
             let mut blind = map.clone();
