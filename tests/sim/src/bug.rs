@@ -41,11 +41,13 @@ pub enum Bug {
     OldCopyFirst,
     /// Not of the table: a node takes puts of epochs that are over.
     OldEpochTaken,
+    /// Not of the table: a replica that its group has let go is still there at the next start of its node, with its vote.
+    LetGoComesBack,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 19] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -64,6 +66,7 @@ impl Bug {
         Bug::MoveUnverified,
         Bug::OldCopyFirst,
         Bug::OldEpochTaken,
+        Bug::LetGoComesBack,
     ];
 
     /// The faults that bring it out: with it, many are of these kinds. A wiped disk is among them only here, since without the
@@ -82,6 +85,7 @@ impl Bug {
             Bug::DomainsIgnored | Bug::MoveUnverified | Bug::OldCopyFirst | Bug::OldEpochTaken => {
                 &[Fault::Drain, Fault::DeadDisk]
             }
+            Bug::LetGoComesBack => &[Fault::Drain, Fault::Kill],
             Bug::RetryUnderAnotherNumber | Bug::MixedVersions | Bug::UnknownIsGarbage => &[],
         }
     }

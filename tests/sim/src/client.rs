@@ -19,6 +19,7 @@ use crate::marks::Marks;
 use crate::message::{Reply, Request};
 use crate::operation::{Name, Operation, PlannedOperation};
 use crate::random::Random;
+use crate::replica::GROUP;
 use crate::script::Knobs;
 use bytes::Bytes;
 use call::Call;
@@ -152,16 +153,14 @@ pub struct Client {
     pub tally: Tally,
     id: u64,
     nodes: Vec<NodeId>,
-    voters: Vec<NodeId>,
     map: Arc<PlacementMap>,
     /// When it was last told a map.
     polled: Millis,
     held: Option<Held>,
     numbers: u64,
     leader: NodeId,
-    /// Whom it takes for the leader of the control group, and who votes in it.
+    /// Whom it takes for the leader of the control group.
     control: NodeId,
-    control_voters: Vec<NodeId>,
     root: Option<Ino>,
     avoided: BTreeMap<NodeId, Millis>,
     shunned: BTreeMap<(NodeId, u16), Millis>,
@@ -176,16 +175,13 @@ impl Client {
     /// A client and what it has to do, by time.
     #[must_use]
     pub fn new(id: u64, map: Arc<PlacementMap>, todo: VecDeque<PlannedOperation>, random: Random) -> Self {
-        let voters = map.voters(crate::replica::GROUP).to_vec();
-        let control_voters = map.voters(GroupId::CONTROL).to_vec();
+        let (leader, control) = (map.voters(GROUP)[0], map.voters(GroupId::CONTROL)[0]);
         Client {
             tally: Tally::default(),
             id,
             nodes: map.nodes.iter().map(|node| node.id).collect(),
-            leader: voters[0],
-            control: control_voters[0],
-            control_voters,
-            voters,
+            leader,
+            control,
             map,
             polled: 0,
             held: None,

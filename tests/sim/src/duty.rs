@@ -7,6 +7,7 @@
 
 mod clearer;
 mod collector;
+mod follower;
 mod keeper;
 mod puller;
 mod steerer;
@@ -19,6 +20,7 @@ use crate::replica::GROUP;
 use crate::script::Knobs;
 use clearer::Clearer;
 use collector::Collector;
+use follower::Follower;
 use keeper::Keeper;
 use proto::chunk::ListedChunk;
 use proto::control::{ControlAnswer, ControlCommand, ControlQuery};
@@ -27,7 +29,9 @@ use puller::Puller;
 use std::collections::{BTreeMap, BTreeSet};
 use steerer::Steerer;
 use sweeper::Sweeper;
-use types::{Blake3Root, ChunkId, ChunkRef, GroupId, NodeId, PgEpoch, PgId, PlacementMap, Slot, Timestamp};
+use types::{
+    Blake3Root, ChunkId, ChunkRef, GroupId, LogIndex, NodeId, PgEpoch, PgId, PlacementMap, ReplicaId, Slot, Timestamp,
+};
 
 /// Between two rounds of the keeper of the trash, in seconds of wall time; and in simulated milliseconds at least.
 const KEEP_SECS: u64 = 2_000;
@@ -48,11 +52,14 @@ pub enum Duty {
     Pull,
     /// A node takes off its disk what moves have left behind.
     Clear,
+    /// A node has its replicas of Raft groups follow the map.
+    Follow,
 }
 
 impl Duty {
     /// All of them.
-    pub const ALL: [Duty; 6] = [Duty::Collect, Duty::Keep, Duty::Sweep, Duty::Steer, Duty::Pull, Duty::Clear];
+    pub const ALL: [Duty; 7] =
+        [Duty::Collect, Duty::Keep, Duty::Sweep, Duty::Steer, Duty::Pull, Duty::Clear, Duty::Follow];
 
     /// Between two rounds.
     #[must_use]
@@ -62,7 +69,7 @@ impl Duty {
             // So often that the group's time never moves on by an hour at once while there is a leader.
             Duty::Keep => (KEEP_SECS * 1000 / knobs.pace).clamp(KEEP_MIN, knobs.collect.max(KEEP_MIN)),
             Duty::Sweep => knobs.sweep,
-            Duty::Steer | Duty::Pull => knobs.drive,
+            Duty::Steer | Duty::Pull | Duty::Follow => knobs.drive,
             Duty::Clear => 3 * knobs.drive,
         }
     }
@@ -73,7 +80,7 @@ impl Duty {
         match self {
             Duty::Collect | Duty::Keep => Some(GROUP),
             Duty::Steer => Some(GroupId::CONTROL),
-            Duty::Sweep | Duty::Pull | Duty::Clear => None,
+            Duty::Sweep | Duty::Pull | Duty::Clear | Duty::Follow => None,
         }
     }
 }
@@ -111,6 +118,12 @@ pub enum Want {
     Record(Vec<ControlCommand>),
     /// What to do next about copies, by the map as this leader of the control group has applied it.
     Plan,
+    /// Who belongs to a group, by a node that may lead it.
+    Members(NodeId, GroupId),
+    /// A replica of this node let go.
+    Leave(GroupId, ReplicaId),
+    /// Who shall vote next, by the map as this leader of the control group has applied it.
+    PlaceVoters,
 }
 
 /// A node is asked to pass the barrier of a group's epoch.
@@ -159,6 +172,25 @@ pub enum Got {
     Recorded,
     /// Commands for the control group.
     Planned(Vec<ControlCommand>),
+    /// All replicas of a group.
+    Members(Vec<ReplicaId>),
+}
+
+/// A replica of a node.
+#[derive(Clone, Debug)]
+pub struct Here {
+    /// Its group.
+    pub group: GroupId,
+    /// Which it is.
+    pub replica: ReplicaId,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Whether its group may have taken in a newer one of the node.
+    pub doubted: bool,
+    /// Who votes in its group as of an entry, by node.
+    pub voters: Vec<NodeId>,
+    /// The entry.
+    pub at: LogIndex,
 }
 
 /// What is around a duty.
@@ -179,14 +211,16 @@ pub struct Scene<'a> {
     pub bug: Option<Bug>,
     /// Nodes that the leader of the control group has not heard of for longer than their lease lasts.
     pub silent: BTreeSet<NodeId>,
+    /// The node's replicas.
+    pub here: Vec<Here>,
 }
 
 #[cfg(test)]
 impl<'a> Scene<'a> {
     /// The scene of a node at the beginning.
     pub(crate) fn of(node: NodeId, map: &'a PlacementMap, chunks: &'a ChunkStore) -> Scene<'a> {
-        let (bug, silent) = (None, BTreeSet::new());
-        Scene { now: 0, clock: Timestamp(0), node, map, chunks, apart_max: 0, bug, silent }
+        let (bug, silent, here) = (None, BTreeSet::new(), Vec::new());
+        Scene { now: 0, clock: Timestamp(0), node, map, chunks, apart_max: 0, bug, silent, here }
     }
 }
 
@@ -199,6 +233,7 @@ pub struct Duties {
     steerer: Steerer,
     puller: Puller,
     clearer: Clearer,
+    follower: Follower,
 }
 
 impl Duties {
@@ -211,6 +246,7 @@ impl Duties {
             Duty::Steer => self.steerer.step(got, scene),
             Duty::Pull => self.puller.step(got, scene),
             Duty::Clear => self.clearer.step(got, scene),
+            Duty::Follow => self.follower.step(got, scene),
         }
     }
 }

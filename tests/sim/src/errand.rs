@@ -78,6 +78,7 @@ impl Errand {
             (Asked::One | Asked::Leader(_), Reply::Control(ControlReply::Answer(answer))) => {
                 self.got = Got::Control(answer)
             }
+            (Asked::One, Reply::Members(members)) => self.got = Got::Members(members),
             (Asked::One, Reply::Applied(_, Ok(outcome))) => self.got = Got::Outcome(outcome),
             (Asked::One | Asked::Leader(_), Reply::Answer(_, answer)) => {
                 if let Ok(answer) = *answer {

@@ -23,10 +23,11 @@ use meta_core::Applied;
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{NewContent, NewExtent};
-use raft_core::{HardState, MessageKind, RaftMessage};
+use raft_core::{EntryKind, HardState, MessageKind, RaftMessage};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{
-    ChunkId, ChunkRef, GroupId, LogIndex, Member, NodeId, PgEpoch, REPLICAS, RequestId, SessionId, Term, UploadId,
+    ChunkId, ChunkRef, GroupId, LogIndex, Member, NodeId, PgEpoch, REPLICAS, ReplicaId, RequestId, SessionId, Term,
+    UploadId,
 };
 
 /// What was broken.
@@ -94,9 +95,11 @@ struct Seen {
 #[derive(Default)]
 struct Consensus {
     leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Term), NodeId>,
-    /// The last vote of each node since it may have forgotten any.
-    last_votes: BTreeMap<NodeId, (Term, NodeId)>,
+    votes: BTreeMap<(ReplicaId, Term), ReplicaId>,
+    /// The last vote of each replica since it may have forgotten any.
+    last_votes: BTreeMap<ReplicaId, (Term, ReplicaId)>,
+    /// Replicas that were let go and removed.
+    let_go: BTreeSet<ReplicaId>,
     log: Vec<Seen>,
 }
 
@@ -147,37 +150,46 @@ impl Judge {
         self.groups.values().map(|group| group.leaders.len() as u64).sum()
     }
 
-    /// A node sends a message: a vote in it is given for good.
+    /// A replica sends a message: a vote in it is given for good.
     ///
     /// # Errors
-    /// It has voted for somebody else in that term.
-    pub fn sends(&mut self, group: GroupId, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
+    /// It has voted for somebody else in that term, or was let go.
+    pub fn sends(&mut self, group: GroupId, message: &RaftMessage) -> Result<(), Violation> {
+        let from = message.from;
+        let group = self.groups.entry(group).or_default();
+        if group.let_go.contains(&from) {
+            return Err(Violation::new(Rule::Raft, format!("{from} was let go and sends {:?}", message.kind)));
+        }
         let vote = match message.kind {
-            MessageKind::Vote => node,
-            MessageKind::VoteResponse if !message.reject => message.to.node(),
+            MessageKind::Vote => from,
+            MessageKind::VoteResponse if !message.reject => message.to,
             _ => return Ok(()),
         };
-        let group = self.groups.entry(group).or_default();
-        group.last_votes.insert(node, (message.term, vote));
-        match *group.votes.entry((node, message.term)).or_insert(vote) {
+        group.last_votes.insert(from, (message.term, vote));
+        match *group.votes.entry((from, message.term)).or_insert(vote) {
             before if before == vote => Ok(()),
             before => {
-                Err(Violation::new(Rule::Raft, format!("{node} voted for {before} and {vote} in {}", message.term)))
+                Err(Violation::new(Rule::Raft, format!("{from} voted for {before} and {vote} in {}", message.term)))
             }
         }
     }
 
-    /// A node starts from what is on an honest disk: a vote it has given is there.
+    /// A replica was let go by its group and removed from its node: it never says a word again.
+    pub fn lets_replica_go(&mut self, group: GroupId, replica: ReplicaId) {
+        self.groups.entry(group).or_default().let_go.insert(replica);
+    }
+
+    /// A replica starts from what is on an honest disk: a vote it has given is there.
     ///
     /// # Errors
     /// It has forgotten one.
-    pub fn starts(&self, group: GroupId, node: NodeId, found: HardState) -> Result<(), Violation> {
+    pub fn starts(&self, group: GroupId, replica: ReplicaId, found: HardState) -> Result<(), Violation> {
         let Some(group) = self.groups.get(&group) else { return Ok(()) };
-        match group.last_votes.get(&node) {
-            Some((term, vote)) if (found.term, found.vote.node()) < (*term, *vote) && found.vote.node() != *vote => {
+        match group.last_votes.get(&replica) {
+            Some((term, vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
                 Err(Violation::new(
                     Rule::Raft,
-                    format!("{node} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
+                    format!("{replica} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
                 ))
             }
             _ => Ok(()),
@@ -188,7 +200,7 @@ impl Judge {
     /// have voted.
     pub fn forgets(&mut self, node: NodeId) {
         for group in self.groups.values_mut() {
-            group.last_votes.remove(&node);
+            group.last_votes.retain(|replica, _| replica.node() != node);
         }
     }
 
@@ -229,7 +241,7 @@ impl Judge {
             return Ok(());
         }
         let mut model = self.models.last().expect("the first is there").clone();
-        if !entry.data.is_empty() {
+        if !entry.data.is_empty() && entry.kind == EntryKind::Normal {
             let batch: LogBatch =
                 proto::decode(&entry.data).map_err(|error| Violation::new(Rule::Raft, error.to_string()))?;
             model.entry(batch.time);

@@ -104,11 +104,19 @@ pub enum Mark {
     Doubted,
     /// A chunk that a member had deleted was deleted on a disk that a move filled.
     LateDelete,
+    /// A Raft group took a learner in.
+    LearnerAdded,
+    /// A leader handed leadership over since it was to lose its vote.
+    HandedOver,
+    /// A node made a replica that a leader had spoken to.
+    ReplicaTaken,
+    /// A replica was let go and removed.
+    ReplicaLetGo,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 49] = [
+    pub const ALL: [Mark; 53] = [
         Mark::LeaderChangedInFlight,
         Mark::SnapshotInstalled,
         Mark::Quarantined,
@@ -158,6 +166,10 @@ impl Mark {
         Mark::DiskBroken,
         Mark::Doubted,
         Mark::LateDelete,
+        Mark::LearnerAdded,
+        Mark::HandedOver,
+        Mark::ReplicaTaken,
+        Mark::ReplicaLetGo,
     ];
 }
 
@@ -213,6 +225,10 @@ impl fmt::Display for Mark {
             Mark::DiskBroken => "disk broken",
             Mark::Doubted => "read again by a newer map",
             Mark::LateDelete => "deletion caught up with by a move",
+            Mark::LearnerAdded => "learner added",
+            Mark::HandedOver => "leadership handed over",
+            Mark::ReplicaTaken => "replica taken in",
+            Mark::ReplicaLetGo => "replica let go",
         })
     }
 }

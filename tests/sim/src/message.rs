@@ -75,6 +75,8 @@ pub enum Request {
     List(Slot, Option<ChunkId>, usize),
     /// To the chunk store: which of these are there.
     Stat(Vec<ChunkId>),
+    /// To a group: who belongs to it.
+    Members(GroupId),
 }
 
 /// An answer.
@@ -110,6 +112,8 @@ pub enum Reply {
     Listed(Vec<ListedChunk>),
     /// Of the chunk store: length and hash of each that is there.
     Stats(Vec<Option<(u32, Blake3Root)>>),
+    /// All replicas of the group.
+    Members(Vec<ReplicaId>),
 }
 
 impl Message {
@@ -149,6 +153,7 @@ impl Request {
                 trace.add(12).add(u64::from(slot.0)).add(after.map_or(0, |after| after.0 as u64))
             }
             Request::Stat(chunks) => trace.add(13).bytes(&proto::encode(chunks)),
+            Request::Members(group) => trace.add(14).add(u64::from(group.0)),
         }
     }
 }
@@ -171,6 +176,7 @@ impl Reply {
             Reply::Passed => trace.add(13),
             Reply::Listed(rows) => trace.add(14).bytes(&proto::encode(rows)),
             Reply::Stats(stats) => trace.add(15).bytes(&proto::encode(stats)),
+            Reply::Members(members) => trace.add(16).bytes(&proto::encode(members)),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::bug::Bug;
 use crate::chunks::{ChunkStore, Cut};
 use crate::control::Leases;
 use crate::disk::{Crash, Disk};
-use crate::duty::{Duties, Duty};
+use crate::duty::{Duties, Duty, Here};
 use crate::errand::Errand;
 use crate::event::{Life, Millis};
 use crate::lease::Lease;
@@ -13,9 +13,10 @@ use crate::message::Waiter;
 use crate::random::Random;
 use crate::replica::{GROUPS, Replica, Start};
 use crate::script::Knobs;
+use raft_core::Members;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use types::{ChunkId, ChunkRef, GroupId, Incarnation, NodeId, PgEpoch, PgId, PlacementMap, Term, Timestamp};
+use types::{ChunkId, ChunkRef, GroupId, Incarnation, NodeId, PgEpoch, PgId, PlacementMap, ReplicaId, Term, Timestamp};
 
 /// The placement group and the epoch that a put was taken under: what a barrier waits for.
 pub type Counted = (PgId, PgEpoch);
@@ -79,6 +80,8 @@ pub struct Seat {
     pub disk: Disk,
     /// When the log's last queued write will be flushed: they are flushed one after the other.
     pub log_busy_until: Millis,
+    /// A leader has spoken to a newer replica of this node: whether this one was let go has to be asked.
+    pub doubted: bool,
 }
 
 /// A node.
@@ -181,24 +184,69 @@ impl Node {
         self.seats.get_mut(&group)?.replica.as_mut()
     }
 
-    /// Starts its process from what is on the disk. `true` if its replicas do not vote yet.
-    pub fn start(&mut self, map: &PlacementMap, seed: u64, bug: Option<Bug>, knobs: Knobs) -> bool {
+    /// Starts its process from what is on the disk: the replicas that are there, and those that groups begin with here. `true` if its replicas do
+    /// not vote yet.
+    pub fn start(&mut self, seed: u64, bug: Option<Bug>, knobs: Knobs) -> bool {
         self.life = Life(self.life.0 + 1);
         self.runs = true;
         self.troubles.dead = false;
-        let distrust = self.distrust;
-        let mut votes = false;
         for (group, seat) in &mut self.seats {
-            let voters = map.voters(*group);
-            if !voters.contains(&self.id) {
-                continue;
+            let (founders, durable) = (self.first.voters(*group), seat.disk.durable());
+            if founders.contains(&self.id) && durable.replica.is_none() && durable.former.is_none() {
+                seat.disk.found(ReplicaId::founding(self.id), Members::founding(founders.iter().copied()));
             }
-            votes = true;
-            let seed = seed ^ (self.id.0 << 32) ^ self.life.0 ^ (u64::from(group.0) << 48);
-            let start = Start { of: *group, node: self.id, voters, seed, distrust, bug, knobs };
-            seat.replica = Some(Replica::start(&start, &seat.disk));
         }
-        distrust && votes
+        let mut votes = false;
+        for group in GROUPS {
+            votes |= self.start_replica(group, (seed, self.distrust), bug, knobs);
+        }
+        self.distrust && votes
+    }
+
+    /// Starts the replica of a group that is on the disk, if there is one; whether it may have forgotten promises is said beside the seed.
+    pub fn start_replica(
+        &mut self,
+        group: GroupId,
+        (seed, distrust): (u64, bool),
+        bug: Option<Bug>,
+        knobs: Knobs,
+    ) -> bool {
+        let (node, life) = (self.id, self.life);
+        let Some(seat) = self.seats.get_mut(&group).filter(|seat| seat.disk.durable().replica.is_some()) else {
+            return false;
+        };
+        let seed = seed ^ (node.0 << 32) ^ life.0 ^ (u64::from(group.0) << 48);
+        let start = Start { of: group, node, seed, distrust, bug, knobs };
+        seat.replica = Some(Replica::start(&start, &seat.disk));
+        true
+    }
+
+    /// Its replicas, as the groups know them.
+    #[must_use]
+    pub fn memberships(&self) -> Vec<Here> {
+        let of = |(group, seat): (&GroupId, &Seat)| {
+            let replica = seat.replica.as_ref()?;
+            let members = replica.members();
+            let mut voters: Vec<NodeId> =
+                members.all().filter(|id| members.is_voter(*id)).map(ReplicaId::node).collect();
+            voters.sort_unstable();
+            let leads = replica.leads().is_some();
+            let at = replica.state().1.index;
+            Some(Here { group: *group, replica: replica.id(), leads, doubted: seat.doubted, voters, at })
+        };
+        self.seats.iter().filter_map(of).collect()
+    }
+
+    /// Lets a replica go that its group does not name any more.
+    pub fn let_go(&mut self, group: GroupId, replica: ReplicaId, bug: Option<Bug>) -> bool {
+        let here = self.replica(group).is_some_and(|here| here.id() == replica);
+        let Some(seat) = self.seats.get_mut(&group).filter(|_| here) else { return false };
+        seat.replica = None;
+        (seat.doubted, seat.log_busy_until) = (false, 0);
+        if bug != Some(Bug::LetGoComesBack) {
+            seat.disk.let_go();
+        }
+        here
     }
 
     /// Ends its process; of the chunk `tear`, which is being written, a part is left. Returns what became of its chunks, and whether its log's disk had promised more than there is.
@@ -211,7 +259,7 @@ impl Node {
             if let Some(replica) = seat.replica.take() {
                 forgot |= replica.crash(crash, &mut seat.disk, random);
             }
-            seat.log_busy_until = 0;
+            (seat.log_busy_until, seat.doubted) = (0, false);
         }
         self.leases = Leases::default();
         (self.lease, self.liveness, self.decided_by) = (Lease::default(), Liveness::default(), None);

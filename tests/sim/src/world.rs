@@ -7,6 +7,7 @@ mod control;
 mod duties;
 mod ending;
 mod faults;
+mod members;
 mod moves;
 mod nodes;
 
@@ -70,7 +71,6 @@ struct World<'a> {
     nodes: BTreeMap<NodeId, Node>,
     clients: BTreeMap<u64, Client>,
     wakes: BTreeMap<u64, u64>,
-    voters: Vec<NodeId>,
     /// The first map, which stands in everybody's configuration.
     first: Arc<PlacementMap>,
     /// The newest map that any replica of the control group has applied.
@@ -143,7 +143,6 @@ impl<'a> World<'a> {
             nodes: nodes.collect(),
             clients: clients.collect(),
             wakes: BTreeMap::new(),
-            voters: map.voters(GROUP).to_vec(),
             first: map.clone(),
             map,
             planned: (0, Vec::new()),

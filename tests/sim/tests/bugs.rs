@@ -118,3 +118,8 @@ fn an_old_copy_that_is_taken_off_before_the_commit() {
 fn puts_of_epochs_that_are_over() {
     found(Bug::OldEpochTaken);
 }
+
+#[test]
+fn a_replica_that_was_let_go_and_is_back_with_its_vote() {
+    found(Bug::LetGoComesBack);
+}

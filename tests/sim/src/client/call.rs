@@ -11,7 +11,7 @@ use crate::operation::Operation;
 use crate::replica::GROUP;
 use proto::meta::{Answer, Command, Outcome, Refusal};
 use proto::object::ETag;
-use types::{ChunkRef, LogIndex, NodeId, RequestId, SESSION_WINDOW};
+use types::{ChunkRef, GroupId, LogIndex, NodeId, RequestId, SESSION_WINDOW};
 
 /// How long one attempt at the group may take, and one at a node that has to fetch something.
 const ATTEMPT: Millis = 500;
@@ -82,9 +82,9 @@ impl Client {
     fn other(&mut self, call: &Call) -> NodeId {
         let than = call.target;
         let voters = match call.request {
-            Request::Control(_) => &self.control_voters,
-            Request::Map => &self.nodes,
-            _ => &self.voters,
+            Request::Control(_) => self.map.voters(GroupId::CONTROL),
+            Request::Map => &self.nodes[..],
+            _ => self.map.voters(GROUP),
         };
         let others: Vec<NodeId> = voters.iter().copied().filter(|node| *node != than).collect();
         self.random.pick(&others).copied().unwrap_or(than)

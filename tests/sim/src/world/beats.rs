@@ -87,7 +87,7 @@ impl World<'_> {
             let next = self.now + node.random.between(LOOK.0, LOOK.1);
             self.agenda.at(next, Event::Look(id, life, true));
         }
-        let own = node.replica(GroupId::CONTROL).filter(|replica| replica.leader().is_some());
+        let own = node.replica(GroupId::CONTROL).filter(|replica| replica.votes_under_a_leader());
         if let Some(map) = own.and_then(|replica| replica.map()).cloned() {
             node.hears(&map);
             return;

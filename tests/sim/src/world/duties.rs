@@ -49,11 +49,13 @@ impl World<'_> {
             let now = self.now;
             let apart_max = (APART_MAX * self.script.knobs.pace) as i64 * 1_000_000;
             let silent = if duty == Duty::Steer { self.silent_nodes(id) } else { BTreeSet::new() };
+            let here = if duty == Duty::Follow { self.nodes[&id].memberships() } else { Vec::new() };
             let node = self.nodes.get_mut(&id).expect("a node");
             let applied = node.replica(GroupId::CONTROL).and_then(|replica| replica.map()).cloned();
-            let (clock, map) = (node.clock(now), applied.filter(|_| duty == Duty::Steer).unwrap_or(node.map.clone()));
+            let (clock, map) =
+                (node.clock(now), applied.clone().filter(|_| duty == Duty::Steer).unwrap_or(node.map.clone()));
             let (chunks, bug) = (&node.chunks, self.script.bug);
-            let scene = Scene { now, clock, node: id, map: &map, chunks, apart_max, bug, silent };
+            let scene = Scene { now, clock, node: id, map: &map, chunks, apart_max, bug, silent, here };
             let want = node.duties.step(duty, got, &scene);
             got = match want {
                 Want::Rest => break,
@@ -62,6 +64,11 @@ impl World<'_> {
                     Got::Nothing
                 }
                 Want::Plan => Got::Planned(self.plan_moves(&map)?),
+                Want::PlaceVoters => Got::Planned(applied.map_or(Vec::new(), |map| self.plan_voters(&map))),
+                Want::Leave(group, replica) => {
+                    self.let_go(id, group, replica);
+                    Got::Nothing
+                }
                 Want::Own(query) => {
                     let answer = node.replica(GROUP).and_then(|replica| replica.ask(&query).ok());
                     answer.map_or(Got::Nothing, Got::Answer)
@@ -114,10 +121,10 @@ impl World<'_> {
                 self.ask(id, nobody(Got::Deleted(Vec::new())), calls)
             }
             Want::Clocks => {
-                let others: Vec<(NodeId, ())> =
-                    self.voters.iter().filter(|voter| **voter != id).map(|voter| (*voter, ())).collect();
+                let voters = node.map.voters(GROUP).to_vec();
+                let others = voters.iter().filter(|voter| **voter != id).map(|voter| (*voter, ()));
                 let calls = self.calls(id, first, others, |_, ()| (Asked::Clock, Request::Clock));
-                self.ask(id, Errand::new(first, Got::Clocks(Vec::new(), 0), self.voters.len()), calls)
+                self.ask(id, Errand::new(first, Got::Clocks(Vec::new(), 0), voters.len()), calls)
             }
             want => self.move_errand(id, first, want),
         }

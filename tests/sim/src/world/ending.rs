@@ -43,7 +43,7 @@ impl World<'_> {
         let lied = self.script.faults.iter().any(|planned| matches!(planned.fault, Fault::LyingDisk | Fault::Wipe));
         // Nor where a node is gone for good: two away are a majority.
         let lied = lied || self.nodes.values().any(|node| node.gone);
-        let Some(away) = random.pick(&self.voters).copied().filter(|_| !lied && random.chance(300)) else {
+        let Some(away) = random.pick(self.voters(GROUP)).copied().filter(|_| !lied && random.chance(300)) else {
             return Ok(());
         };
         self.away = Some(away);
@@ -173,7 +173,7 @@ impl World<'_> {
             }
         }
         self.check_domains()?;
-        Ok(None)
+        self.unsettled_voters()
     }
 
     /// Copies of a chunk stand in three failure domains, and none on a node that is being emptied.

@@ -113,6 +113,10 @@ impl World<'_> {
                 }
                 errand
             }
+            Want::Members(voter, group) => {
+                let calls = [(first, voter, Asked::One, Request::Members(group))];
+                self.ask(id, errand(Got::Nothing), calls)
+            }
             _ => errand(Got::Nothing),
         }
     }
