@@ -31,6 +31,8 @@ pub enum Bug {
     MixedVersions,
     /// M14: a missing copy is made from what another node has, without a look at the hash it should have.
     CopyUnchecked,
+    /// M15: a node that was removed is listened to.
+    RemovedNodeHeard,
     /// M17: the log is reset for a snapshot before the rows are there.
     SnapshotInHalves,
     /// M18: whoever plans moves does not look at failure domains, and nobody checks the plan.
@@ -47,7 +49,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 19] = [
+    pub const ALL: [Bug; 20] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -61,6 +63,7 @@ impl Bug {
         Bug::RetryUnderAnotherNumber,
         Bug::MixedVersions,
         Bug::CopyUnchecked,
+        Bug::RemovedNodeHeard,
         Bug::SnapshotInHalves,
         Bug::DomainsIgnored,
         Bug::MoveUnverified,
@@ -86,6 +89,7 @@ impl Bug {
                 &[Fault::Drain, Fault::DeadDisk]
             }
             Bug::LetGoComesBack => &[Fault::Drain, Fault::Kill],
+            Bug::RemovedNodeHeard => &[Fault::Drain],
             Bug::RetryUnderAnotherNumber | Bug::MixedVersions | Bug::UnknownIsGarbage => &[],
         }
     }

@@ -56,6 +56,8 @@ pub enum Event {
     Operate(ControlCommand, u32),
     /// An operator says that a disk takes more or less than others.
     Reweigh,
+    /// An operator looks whether a node that is being emptied is empty, and removes it then.
+    Remove(NodeId),
     /// A node whose disk is dead is started anew.
     Mend(NodeId),
     /// A client looks at its clock. Only the newest of these counts.
@@ -126,6 +128,7 @@ impl Event {
             Event::Operate(command, left) => trace.add(20).add(u64::from(*left)).bytes(&proto::encode(command)),
             Event::Reweigh => trace.add(21),
             Event::Mend(node) => trace.add(22).add(node.0),
+            Event::Remove(node) => trace.add(24).add(node.0),
             Event::FetchLate(node, _, number) => trace.add(23).add(node.0).add(*number),
         }
     }

@@ -112,11 +112,13 @@ pub enum Mark {
     ReplicaTaken,
     /// A replica was let go and removed.
     ReplicaLetGo,
+    /// A node learned that it was removed, and ended.
+    NodeRemoved,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 53] = [
+    pub const ALL: [Mark; 54] = [
         Mark::LeaderChangedInFlight,
         Mark::SnapshotInstalled,
         Mark::Quarantined,
@@ -170,6 +172,7 @@ impl Mark {
         Mark::HandedOver,
         Mark::ReplicaTaken,
         Mark::ReplicaLetGo,
+        Mark::NodeRemoved,
     ];
 }
 
@@ -229,6 +232,7 @@ impl fmt::Display for Mark {
             Mark::HandedOver => "leadership handed over",
             Mark::ReplicaTaken => "replica taken in",
             Mark::ReplicaLetGo => "replica let go",
+            Mark::NodeRemoved => "node removed",
         })
     }
 }

@@ -114,6 +114,8 @@ pub enum Reply {
     Stats(Vec<Option<(u32, Blake3Root)>>),
     /// All replicas of the group.
     Members(Vec<ReplicaId>),
+    /// You were removed, and nobody listens to you any more.
+    Removed,
 }
 
 impl Message {
@@ -177,6 +179,7 @@ impl Reply {
             Reply::Listed(rows) => trace.add(14).bytes(&proto::encode(rows)),
             Reply::Stats(stats) => trace.add(15).bytes(&proto::encode(stats)),
             Reply::Members(members) => trace.add(16).bytes(&proto::encode(members)),
+            Reply::Removed => trace.add(17),
         }
     }
 }

@@ -265,7 +265,8 @@ impl<'a> World<'a> {
             Event::Beat(id, life) => self.beat(id, life),
             Event::Operate(command, left) if !self.calm => self.operate(command, left),
             Event::Reweigh if !self.calm => self.reweigh(),
-            Event::Operate(..) | Event::Reweigh => Ok(()),
+            Event::Remove(id) if !self.calm => self.remove_if_empty(id),
+            Event::Operate(..) | Event::Reweigh | Event::Remove(_) => Ok(()),
             Event::Mend(id) => {
                 self.mend(id);
                 Ok(())
@@ -299,8 +300,18 @@ impl<'a> World<'a> {
     }
 
     fn deliver(&mut self, from: Party, to: Party, message: Message) -> Result<(), Violation> {
+        if self.is_unheard(from, to)? {
+            if let (Party::Node(id), Message::Request(number, _)) = (to, message) {
+                self.reply(id, (from, number), Reply::Removed);
+            }
+            return Ok(());
+        }
         match (from, to, message) {
             (Party::Node(_), Party::Node(id), Message::Raft(group, bytes)) => self.raft(id, group, &bytes),
+            (_, Party::Node(id), Message::Reply(_, Reply::Removed)) => {
+                self.end_removed(id);
+                Ok(())
+            }
             (_, Party::Node(id), Message::Request(number, request)) => self.request(id, (from, number), request),
             (_, Party::Node(id), Message::Reply(number, reply)) => {
                 let node = self.nodes.get_mut(&id).expect("a node");

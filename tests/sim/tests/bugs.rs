@@ -95,6 +95,11 @@ fn m14_copies_made_without_a_look_at_the_hash() {
 }
 
 #[test]
+fn m15_a_removed_node_that_is_listened_to() {
+    found(Bug::RemovedNodeHeard);
+}
+
+#[test]
 fn m17_a_snapshot_installed_in_halves() {
     found(Bug::SnapshotInHalves);
 }

@@ -149,7 +149,7 @@ impl World<'_> {
     /// What is not yet where it should be: nodes that the map takes for away, moves, copies that the map does not name. For people; nothing
     /// if all is well.
     fn unsettled(&self) -> Result<Option<String>, Violation> {
-        for entry in &self.map.nodes {
+        for entry in self.map.nodes.iter().filter(|entry| entry.mode != NodeMode::Removed) {
             let wanted = if self.nodes[&entry.id].gone { NodeState::Out } else { NodeState::Up };
             let broken = entry.disks.iter().any(|disk| disk.state != DiskState::Active);
             if entry.state != wanted || broken && wanted == NodeState::Up {

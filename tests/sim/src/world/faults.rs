@@ -182,17 +182,19 @@ impl World<'_> {
         }
     }
 
-    /// An operator has a node emptied, as far as enough others are left, and thinks better of it in a third of the cases. Counted when the map
-    /// shows it.
+    /// An operator has a node emptied, as far as enough others are left. In a third of the cases he thinks better of it, in another he removes
+    /// it once it is empty. Counted when the map shows it.
     fn drain(&mut self, id: NodeId, until: Millis, random: &mut Random) -> Result<Made, Violation> {
         let drains = self.map.nodes.iter().any(|node| node.mode == NodeMode::Draining);
         if drains || self.domains_without(id) < DOMAINS_MIN {
             return Ok(Made::No);
         }
         let set = |mode| ControlCommand::SetNodeMode { node: id, mode };
-        if random.chance(300) {
-            let back = Event::Operate(set(NodeMode::Active), OPERATE_TRIES);
-            self.agenda.at(until + random.below(2 * DEAD_MORE), back);
+        let later = until + random.below(2 * DEAD_MORE);
+        match random.below(3) {
+            0 => self.agenda.at(later, Event::Operate(set(NodeMode::Active), OPERATE_TRIES)),
+            1 => self.agenda.at(later, Event::Remove(id)),
+            _ => {}
         }
         self.operate(set(NodeMode::Draining), OPERATE_TRIES)?;
         Ok(Made::No)

@@ -2,8 +2,12 @@
 //! and the leader of the control group says who shall vote.
 
 use super::World;
-use crate::judge::Violation;
+use crate::bug::Bug;
+use crate::disk::Crash;
+use crate::event::{Event, Millis};
+use crate::judge::{Rule, Violation};
 use crate::marks::Mark;
+use crate::message::Party;
 use crate::replica::GROUPS;
 use placement::{Standing, VoterNode, plan_voters};
 use proto::control::ControlCommand;
@@ -12,6 +16,8 @@ use types::{GroupId, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap, Repli
 
 /// Groups whose members change at the same time.
 const CHANGES_AT_ONCE: usize = 2;
+/// Between two looks of an operator at a node that is being emptied.
+const REMOVE_LOOK: Millis = 700;
 
 impl World<'_> {
     /// A message to a replica that is not here. A leader only speaks to those that its group has taken in; but one node's word is not enough to
@@ -31,6 +37,40 @@ impl World<'_> {
         if wanted && node.informed && seat.disk.admit(message.to) {
             self.report.marks.hit(Mark::ReplicaTaken);
             node.start_replica(group, (self.script.seed, false), self.script.bug, self.script.knobs);
+        }
+    }
+
+    /// Whether a message comes from a node that the one it is for knows to be removed, and runs: it is not listened to.
+    pub(super) fn is_unheard(&self, from: Party, to: Party) -> Result<bool, Violation> {
+        let (Party::Node(from), Party::Node(to)) = (from, to) else { return Ok(false) };
+        let node = &self.nodes[&to];
+        let removed = node.map.node(from).is_some_and(|entry| entry.mode == NodeMode::Removed);
+        if removed && node.runs && from != to && self.script.bug == Some(Bug::RemovedNodeHeard) {
+            return Err(Violation::new(Rule::Shell, format!("{to} listens to {from}, and knows that it was removed")));
+        }
+        Ok(removed && node.runs)
+    }
+
+    /// An operator removes a node that was emptied: nothing is on it, nothing is meant to be, and it has no vote.
+    pub(super) fn remove_if_empty(&mut self, id: NodeId) -> Result<(), Violation> {
+        if self.map.node(id).is_none_or(|entry| entry.mode != NodeMode::Draining) {
+            return Ok(());
+        }
+        self.agenda.at(self.now + REMOVE_LOOK, Event::Remove(id));
+        let holds = self.map.groups.iter().any(|group| group.takers().any(|taker| taker.node == id));
+        let votes = self.map.raft_groups.iter().any(|group| group.voters.contains(&id) || group.wanted.contains(&id));
+        if holds || votes || self.nodes[&id].chunks.count() > 0 {
+            return Ok(());
+        }
+        self.operate(ControlCommand::SetNodeMode { node: id, mode: NodeMode::Removed }, 0)
+    }
+
+    /// A node was told that it was removed: its process ends, and nobody starts it again.
+    pub(super) fn end_removed(&mut self, id: NodeId) {
+        if !self.nodes[&id].gone {
+            self.report.marks.hit(Mark::NodeRemoved);
+            self.crash(id, Crash::Kill);
+            self.nodes.get_mut(&id).expect("a node").gone = true;
         }
     }
 
