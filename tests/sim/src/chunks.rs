@@ -18,13 +18,26 @@ struct Record {
     root: Blake3Root,
     len: u32,
     data: Bytes,
+    /// The hash that the data really has.
+    found: Blake3Root,
     /// Whether it is on the medium; a disk that lies has it in its cache only.
     durable: bool,
 }
 
 impl Record {
+    fn new(root: Blake3Root, data: Bytes) -> Record {
+        let mut record = Record { root, len: data.len() as u32, data: Bytes::new(), found: root, durable: true };
+        record.overwrite(data);
+        record
+    }
+
     fn is_good(&self) -> bool {
-        types::root_of(&self.data, &types::leaves_of(&self.data)) == self.root
+        self.found == self.root
+    }
+
+    fn overwrite(&mut self, data: Bytes) {
+        self.found = types::root_of(&data, &types::leaves_of(&data));
+        self.data = data;
     }
 }
 
@@ -74,7 +87,7 @@ impl ChunkStore {
     /// # Errors
     /// It does not have its hash, the id is taken by other bytes, or it was deleted.
     pub fn put(&mut self, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
-        let record = Record { root, len: data.len() as u32, data, durable: true };
+        let record = Record::new(root, data);
         if !record.is_good() {
             return Err(ChunkError::HashMismatch);
         }
@@ -97,7 +110,7 @@ impl ChunkStore {
             Flush::Lost => return,
             Flush::Misdirected(victim) => {
                 if let Some(victim) = self.records.get_mut(&victim) {
-                    victim.data = record.data;
+                    victim.overwrite(record.data);
                 }
                 return;
             }
@@ -213,7 +226,7 @@ impl ChunkStore {
         let mut rotten = record.data.to_vec();
         let place = random.below(rotten.len() as u64) as usize;
         rotten[place] ^= 1 << random.below(8);
-        record.data = rotten.into();
+        record.overwrite(rotten.into());
         true
     }
 
@@ -243,9 +256,9 @@ impl ChunkStore {
         }
         for (id, mut record) in std::mem::take(&mut self.pending) {
             match random.below(3) {
-                _ if tear == Some(id) => record.data = torn(&record.data, random),
+                _ if tear == Some(id) => record.overwrite(torn(&record.data, random)),
                 0 => continue,
-                1 => record.data = torn(&record.data, random),
+                1 => record.overwrite(torn(&record.data, random)),
                 _ => {}
             }
             if record.is_good() {
