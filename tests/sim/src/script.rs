@@ -118,7 +118,7 @@ impl Knobs {
             sweep: random.between(1_500, 5_000),
             window_secs: *random.pick(&[3_600, DAY_SECS, 2 * DAY_SECS, 7 * DAY_SECS]).expect("four"),
             empties: random.chance(400),
-            beat: random.between(200, 400),
+            beat: random.between(300, 600),
             hold: random.between(2_000, 4_500),
             out_secs: random.between(2, 7) as u32,
             drive: random.between(300, 700),

@@ -86,6 +86,8 @@ struct World<'a> {
     calm: bool,
     /// A node that stays away until everything is healed.
     away: Option<NodeId>,
+    /// The node that an operator has wanted to be emptied.
+    emptied: Option<NodeId>,
     /// Clients that stand still, and until when.
     silent: BTreeMap<u64, Millis>,
     /// How far any wall clock was ever ahead.
@@ -151,6 +153,7 @@ impl<'a> World<'a> {
             ever_damaged: BTreeSet::new(),
             calm: false,
             away: None,
+            emptied: None,
             silent: BTreeMap::new(),
             ahead_max: 0,
             report: Report::default(),

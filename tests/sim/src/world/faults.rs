@@ -185,10 +185,10 @@ impl World<'_> {
     /// An operator has a node emptied, as far as enough others are left. In a third of the cases he thinks better of it, in another he removes
     /// it once it is empty. Counted when the map shows it.
     fn drain(&mut self, id: NodeId, until: Millis, random: &mut Random) -> Result<Made, Violation> {
-        let drains = self.map.nodes.iter().any(|node| node.mode == NodeMode::Draining);
-        if drains || self.domains_without(id) < DOMAINS_MIN {
+        if self.emptied.is_some() || self.domains_without(id) < DOMAINS_MIN {
             return Ok(Made::No);
         }
+        self.emptied = Some(id);
         let set = |mode| ControlCommand::SetNodeMode { node: id, mode };
         let later = until + random.below(2 * DEAD_MORE);
         match random.below(3) {
