@@ -200,10 +200,10 @@ impl World<'_> {
         Ok(Made::No)
     }
 
-    /// Failure domains that take copies, without that node.
+    /// Failure domains that take copies, without that node, the one that an operator has wanted to be emptied, and whatever is gone.
     fn domains_without(&self, id: NodeId) -> usize {
         let takes =
-            |node: &&types::NodeEntry| node.id != id && node.mode == NodeMode::Active && !self.nodes[&node.id].gone;
+            |node: &&types::NodeEntry| node.id != id && self.emptied != Some(node.id) && !self.nodes[&node.id].gone;
         let domains: BTreeSet<&str> = self.map.nodes.iter().filter(takes).map(|node| node.domain.as_str()).collect();
         domains.len()
     }
