@@ -209,7 +209,7 @@ impl Judge {
     /// # Errors
     /// Another entry was applied there before, one before it never was, or it came to something else.
     pub fn applied(&mut self, group: GroupId, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
-        let AppliedEntry { entry, results, fingerprint } = applied;
+        let AppliedEntry { entry, results, fingerprint, map: _ } = applied;
         let place = entry.index.0 as usize;
         let hash = blake3::hash(&entry.data);
         let log = &mut self.groups.entry(group).or_default().log;

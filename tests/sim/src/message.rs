@@ -8,8 +8,8 @@ use proto::control::{ControlReply, ControlRequest};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use std::sync::Arc;
 use types::{
-    Blake3Root, ChunkId, ChunkRef, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, PlacementMap, RequestId,
-    Slot, Timestamp,
+    Blake3Root, ChunkId, ChunkRef, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, PlacementMap, ReplicaId,
+    RequestId, Slot, Timestamp,
 };
 
 /// Whoever sends and receives.

@@ -262,7 +262,7 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Event::Look(id, life, again) => {
-                self.look(id, life, again);
+                self.look_for_map(id, life, again);
                 Ok(())
             }
             Event::Beat(id, life) => self.beat(id, life),

@@ -78,7 +78,7 @@ impl World<'_> {
     }
 
     /// A node looks for a newer map: in its own replica of the control group, if that hears a leader; else at a voter.
-    pub(super) fn look(&mut self, id: NodeId, life: Life, again: bool) {
+    pub(super) fn look_for_map(&mut self, id: NodeId, life: Life, again: bool) {
         let node = self.nodes.get_mut(&id).expect("a node");
         if node.life != life {
             return;
