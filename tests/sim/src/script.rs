@@ -16,7 +16,7 @@ const FAULTS_UNTIL: Millis = 34_000;
 /// How long a run waits after its last fault and operation before everything is healed: most of what they began has ended.
 const AFTERMATH: Millis = 6_000;
 /// Planned faults; a few of them find nothing to break.
-const FAULTS: (u64, u64) = (9, 20);
+const FAULTS: (u64, u64) = (11, 21);
 /// How long a fault lasts.
 const LENGTHS: (Millis, Millis) = (200, 6_000);
 /// Ticks after which a leader that does not hear a majority has noticed it, and how slowly its clock may run then.

@@ -268,8 +268,8 @@ impl<'a> World<'a> {
             Event::Beat(id, life) => self.beat(id, life),
             Event::Operate(command, left) if !self.calm => self.operate(command, left),
             Event::Reweigh if !self.calm => self.reweigh(),
-            Event::Remove(id) if !self.calm => self.remove_if_empty(id),
-            Event::Operate(..) | Event::Reweigh | Event::Remove(_) => Ok(()),
+            Event::Remove(id) => self.remove_if_empty(id),
+            Event::Operate(..) | Event::Reweigh => Ok(()),
             Event::Mend(id) => {
                 self.mend(id);
                 Ok(())

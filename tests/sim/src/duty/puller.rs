@@ -180,7 +180,8 @@ mod tests {
     use types::{Member, Move, NodeEntry, PlacementMap};
 
     fn map() -> PlacementMap {
-        let node = |id: u64| NodeEntry::new(NodeId(id), String::new(), id.to_string(), []);
+        let disk = |id: u64| types::DiskId([id as u8; 16]);
+        let node = |id: u64| NodeEntry::new(NodeId(id), String::new(), id.to_string(), [disk(id)]);
         let member = |id| Member { node: NodeId(id), disk: 0 };
         let mut group = PlacementGroup::settled(PgId(0), PgEpoch(2), [1, 2, 3].map(member).into());
         group.moving = Some(Move { at: 0, to: member(4), phase: MovePhase::Copying });

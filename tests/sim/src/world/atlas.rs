@@ -37,11 +37,10 @@ impl World<'_> {
     pub(super) fn rot(&mut self, id: NodeId, random: &mut Random) -> bool {
         // Half of the time one that was just committed: what a writer claimed too early may not be there yet.
         let recent = random.chance(500);
-        let all = self.judge.committed();
-        let some = &all[if recent { all.len().saturating_sub(3) } else { 0 }..];
         let there = |chunk: &ChunkId| self.nodes[&id].chunks.has(*chunk) && self.may_damage(*chunk, id);
-        let chunks: Vec<ChunkId> = some.iter().map(|chunk| chunk.id).filter(there).collect();
-        let Some(chunk) = random.pick(&chunks).copied() else { return false };
+        let chunks: Vec<ChunkId> = self.judge.committed().iter().map(|chunk| chunk.id).filter(there).collect();
+        let some = &chunks[if recent { chunks.len().saturating_sub(3) } else { 0 }..];
+        let Some(chunk) = random.pick(some).copied() else { return false };
         let made = self.rot_copy(chunk, id, random);
         if made && random.chance(400) {
             let members = self.map.group_of(chunk.slot()).map_or(&[][..], |group| &group.members[..]);

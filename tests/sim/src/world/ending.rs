@@ -12,8 +12,10 @@ use crate::random::Random;
 use crate::replica::{GROUP, GROUPS, Replica};
 use placement::Limits;
 use proto::meta::{Answer, ChunkVerdict, Query};
-use std::collections::BTreeSet;
-use types::{ChunkId, DiskState, GroupId, Member, NodeEntry, NodeId, NodeMode, NodeState, REPLICAS};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{
+    ChunkId, DiskState, GroupId, Member, NodeEntry, NodeId, NodeMode, NodeState, PgId, PlacementGroup, REPLICAS,
+};
 
 /// How long a healed majority may take until it serves. Replicas that lost power wait 300 ticks for the one that stays away.
 const CORE: Millis = 90_000;
@@ -21,6 +23,8 @@ const CORE: Millis = 90_000;
 const CALM: Millis = 180_000;
 /// Without a change of the map for so long, nothing moves any more: longer than a barrier waits for a silent member.
 const STUCK: Millis = 40_000;
+/// How long a settled group may stand in fewer domains than it could while all is calm: as long as other moves may go first.
+const CROWDED: Millis = 30_000;
 /// How long repair and scrub may take to make all copies good: a few rounds of the slowest scrub. A copy that is not good by then is lost,
 /// and a run that shows it, of which many are made to shorten its script, must not take longer than need be.
 const AUDIT: Millis = 45_000;
@@ -116,7 +120,7 @@ impl World<'_> {
     /// Waits until all replicas are equal and nothing is under way.
     pub(super) fn rest(&mut self) -> Result<(), Violation> {
         let (begun, end) = (self.now, self.now + CALM);
-        let mut moved = (0, self.now);
+        let (mut moved, mut crowded) = ((0, self.now), BTreeMap::new());
         while self.now < end {
             self.until(self.now + 500)?;
             let rests = self.all_done() && GROUPS.into_iter().all(|group| self.is_at_rest(group));
@@ -128,11 +132,13 @@ impl World<'_> {
                 }
                 return Ok(());
             }
-            if !rests || moved.0 != self.map.version {
+            let led = GROUPS.into_iter().all(|group| self.leader(group).is_some());
+            if !self.all_done() || !led || moved.0 != self.map.version {
                 moved = (self.map.version, self.now);
             } else if self.now - moved.1 > STUCK {
                 break;
             }
+            self.check_crowds(&mut crowded)?;
         }
         let busy = self.clients.values().filter(|client| !client.is_done()).count();
         Err(Violation::new(
@@ -178,13 +184,33 @@ impl World<'_> {
 
     /// Copies of a chunk stand in three failure domains, and none on a node that is being emptied.
     fn check_domains(&self) -> Result<(), Violation> {
+        let drains = |member: &Member| self.map.node(member.node).is_none_or(|node| node.mode != NodeMode::Active);
+        let drains = |group: &&PlacementGroup| group.members.iter().any(drains);
+        match self.crowded().chain(self.map.groups.iter().filter(drains)).next() {
+            None => Ok(()),
+            Some(group) => Err(Violation::new(Rule::Move, format!("at rest {group:?} stands where it should not"))),
+        }
+    }
+
+    /// Groups that stand in fewer domains than there are for them.
+    fn crowded(&self) -> impl Iterator<Item = &PlacementGroup> {
         let takes = |entry: &&NodeEntry| entry.mode == NodeMode::Active && !self.nodes[&entry.id].gone;
         let domains: BTreeSet<&str> = self.map.nodes.iter().filter(takes).map(|entry| entry.domain.as_str()).collect();
-        let drains = |member: &Member| self.map.node(member.node).is_none_or(|node| node.mode != NodeMode::Active);
-        for group in &self.map.groups {
-            let (spread, _) = self.map.spread(group.members.iter().copied());
-            if spread < domains.len().min(REPLICAS) || group.members.iter().any(drains) {
-                return Err(Violation::new(Rule::Move, format!("at rest {group:?} stands in {spread} domains")));
+        let wanted = domains.len().min(REPLICAS);
+        self.map.groups.iter().filter(move |group| self.map.spread(group.members.iter().copied()).0 < wanted)
+    }
+
+    /// No settled group stays crowded for long.
+    fn check_crowds(&self, since: &mut BTreeMap<PgId, Millis>) -> Result<(), Violation> {
+        let crowded: BTreeSet<PgId> =
+            self.crowded().filter(|group| group.moving.is_none()).map(|group| group.id).collect();
+        since.retain(|pg, _| crowded.contains(pg));
+        for pg in crowded {
+            let for_long = self.now - *since.entry(pg).or_insert(self.now) > CROWDED;
+            if for_long {
+                let text =
+                    format!("{:?} stands in too few domains for {} s of calm", self.map.group(pg), CROWDED / 1000);
+                return Err(Violation::new(Rule::Move, text));
             }
         }
         Ok(())
