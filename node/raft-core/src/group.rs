@@ -228,6 +228,7 @@ impl Group {
             } else if self.role() != Role::Leader {
                 // No tick, no campaign.
                 self.greet();
+                self.greet_as_empty();
                 return;
             }
         }
@@ -241,9 +242,14 @@ impl Group {
         }
         self.raw.tick();
         self.timeouts.enforce(&mut self.raw);
+        self.greet_as_empty();
+    }
+
+    /// Who holds nothing says so to its leader, in quarantine as well, where it knows of nobody else: a leader that believes in more would take what it
+    /// asks for old news.
+    fn greet_as_empty(&mut self) {
         let leader = ReplicaId(self.raw.raft.leader_id);
         if self.members.is_empty() && leader != ReplicaId(0) && self.ticks.is_multiple_of(EMPTY_TICKS) {
-            // A leader that believes in more would take what this one asks for old news.
             let greeting = self.greeting(leader);
             self.greetings.push(greeting);
         }

@@ -36,8 +36,6 @@ use writing::Writing;
 
 /// How long a whole operation may take.
 const DEADLINE: Millis = 10_000;
-/// How old the map of a client may be when an operation begins.
-const POLL: Millis = 2_500;
 /// How long a node that did not answer, or a disk that refused, is avoided.
 const AVOIDED: Millis = 1500;
 
@@ -202,6 +200,11 @@ impl Client {
         self.op.is_none() && self.todo.is_empty()
     }
 
+    /// Has the next operation begin with a look at the map.
+    pub fn distrusts_map(&mut self) {
+        self.polled = 0;
+    }
+
     /// Adds to what it has to do.
     pub fn also(&mut self, planned: PlannedOperation) {
         self.todo.push_back(planned);
@@ -234,7 +237,7 @@ impl Client {
             if self.held.is_none() {
                 op.steps.push_front(Step::Open);
             }
-            if around.now >= self.polled + POLL {
+            if around.now >= self.polled + around.knobs.poll {
                 op.steps.push_front(Step::Refresh);
             }
             return self.go_on(op, Course::Next, around);

@@ -86,6 +86,8 @@ pub struct Knobs {
     pub hold: Millis,
     /// Seconds a node may be down before its copies are made anew.
     pub out_secs: u32,
+    /// How old the map of a client may be when an operation begins.
+    pub poll: Millis,
     /// Between two rounds of whoever drives moves, and of a node that fills its disk for one.
     pub drive: Millis,
 }
@@ -121,6 +123,7 @@ impl Knobs {
             beat: random.between(300, 600),
             hold: random.between(2_000, 4_500),
             out_secs: random.between(2, 7) as u32,
+            poll: *random.pick(&[1_000, 3_000, 20_000]).expect("three"),
             drive: random.between(300, 700),
         }
     }

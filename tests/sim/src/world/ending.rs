@@ -114,6 +114,7 @@ impl World<'_> {
 
     pub(super) fn calm(&mut self) -> Result<(), Violation> {
         self.away = None;
+        self.clients.values_mut().for_each(|client| client.distrusts_map());
         self.end_troubles()
     }
 
@@ -353,6 +354,7 @@ impl World<'_> {
         for (place, name) in self.judge.names().into_iter().enumerate() {
             let Some(number) = name.get(1).map(|digit| digit - b'0') else { continue };
             let before = self.clients[&reader].tally.answered;
+            self.clients.get_mut(&reader).expect("a client").distrusts_map();
             self.plan(reader, LOOKS_FROM + place as u64, self.now, Operation::Get(Name(number)));
             self.wake_at(reader, self.now + 1);
             let end = self.now + CALM;
