@@ -119,7 +119,9 @@ impl Quarantine {
             });
         }
         let caught_up = self.leader.is_some_and(|leader| {
-            leader.heartbeats >= QUIET_HEARTBEATS && last.index >= leader.commit.max(self.watermark)
+            // A log that ends in the leader's term is part of the leader's; any other may have old entries where the leader has new ones.
+            let quiet = leader.heartbeats >= QUIET_HEARTBEATS && last.term == leader.term;
+            quiet && last.index >= leader.commit.max(self.watermark)
         });
         if caught_up {
             return Release::Now;

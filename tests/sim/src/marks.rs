@@ -100,8 +100,6 @@ pub enum Mark {
     NodeOut,
     /// A node reported that its disk was dead.
     DiskBroken,
-    /// A reader asked once more by a newer map when no member had a chunk.
-    Doubted,
     /// A chunk that a member had deleted was deleted on a disk that a move filled.
     LateDelete,
     /// A Raft group took a learner in.
@@ -118,7 +116,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 54] = [
+    pub const ALL: [Mark; 53] = [
         Mark::LeaderChangedInFlight,
         Mark::SnapshotInstalled,
         Mark::Quarantined,
@@ -166,7 +164,6 @@ impl Mark {
         Mark::NoLease,
         Mark::NodeOut,
         Mark::DiskBroken,
-        Mark::Doubted,
         Mark::LateDelete,
         Mark::LearnerAdded,
         Mark::HandedOver,
@@ -226,7 +223,6 @@ impl fmt::Display for Mark {
             Mark::NoLease => "no lease",
             Mark::NodeOut => "node out",
             Mark::DiskBroken => "disk broken",
-            Mark::Doubted => "read again by a newer map",
             Mark::LateDelete => "deletion caught up with by a move",
             Mark::LearnerAdded => "learner added",
             Mark::HandedOver => "leadership handed over",

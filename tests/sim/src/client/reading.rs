@@ -166,7 +166,6 @@ impl Client {
             }
             ReadVerdict::Lost if op.doubted.as_ref() != Some(&reading.group) => {
                 // Where nobody has it by an old map, it may have moved: it is lost if it is nowhere by a new one either.
-                around.marks.hit(Mark::Doubted);
                 op.doubted = Some(reading.group);
                 op.fetched.todo.push_front(reading.extent);
                 op.steps.push_front(Step::Fetch);

@@ -5,7 +5,6 @@ use super::World;
 use crate::bug::Bug;
 use crate::disk::Crash;
 use crate::event::{Event, Millis};
-use crate::fault::Fault;
 use crate::judge::{Rule, Violation};
 use crate::marks::Mark;
 use crate::message::Party;
@@ -90,13 +89,7 @@ impl World<'_> {
     }
 
     /// The next wanted voters, as `meta-server` plans them.
-    ///
-    /// None where a disk lies: a replica that forgot a change of members and one that lags behind it can make a majority of the members before it,
-    /// whose others were let go meanwhile (seed 164 of the simulation that had both). That is outside the promise so far.
     pub(super) fn plan_voters(&self, map: &PlacementMap) -> Vec<ControlCommand> {
-        if self.script.faults.iter().any(|planned| planned.fault == Fault::LyingDisk) {
-            return Vec::new();
-        }
         let plan = plan_voters(&standings(map), &map.raft_groups, CHANGES_AT_ONCE);
         plan.changes.into_iter().map(|(group, wanted)| ControlCommand::PlaceVoters { group, wanted }).collect()
     }
