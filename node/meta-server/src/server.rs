@@ -317,6 +317,12 @@ impl MetaServer {
         self.groups.get(group).is_some_and(|shared| shared.leads())
     }
 
+    /// Whether this node leads a group and has applied an entry of its own term: all that former leaders have brought about is in its state.
+    #[must_use]
+    pub fn leads_with_all(&self, group: GroupId) -> bool {
+        self.groups.get(group).is_some_and(|shared| shared.leads_with_all())
+    }
+
     /// Groups this node has a replica of.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
         self.groups.all().into_iter().map(|shared| shared.id)

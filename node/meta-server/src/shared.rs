@@ -67,6 +67,11 @@ impl GroupShared {
         self.view.read().role == Role::Leader
     }
 
+    pub(crate) fn leads_with_all(&self) -> bool {
+        let view = self.view();
+        view.role == Role::Leader && self.applied().term == view.term
+    }
+
     pub(crate) fn leader(&self) -> Option<NodeId> {
         self.view.read().leader
     }

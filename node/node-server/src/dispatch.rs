@@ -7,6 +7,7 @@
 
 use crate::join::Door;
 use crate::liveness::{Liveness, Verdict};
+use crate::mandate::Mandate;
 use crate::status::Status;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,7 +23,6 @@ use proto::raft_wire::RaftBatch;
 use proto::rpc::{GroupError, Rejection};
 use proto::{Reply, Request};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 use transport::{Handler, PeerIdentity};
@@ -37,8 +37,8 @@ pub(crate) struct Dispatch {
     pub(crate) chunks: Arc<ChunkService>,
     pub(crate) status: Arc<Status>,
     pub(crate) liveness: Mutex<Liveness>,
-    /// The version of the map that moves were last driven by.
-    pub(crate) decided_by: AtomicU64,
+    /// The map that moves are driven by.
+    pub(crate) mandate: Mandate,
     pub(crate) door: Door,
 }
 
@@ -63,6 +63,11 @@ impl Dispatch {
 
     pub(crate) fn leads_control(&self) -> bool {
         self.meta.is_leader(GroupId::CONTROL)
+    }
+
+    /// The map that a node has to know for its lease to count; `None` if this node grants no leases.
+    pub(crate) fn lease_map(&self) -> Option<u64> {
+        self.mandate.map_version().filter(|_| self.leads_control())
     }
 
     async fn meta_call(&self, request: MetaRequest) -> Result<MetaReply, GroupError> {
@@ -106,7 +111,8 @@ impl Dispatch {
             NodeRequest::Ping => NodeReply::Pong,
             NodeRequest::Heartbeat { node, incarnation, ailing } => {
                 self.heard(node, incarnation, ailing);
-                NodeReply::Heard { leading: self.leads_control(), map_version: self.decided_by.load(Ordering::Acquire) }
+                let map_version = self.lease_map().unwrap_or_default();
+                NodeReply::Heard { leading: self.leads_control(), map_version }
             }
             NodeRequest::Status => NodeReply::Status(self.status.node()),
             NodeRequest::Scrub => NodeReply::Scrubbing(self.chunks.scrub_now()),

@@ -7,7 +7,6 @@ use parking_lot::Mutex;
 use proto::node::{Ailment, Fullness, NodeReply, NodeRequest};
 use proto::{Reply, Request};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use types::{DiskId, DiskState, GroupId, Incarnation, NodeId};
@@ -75,7 +74,9 @@ pub(crate) async fn beat(peers: Peers, incarnation: Incarnation, dispatch: Arc<D
                 dispatch.heard(node, incarnation, ailing);
                 if dispatch.leads_control() {
                     last.note(node);
-                    dispatch.chunks.lease(dispatch.decided_by.load(Ordering::Acquire), Instant::now() + LEASE);
+                    if let Some(version) = dispatch.lease_map() {
+                        dispatch.chunks.lease(version, Instant::now() + LEASE);
+                    }
                 }
                 continue;
             }
@@ -88,7 +89,9 @@ pub(crate) async fn beat(peers: Peers, incarnation: Incarnation, dispatch: Arc<D
                 if let Some(Reply::Node(NodeReply::Heard { leading: true, map_version })) = reply {
                     last.note(voter);
                     // From the sending on: the leader heard it later.
-                    chunks.lease(map_version, sent + LEASE);
+                    if map_version > 0 {
+                        chunks.lease(map_version, sent + LEASE);
+                    }
                 }
             });
         }

@@ -27,6 +27,7 @@ mod incarnation;
 mod join;
 mod leases;
 mod liveness;
+mod mandate;
 mod map_feed;
 mod map_note;
 mod membership;

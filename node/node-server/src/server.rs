@@ -10,6 +10,7 @@ use crate::incarnation::{self, MetaFolder};
 use crate::join::Door;
 use crate::leases::expire;
 use crate::liveness::{TICK, Verdict};
+use crate::mandate::Mandate;
 use crate::map_feed::feed;
 use crate::map_note;
 use crate::membership;
@@ -31,7 +32,6 @@ use proto::log::LogCommand;
 use proto::node::OrphanStatus;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -104,9 +104,9 @@ impl NodeServer {
         });
         let liveness = Mutex::default();
         let (meta_, chunks_) = (meta.clone(), chunks.clone());
-        let decided_by = AtomicU64::new(0);
+        let mandate = Mandate::default();
         let door = Door { meta: meta.clone(), peers: peers.clone(), last_heard: last_heard.clone() };
-        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness, decided_by, door };
+        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness, mandate, door };
         let dispatch = Arc::new(dispatch);
         // A node that was just started has no lease yet.
         chunks.lease(0, Instant::now());

@@ -78,8 +78,9 @@ pub struct VoterPlan {
 /// the node with the fewest.
 ///
 /// Voters of a group stand in distinct domains, three of them, or one where there are fewer domains. At most `at_once` groups change
-/// at a time, and only groups that are as wanted: `groups` names the voters as they are and as they are wanted. A voter that leaves stays until
-/// another can take its place: a group never shrinks because a node does.
+/// at a time, and only groups that are as wanted: `groups` names the voters as they are and as they are wanted. A change that is under way goes on,
+/// unless it leads to a node that leaves, which may never catch up: then it is planned anew. A voter that leaves stays until another can take its
+/// place: a group never shrinks because a node does.
 #[must_use]
 pub fn plan_voters(nodes: &[VoterNode], groups: &[GroupPlacement], at_once: usize) -> VoterPlan {
     let mut plan = VoterPlan::default();
@@ -89,10 +90,14 @@ pub fn plan_voters(nodes: &[VoterNode], groups: &[GroupPlacement], at_once: usiz
     for voter in groups.iter().flat_map(|group| &group.wanted) {
         *votes.entry(*voter).or_default() += 1;
     }
-    for group in groups.iter().filter(|group| group.is_settled()) {
+    for group in groups {
+        let settled = group.is_settled();
+        if !settled && !group.wanted.iter().any(|voter| leaves(nodes, *voter)) {
+            continue;
+        }
         let wanted = mended(nodes, group, &votes, &mut plan.stuck);
-        if wanted != group.wanted && room > 0 {
-            room -= 1;
+        if wanted != group.wanted && (room > 0 || !settled) {
+            room -= usize::from(settled);
             group.wanted.iter().for_each(|voter| *votes.entry(*voter).or_default() -= 1);
             wanted.iter().for_each(|voter| *votes.entry(*voter).or_default() += 1);
             plan.changes.push((group.id, wanted));
@@ -104,6 +109,11 @@ pub fn plan_voters(nodes: &[VoterNode], groups: &[GroupPlacement], at_once: usiz
     plan
 }
 
+/// Whether a node gives its votes up, or is not there any more.
+fn leaves(nodes: &[VoterNode], id: NodeId) -> bool {
+    nodes.iter().find(|node| node.id == id).is_none_or(|node| node.standing == Standing::Leaves)
+}
+
 /// The group's voters with those replaced that leave, and with as many as there should be.
 fn mended(
     nodes: &[VoterNode],
@@ -111,8 +121,7 @@ fn mended(
     votes: &BTreeMap<NodeId, usize>,
     stuck: &mut Vec<(GroupId, NodeId)>,
 ) -> Vec<NodeId> {
-    let find = |id: &NodeId| nodes.iter().find(|node| node.id == *id);
-    let stays = |voter: &&NodeId| find(voter).is_some_and(|node| node.standing != Standing::Leaves);
+    let stays = |voter: &&NodeId| !leaves(nodes, **voter);
     let mut wanted: Vec<NodeId> = group.wanted.iter().filter(stays).copied().collect();
     let leaving: Vec<NodeId> = group.wanted.iter().filter(|voter| !stays(voter)).copied().collect();
     for gone in leaving {

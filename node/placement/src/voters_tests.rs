@@ -71,6 +71,25 @@ fn the_control_group_is_mended_first_and_only_so_many_at_once() {
 }
 
 #[test]
+fn a_change_that_leads_to_a_node_that_leaves_is_planned_anew() {
+    use Standing::{Leaves, Votes};
+    let mut groups: Vec<_> = (0..4).map(|id| placed(id, &[1, 2, 3])).collect();
+    for group in &mut groups[..2] {
+        // Node 3 was to be replaced by node 4, and that one was lost before it had caught up.
+        group.wanted = ids(&[1, 2, 4]);
+    }
+    let nodes = nodes(&[Votes, Votes, Leaves, Leaves, Votes]);
+    let plan = plan_voters(&nodes, &groups, 2);
+    assert_eq!(
+        plan.changes,
+        [(GroupId(0), ids(&[1, 2, 5])), (GroupId(1), ids(&[1, 2, 5]))],
+        "beside them nothing begins"
+    );
+    groups[0].wanted = ids(&[1, 2, 5]);
+    assert_eq!(plan_voters(&nodes, &groups, 2).changes, [(GroupId(1), ids(&[1, 2, 5]))]);
+}
+
+#[test]
 fn nobody_leaves_without_a_successor_and_a_silent_node_keeps_its_votes() {
     use Standing::{Keeps, Leaves, Votes};
     let groups = [placed(0, &[1, 2, 3])];

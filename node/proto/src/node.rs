@@ -49,7 +49,7 @@ pub enum NodeReply {
     Heard {
         /// Whether this node leads the control group.
         leading: bool,
-        /// The version of the placement map that it decides by: who does not know it has no lease.
+        /// The version of the placement map that it decides by: who does not know it has no lease. 0 if it grants none yet.
         map_version: u64,
     },
     /// Its state.

@@ -228,6 +228,7 @@ impl Group {
             } else if self.role() != Role::Leader {
                 // No tick, no campaign.
                 self.greet();
+                self.greet_as_empty();
                 return;
             }
         }
@@ -241,9 +242,14 @@ impl Group {
         }
         self.raw.tick();
         self.timeouts.enforce(&mut self.raw);
+        self.greet_as_empty();
+    }
+
+    /// Who holds nothing says so to its leader, in quarantine as well, where it knows of nobody else: a leader that believes in more would take what it
+    /// asks for old news.
+    fn greet_as_empty(&mut self) {
         let leader = ReplicaId(self.raw.raft.leader_id);
         if self.members.is_empty() && leader != ReplicaId(0) && self.ticks.is_multiple_of(EMPTY_TICKS) {
-            // A leader that believes in more would take what this one asks for old news.
             let greeting = self.greeting(leader);
             self.greetings.push(greeting);
         }
@@ -267,19 +273,23 @@ impl Group {
         }
     }
 
-    /// A follower says that it holds less than it had acknowledged. Without this, what it rejects would be taken for old news, and it
-    /// would never be sent what it lost.
+    /// A follower says that it holds less than it had acknowledged, or something else. Without this, what it rejects would be taken for old
+    /// news, and it would never be sent what it lost.
     fn believe_less(&mut self, message: &RaftMessage) {
         if self.role() != Role::Leader {
             return;
         }
+        let log = &self.raw.raft.raft_log;
+        let same = log.term(message.index.0).is_ok_and(|term| term == message.log_term.0);
+        let end = message.index.0.min(log.last_index());
         if let Some(progress) = self.raw.raft.mut_prs().get_mut(message.from.0)
             && progress.state != ProgressState::Snapshot
-            && progress.matched > message.index.0
+            && progress.matched > 0
+            && (progress.matched > message.index.0 || !same)
         {
             progress.matched = 0;
             progress.become_probe();
-            progress.next_idx = message.index.0 + 1;
+            progress.next_idx = end + 1;
         }
     }
 
@@ -318,8 +328,10 @@ impl Group {
             return;
         }
         if message.kind == MessageKind::Heartbeat {
-            // raft-rs panics when the leader believes in more of our log than there is (a log that was lost).
-            message.commit = message.commit.min(self.raw.store().last().index);
+            // A heartbeat commits what the leader believes to be here, and a log that was lost may have less, or an older entry in its place. Only a log
+            // that ends in the leader's term is certain to be part of the leader's; any other waits for an append.
+            let last = self.raw.store().last();
+            message.commit = if last.term == message.term { message.commit.min(last.index) } else { LogIndex(0) };
         }
         if matches!(message.kind, MessageKind::StateHash | MessageKind::Diverged) {
             self.step_hash(&message);

@@ -1,8 +1,8 @@
 //! Keeping a replica from voting that may have forgotten what it promised.
 //!
 //! After a power cut a disk that lied about its flush may have lost the end of the log, and votes with it. Such a replica neither
-//! votes nor campaigns until it has caught up with a live leader's commit index (and with its own durable watermark). It tells the
-//! leader what it holds, since the leader counts on what it acknowledged before.
+//! votes nor campaigns until it has caught up with a live leader's commit index (and with its own durable watermark), by a log that ends in
+//! that leader's term and so is part of the leader's. It tells the leader what it holds, since the leader counts on what it acknowledged before.
 //!
 //! If nobody leads, because the whole cluster was cut, it waits until every other voter has said where its log ends. What this replica
 //! may have acknowledged and lost is then in the best of those logs, and no candidate it may have voted for is in a later term than the
@@ -119,7 +119,9 @@ impl Quarantine {
             });
         }
         let caught_up = self.leader.is_some_and(|leader| {
-            leader.heartbeats >= QUIET_HEARTBEATS && last.index >= leader.commit.max(self.watermark)
+            // A log that ends in the leader's term is part of the leader's; any other may have old entries where the leader has new ones.
+            let quiet = leader.heartbeats >= QUIET_HEARTBEATS && last.term == leader.term;
+            quiet && last.index >= leader.commit.max(self.watermark)
         });
         if caught_up {
             return Release::Now;

@@ -31,13 +31,25 @@ pub enum Bug {
     MixedVersions,
     /// M14: a missing copy is made from what another node has, without a look at the hash it should have.
     CopyUnchecked,
+    /// M15: a node that was removed is listened to.
+    RemovedNodeHeard,
     /// M17: the log is reset for a snapshot before the rows are there.
     SnapshotInHalves,
+    /// M18: whoever plans moves does not look at failure domains, and nobody checks the plan.
+    DomainsIgnored,
+    /// Not of the table: a node that a move brings in says that it has everything without a look.
+    MoveUnverified,
+    /// Not of the table: the node that a move takes a copy from takes it off its disk before the move is committed.
+    OldCopyFirst,
+    /// Not of the table: a node takes puts of epochs that are over.
+    OldEpochTaken,
+    /// Not of the table: a replica that its group has let go is still there at the next start of its node, with its vote.
+    LetGoComesBack,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 14] = [
+    pub const ALL: [Bug; 20] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -51,7 +63,13 @@ impl Bug {
         Bug::RetryUnderAnotherNumber,
         Bug::MixedVersions,
         Bug::CopyUnchecked,
+        Bug::RemovedNodeHeard,
         Bug::SnapshotInHalves,
+        Bug::DomainsIgnored,
+        Bug::MoveUnverified,
+        Bug::OldCopyFirst,
+        Bug::OldEpochTaken,
+        Bug::LetGoComesBack,
     ];
 
     /// The faults that bring it out: with it, many are of these kinds. A wiped disk is among them only here, since without the
@@ -67,6 +85,11 @@ impl Bug {
             Bug::UploadsOverlooked => &[Fault::Silence, Fault::ClientDies],
             Bug::WipedNodeVotes => &[Fault::Wipe],
             Bug::SnapshotInHalves => &[Fault::Isolate, Fault::Swizzle, Fault::Power],
+            Bug::DomainsIgnored | Bug::MoveUnverified | Bug::OldCopyFirst | Bug::OldEpochTaken => {
+                &[Fault::Drain, Fault::DeadDisk]
+            }
+            Bug::LetGoComesBack => &[Fault::Drain, Fault::Kill],
+            Bug::RemovedNodeHeard => &[Fault::Drain],
             Bug::RetryUnderAnotherNumber | Bug::MixedVersions | Bug::UnknownIsGarbage => &[],
         }
     }

@@ -5,10 +5,10 @@
 use crate::random::Random;
 use bytes::Bytes;
 use chunk_core::read::Piece;
-use proto::chunk::ChunkError;
-use std::collections::BTreeMap;
+use proto::chunk::{ChunkError, ListedChunk};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use types::{Blake3Root, ChunkId, ChunkRef};
+use types::{Blake3Root, ChunkId, ChunkIdParts, ChunkRef, GroupId, SessionId, Slot, WriterEpoch};
 
 /// The unit of which a power cut leaves all or nothing.
 const SECTOR_BYTES: usize = 512;
@@ -18,13 +18,26 @@ struct Record {
     root: Blake3Root,
     len: u32,
     data: Bytes,
+    /// The hash that the data really has.
+    found: Blake3Root,
     /// Whether it is on the medium; a disk that lies has it in its cache only.
     durable: bool,
 }
 
 impl Record {
+    fn new(root: Blake3Root, data: Bytes) -> Record {
+        let mut record = Record { root, len: data.len() as u32, data: Bytes::new(), found: root, durable: true };
+        record.overwrite(data);
+        record
+    }
+
     fn is_good(&self) -> bool {
-        types::root_of(&self.data, &types::leaves_of(&self.data)) == self.root
+        self.found == self.root
+    }
+
+    fn overwrite(&mut self, data: Bytes) {
+        self.found = types::root_of(&data, &types::leaves_of(&data));
+        self.data = data;
     }
 }
 
@@ -74,7 +87,7 @@ impl ChunkStore {
     /// # Errors
     /// It does not have its hash, the id is taken by other bytes, or it was deleted.
     pub fn put(&mut self, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
-        let record = Record { root, len: data.len() as u32, data, durable: true };
+        let record = Record::new(root, data);
         if !record.is_good() {
             return Err(ChunkError::HashMismatch);
         }
@@ -97,7 +110,7 @@ impl ChunkStore {
             Flush::Lost => return,
             Flush::Misdirected(victim) => {
                 if let Some(victim) = self.records.get_mut(&victim) {
-                    victim.data = record.data;
+                    victim.overwrite(record.data);
                 }
                 return;
             }
@@ -122,6 +135,37 @@ impl ChunkStore {
     pub fn list(&self, after: Option<ChunkId>, max: usize) -> Vec<ChunkId> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.records.range((from, Bound::Unbounded)).map(|(chunk, _)| *chunk).take(max).collect()
+    }
+
+    /// Slots of which there are chunks.
+    #[must_use]
+    pub fn slots(&self) -> BTreeSet<Slot> {
+        self.records.keys().map(|chunk| chunk.slot()).collect()
+    }
+
+    /// What is known of up to `max` chunks of a slot with ids greater than `after`, in order; the deleted ones among them.
+    #[must_use]
+    pub fn known(&self, slot: Slot, after: Option<ChunkId>, max: usize) -> Vec<ListedChunk> {
+        let (first, last) = ids_of(slot);
+        let range = (after.map_or(Bound::Included(first), Bound::Excluded), Bound::Included(last));
+        let live = self.records.range(range).take(max);
+        let live = live.map(|(chunk, record)| ListedChunk { chunk: *chunk, live: Some((record.len, record.root)) });
+        let dead = self.tombstones.range(range).take(max).map(|(chunk, _)| ListedChunk { chunk: *chunk, live: None });
+        let mut known: Vec<ListedChunk> = live.chain(dead).collect();
+        known.sort_unstable_by_key(|row| row.chunk);
+        known.truncate(max);
+        known
+    }
+
+    /// Length and hash of a chunk, by what stands beside it.
+    #[must_use]
+    pub fn stat(&self, chunk: ChunkId) -> Option<(u32, Blake3Root)> {
+        self.records.get(&chunk).map(|record| (record.len, record.root))
+    }
+
+    /// Takes a chunk off the disk as if it had never been there; it may be put again.
+    pub fn forget(&mut self, chunk: ChunkId) {
+        self.records.remove(&chunk);
     }
 
     /// Chunks there are.
@@ -152,6 +196,12 @@ impl ChunkStore {
         self.records.contains_key(&chunk)
     }
 
+    /// Whether a chunk was deleted here.
+    #[must_use]
+    pub fn is_deleted(&self, chunk: ChunkId) -> bool {
+        self.tombstones.contains_key(&chunk)
+    }
+
     /// One of the chunks, chosen by `dice`.
     #[must_use]
     pub fn any(&self, dice: u64) -> Option<ChunkId> {
@@ -176,7 +226,7 @@ impl ChunkStore {
         let mut rotten = record.data.to_vec();
         let place = random.below(rotten.len() as u64) as usize;
         rotten[place] ^= 1 << random.below(8);
-        record.data = rotten.into();
+        record.overwrite(rotten.into());
         true
     }
 
@@ -206,9 +256,9 @@ impl ChunkStore {
         }
         for (id, mut record) in std::mem::take(&mut self.pending) {
             match random.below(3) {
-                _ if tear == Some(id) => record.data = torn(&record.data, random),
+                _ if tear == Some(id) => record.overwrite(torn(&record.data, random)),
                 0 => continue,
-                1 => record.data = torn(&record.data, random),
+                1 => record.overwrite(torn(&record.data, random)),
                 _ => {}
             }
             if record.is_good() {
@@ -230,6 +280,13 @@ impl ChunkStore {
     pub fn wipe(&mut self) {
         *self = ChunkStore::default();
     }
+}
+
+/// First and last id of a slot.
+fn ids_of(slot: Slot) -> (ChunkId, ChunkId) {
+    let first = ChunkIdParts { slot, group: GroupId(0), session: SessionId(0), epoch: WriterEpoch(0), seq: 0 };
+    let (group, session, epoch, seq) = (GroupId(u32::MAX), SessionId(u64::MAX), WriterEpoch(u16::MAX), u32::MAX);
+    (ChunkId::new(first), ChunkId::new(ChunkIdParts { slot, group, session, epoch, seq }))
 }
 
 /// Some sectors of the new bytes, the others as they were, the last among them: zeros.
@@ -306,6 +363,27 @@ mod tests {
         store.end_lie();
         store.power_cut(None, &mut Random::new(0));
         assert_eq!((store.list(Some(ChunkId(1)), 9), store.count()), (vec![ChunkId(3)], 1));
+    }
+
+    #[test]
+    fn what_was_taken_off_is_unknown_and_what_was_deleted_is_listed() {
+        let mut store = with(&[1, 2, 3, 4]);
+        for id in 1..=4 {
+            store.flushed(ChunkId(id), Flush::Honest);
+        }
+        store.forget(ChunkId(1));
+        store.delete(ChunkId(3), false);
+        let known = |after, max| {
+            let rows = store.known(Slot(0), after, max).into_iter();
+            rows.map(|row| (row.chunk.0, row.live.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(known(None, 9), [(2, true), (3, false), (4, true)]);
+        assert_eq!(known(None, 2), [(2, true), (3, false)]);
+        assert_eq!(known(Some(ChunkId(3)), 9), [(4, true)]);
+        assert_eq!(store.known(Slot(1), None, 9), []);
+        assert_eq!((store.stat(ChunkId(1)), store.slots()), (None, BTreeSet::from([Slot(0)])));
+        let data = Bytes::from(vec![1; 2000]);
+        assert_eq!(store.put(ChunkId(1), types::root_of(&data, &[]), data), Ok(()), "it may come back");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::marks::Marks;
 use crate::message::{Reply, Request};
 use crate::operation::{Name, Operation, PlannedOperation};
 use crate::random::Random;
+use crate::replica::GROUP;
 use crate::script::Knobs;
 use bytes::Bytes;
 use call::Call;
@@ -30,7 +31,7 @@ use reading::{Fetched, Reading};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use steps::Step;
-use types::{ChunkId, GroupId, Ino, LogIndex, NodeId, PgId, PlacementMap};
+use types::{ChunkId, GroupId, Ino, LogIndex, NodeId, PgId, PlacementGroup, PlacementMap};
 use writing::Writing;
 
 /// How long a whole operation may take.
@@ -50,6 +51,8 @@ pub struct Around<'a> {
     pub bug: Option<Bug>,
     /// Sizes and times.
     pub knobs: &'a Knobs,
+    /// Whether a chunk that no member has is on a node that the cluster takes for lost, or by the group as it really is on another.
+    pub excused: &'a dyn Fn(ChunkId, &PlacementGroup) -> bool,
     /// What it sends: to whom, under which number, what.
     pub sent: Vec<(NodeId, u64, Request)>,
 }
@@ -78,7 +81,10 @@ struct Op {
     tried: Vec<PgId>,
     ino: Ino,
     fetched: Fetched,
-    repaired: Vec<ChunkId>,
+    /// The placement group in which nobody had a chunk.
+    doubted: Option<PlacementGroup>,
+    /// Chunks to be made whole, and how many nodes have not said yet that they have them.
+    lacking: BTreeMap<ChunkId, usize>,
     binned: Vec<TrashId>,
 }
 
@@ -94,7 +100,8 @@ impl Op {
             tried: Vec::new(),
             ino: Ino::default(),
             fetched: Fetched::default(),
-            repaired: Vec::new(),
+            doubted: None,
+            lacking: BTreeMap::new(),
             binned: Vec::new(),
         }
     }
@@ -144,14 +151,14 @@ pub struct Client {
     pub tally: Tally,
     id: u64,
     nodes: Vec<NodeId>,
-    voters: Vec<NodeId>,
     map: Arc<PlacementMap>,
+    /// When it was last told a map.
+    polled: Millis,
     held: Option<Held>,
     numbers: u64,
     leader: NodeId,
-    /// Whom it takes for the leader of the control group, and who votes in it.
+    /// Whom it takes for the leader of the control group.
     control: NodeId,
-    control_voters: Vec<NodeId>,
     root: Option<Ino>,
     avoided: BTreeMap<NodeId, Millis>,
     shunned: BTreeMap<(NodeId, u16), Millis>,
@@ -166,17 +173,15 @@ impl Client {
     /// A client and what it has to do, by time.
     #[must_use]
     pub fn new(id: u64, map: Arc<PlacementMap>, todo: VecDeque<PlannedOperation>, random: Random) -> Self {
-        let voters = map.voters(crate::replica::GROUP).to_vec();
-        let control_voters = map.voters(GroupId::CONTROL).to_vec();
+        let (leader, control) = (map.voters(GROUP)[0], map.voters(GroupId::CONTROL)[0]);
         Client {
             tally: Tally::default(),
             id,
             nodes: map.nodes.iter().map(|node| node.id).collect(),
-            leader: voters[0],
-            control: control_voters[0],
-            control_voters,
-            voters,
+            leader,
+            control,
             map,
+            polled: 0,
             held: None,
             numbers: 0,
             root: None,
@@ -193,6 +198,11 @@ impl Client {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.op.is_none() && self.todo.is_empty()
+    }
+
+    /// Has the next operation begin with a look at the map.
+    pub fn distrusts_map(&mut self) {
+        self.polled = 0;
     }
 
     /// Adds to what it has to do.
@@ -226,6 +236,9 @@ impl Client {
             self.lapse(around);
             if self.held.is_none() {
                 op.steps.push_front(Step::Open);
+            }
+            if around.now >= self.polled + around.knobs.poll {
+                op.steps.push_front(Step::Refresh);
             }
             return self.go_on(op, Course::Next, around);
         }
@@ -279,7 +292,10 @@ impl Client {
                         End::Unknown => self.tally.unknown += 1,
                         End::Failed => {
                             // Nobody was ever asked to commit what was written: it is given up.
-                            op.extents.drain(..).for_each(|new| self.settle(new.extent.chunk.id));
+                            for new in op.extents.drain(..) {
+                                self.settle(new.extent.chunk.id);
+                                around.judge.gives_up(new.extent.chunk.id);
+                            }
                             self.tally.failed += 1;
                         }
                     }
@@ -299,8 +315,8 @@ impl Client {
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
             Step::Open => Course::On(Phase::Call(self.call(step, self.open(), self.control, around))),
-            Step::Replicate(target, chunk, ref sources) => {
-                let request = Request::Replicate(chunk, sources.clone());
+            Step::Replicate(target, chunk, epoch, ref sources) => {
+                let request = Request::Replicate(chunk, epoch, sources.clone());
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
             step => match steps::request(self, op, &step, around.knobs) {

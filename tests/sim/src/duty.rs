@@ -1,23 +1,37 @@
-//! What a node does of its own accord, round by round: collect garbage, keep the trash, look for orphans.
+//! What a node does of its own accord, round by round: collect garbage, keep the trash, look for orphans; drive moves, fill a disk that a move
+//! brings in, take off what a move has left behind.
 //!
 //! A duty is a step function: it is told what has come of what it wanted last, and says what it wants next. Everything it remembers is
 //! lost when its process ends, and every round begins from what the group's state says. What it wants is carried out by
-//! `world/duties.rs`, where messages are late or lost; whatever was not answered in time has come to nothing.
+//! `world/duties.rs` and `world/moves.rs`, where messages are late or lost; whatever was not answered in time has come to nothing.
 
+mod clearer;
 mod collector;
+mod follower;
 mod keeper;
+mod puller;
+mod steerer;
 mod sweeper;
 
+use crate::bug::Bug;
 use crate::chunks::ChunkStore;
 use crate::event::Millis;
+use crate::replica::GROUP;
 use crate::script::Knobs;
+use clearer::Clearer;
 use collector::Collector;
+use follower::Follower;
 use keeper::Keeper;
-use proto::control::{ControlAnswer, ControlQuery};
+use proto::chunk::ListedChunk;
+use proto::control::{ControlAnswer, ControlCommand, ControlQuery};
 use proto::meta::{Answer, Command, Outcome, Query};
-use std::collections::BTreeMap;
+use puller::Puller;
+use std::collections::{BTreeMap, BTreeSet};
+use steerer::Steerer;
 use sweeper::Sweeper;
-use types::{ChunkId, NodeId, PlacementMap, Timestamp};
+use types::{
+    Blake3Root, ChunkId, ChunkRef, GroupId, LogIndex, NodeId, PgEpoch, PgId, PlacementMap, ReplicaId, Slot, Timestamp,
+};
 
 /// Between two rounds of the keeper of the trash, in seconds of wall time; and in simulated milliseconds at least.
 const KEEP_SECS: u64 = 2_000;
@@ -32,11 +46,20 @@ pub enum Duty {
     Keep,
     /// A node looks for orphans among its chunks.
     Sweep,
+    /// The leader of the control group plans moves and takes them from step to step.
+    Steer,
+    /// A node fills its disk for the moves that bring it in.
+    Pull,
+    /// A node takes off its disk what moves have left behind.
+    Clear,
+    /// A node has its replicas of Raft groups follow the map.
+    Follow,
 }
 
 impl Duty {
     /// All of them.
-    pub const ALL: [Duty; 3] = [Duty::Collect, Duty::Keep, Duty::Sweep];
+    pub const ALL: [Duty; 7] =
+        [Duty::Collect, Duty::Keep, Duty::Sweep, Duty::Steer, Duty::Pull, Duty::Clear, Duty::Follow];
 
     /// Between two rounds.
     #[must_use]
@@ -46,13 +69,19 @@ impl Duty {
             // So often that the group's time never moves on by an hour at once while there is a leader.
             Duty::Keep => (KEEP_SECS * 1000 / knobs.pace).clamp(KEEP_MIN, knobs.collect.max(KEEP_MIN)),
             Duty::Sweep => knobs.sweep,
+            Duty::Steer | Duty::Pull | Duty::Follow => knobs.drive,
+            Duty::Clear => 3 * knobs.drive,
         }
     }
 
-    /// Whether only the group's leader has it.
+    /// The group whose leader has it; every node if there is none.
     #[must_use]
-    pub fn is_leaders(self) -> bool {
-        self != Duty::Sweep
+    pub fn leaders(self) -> Option<GroupId> {
+        match self {
+            Duty::Collect | Duty::Keep => Some(GROUP),
+            Duty::Steer => Some(GroupId::CONTROL),
+            Duty::Sweep | Duty::Pull | Duty::Clear | Duty::Follow => None,
+        }
     }
 }
 
@@ -73,6 +102,44 @@ pub enum Want {
     Delete(BTreeMap<NodeId, Vec<ChunkId>>),
     /// The wall time by the clocks of the other voters.
     Clocks,
+    /// A barrier of that group and epoch, at each of these nodes.
+    Barriers(Vec<Barrier>),
+    /// What is known of a slot's chunks behind an id, by each of these nodes.
+    List(Vec<NodeId>, Slot, Option<ChunkId>, usize),
+    /// Which of these chunks each of these nodes has.
+    Stat(Vec<NodeId>, Vec<ChunkId>),
+    /// Chunks fetched and kept.
+    Copy(Vec<CopyJob>),
+    /// Chunks of a slot taken off this node's disk.
+    Forget(Slot, Vec<ChunkId>),
+    /// The control group told something by this node.
+    Tell(ControlCommand),
+    /// Commands carried out by the control group, which this node leads.
+    Record(Vec<ControlCommand>),
+    /// What to do next about copies, by the map as this leader of the control group has applied it.
+    Plan,
+    /// Who belongs to a group, by a node that may lead it.
+    Members(NodeId, GroupId),
+    /// A replica of this node let go.
+    Leave(GroupId, ReplicaId),
+    /// Who shall vote next, by the map as this leader of the control group has applied it.
+    PlaceVoters,
+}
+
+/// A node is asked to pass the barrier of a group's epoch.
+pub type Barrier = (NodeId, PgId, PgEpoch);
+
+/// A copy to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyJob {
+    /// Where.
+    pub target: NodeId,
+    /// Of what.
+    pub chunk: ChunkRef,
+    /// Under which epoch of its group.
+    pub epoch: PgEpoch,
+    /// From whom.
+    pub sources: Vec<NodeId>,
 }
 
 /// What has come of it.
@@ -93,6 +160,37 @@ pub enum Got {
     Deleted(Vec<(NodeId, Vec<ChunkId>)>),
     /// These clocks, of so many voters and one's own.
     Clocks(Vec<Timestamp>, usize),
+    /// These barriers are passed.
+    Passed(BTreeSet<Barrier>),
+    /// These nodes have said what they know.
+    Listed(BTreeMap<NodeId, Vec<ListedChunk>>),
+    /// These nodes have said what they have.
+    Stats(BTreeMap<NodeId, Vec<Option<(u32, Blake3Root)>>>),
+    /// These copies are durable.
+    Copied(BTreeSet<(NodeId, ChunkId)>),
+    /// The control group has carried it out.
+    Recorded,
+    /// Commands for the control group.
+    Planned(Vec<ControlCommand>),
+    /// All replicas of a group.
+    Members(Vec<ReplicaId>),
+}
+
+/// A replica of a node.
+#[derive(Clone, Debug)]
+pub struct Here {
+    /// Its group.
+    pub group: GroupId,
+    /// Which it is.
+    pub replica: ReplicaId,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Whether its group may have taken in a newer one of the node.
+    pub doubted: bool,
+    /// Who votes in its group as of an entry, by node.
+    pub voters: Vec<NodeId>,
+    /// The entry.
+    pub at: LogIndex,
 }
 
 /// What is around a duty.
@@ -109,6 +207,21 @@ pub struct Scene<'a> {
     pub chunks: &'a ChunkStore,
     /// How far two clocks may lie apart.
     pub apart_max: i64,
+    /// A planted mistake.
+    pub bug: Option<Bug>,
+    /// Nodes that the leader of the control group has not heard of for longer than their lease lasts.
+    pub silent: BTreeSet<NodeId>,
+    /// The node's replicas.
+    pub here: Vec<Here>,
+}
+
+#[cfg(test)]
+impl<'a> Scene<'a> {
+    /// The scene of a node at the beginning.
+    pub(crate) fn of(node: NodeId, map: &'a PlacementMap, chunks: &'a ChunkStore) -> Scene<'a> {
+        let (bug, silent, here) = (None, BTreeSet::new(), Vec::new());
+        Scene { now: 0, clock: Timestamp(0), node, map, chunks, apart_max: 0, bug, silent, here }
+    }
 }
 
 /// The duties of a process.
@@ -117,6 +230,10 @@ pub struct Duties {
     collector: Collector,
     keeper: Keeper,
     sweeper: Sweeper,
+    steerer: Steerer,
+    puller: Puller,
+    clearer: Clearer,
+    follower: Follower,
 }
 
 impl Duties {
@@ -126,6 +243,10 @@ impl Duties {
             Duty::Collect => self.collector.step(got, scene),
             Duty::Keep => self.keeper.step(got, scene),
             Duty::Sweep => self.sweeper.step(got, scene),
+            Duty::Steer => self.steerer.step(got, scene),
+            Duty::Pull => self.puller.step(got, scene),
+            Duty::Clear => self.clearer.step(got, scene),
+            Duty::Follow => self.follower.step(got, scene),
         }
     }
 }

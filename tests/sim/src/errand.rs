@@ -1,6 +1,6 @@
 //! What a node has asked others for the sake of one of its duties, until all have answered or it has waited long enough.
 
-use crate::duty::Got;
+use crate::duty::{Barrier, Got};
 use crate::message::{Reply, Request};
 use proto::control::ControlReply;
 use std::collections::BTreeMap;
@@ -17,6 +17,14 @@ pub enum Asked {
     Delete(NodeId, Vec<ChunkId>),
     /// A voter, for the time.
     Clock,
+    /// A node, to pass a barrier.
+    Barrier(Barrier),
+    /// A node, for a page of its listing.
+    Listing(NodeId),
+    /// A node, for what it has of some chunks.
+    Stat(NodeId),
+    /// A node, to fetch a chunk.
+    Copy(NodeId, ChunkId),
 }
 
 /// An errand.
@@ -46,9 +54,31 @@ impl Errand {
                 }
             }
             (Asked::Clock, Reply::Clock(time)) => self.clock(time),
+            (Asked::Barrier(barrier), Reply::Passed) => {
+                if let Got::Passed(passed) = &mut self.got {
+                    passed.insert(barrier);
+                }
+            }
+            (Asked::Listing(node), Reply::Listed(rows)) => {
+                if let Got::Listed(listed) = &mut self.got {
+                    listed.insert(node, rows);
+                }
+            }
+            (Asked::Stat(node), Reply::Stats(stats)) => {
+                if let Got::Stats(all) = &mut self.got {
+                    all.insert(node, stats);
+                }
+            }
+            (Asked::Copy(node, chunk), Reply::Stored) => {
+                if let Got::Copied(copied) = &mut self.got {
+                    copied.insert((node, chunk));
+                }
+            }
+            (Asked::One | Asked::Leader(_), Reply::Control(ControlReply::Applied(Ok(_)))) => self.got = Got::Recorded,
             (Asked::One | Asked::Leader(_), Reply::Control(ControlReply::Answer(answer))) => {
                 self.got = Got::Control(answer)
             }
+            (Asked::One, Reply::Members(members)) => self.got = Got::Members(members),
             (Asked::One, Reply::Applied(_, Ok(outcome))) => self.got = Got::Outcome(outcome),
             (Asked::One | Asked::Leader(_), Reply::Answer(_, answer)) => {
                 if let Ok(answer) = *answer {

@@ -3,11 +3,11 @@
 use crate::duty::Duty;
 use crate::message::{Message, Party, Waiter};
 use crate::trace::Trace;
+use proto::control::ControlCommand;
 use raft_core::RaftMessage;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
-use types::{ChunkId, GroupId, NodeId, PlacementMap};
+use types::{ChunkId, GroupId, NodeId};
 
 /// Milliseconds since the run began.
 pub type Millis = u64;
@@ -42,14 +42,24 @@ pub enum Event {
     ErrandLate(NodeId, Life, Duty, u64),
     /// A node that leads the control group looks which sessions have been silent for a lease.
     Leases(NodeId, Life),
+    /// The source that was asked for a copy under this number is given up.
+    FetchLate(NodeId, Life, u64),
     /// A follower has fetched what a snapshot message names.
     Fetched(NodeId, Life, GroupId, RaftMessage),
     /// A node looks at all its chunks.
     Scrub(NodeId, Life),
-    /// A node hears of a placement map.
-    MapReaches(NodeId, Arc<PlacementMap>),
-    /// The placement map changes.
-    MapChanges,
+    /// A node looks for a newer placement map; at regular times, or once since it was shown that there is one.
+    Look(NodeId, Life, bool),
+    /// A node says that it is alive, and looks who else is, if it leads the control group.
+    Beat(NodeId, Life),
+    /// An operator gives the control group a command, and again that often if nobody leads.
+    Operate(ControlCommand, u32),
+    /// An operator says that a disk takes more or less than others.
+    Reweigh,
+    /// An operator looks whether a node that is being emptied is empty, and removes it then.
+    Remove(NodeId),
+    /// A node whose disk is dead is started anew.
+    Mend(NodeId),
     /// A client looks at its clock. Only the newest of these counts.
     Wake(u64, u64),
     /// The fault of that place in the script is due.
@@ -80,8 +90,10 @@ impl Event {
             | Event::Round(node, ..)
             | Event::ErrandLate(node, ..)
             | Event::Fetched(node, ..)
+            | Event::FetchLate(node, ..)
             | Event::Scrub(node, _)
-            | Event::MapReaches(node, _) => Some(*node),
+            | Event::Look(node, ..)
+            | Event::Beat(node, _) => Some(*node),
             _ => None,
         }
     }
@@ -100,8 +112,8 @@ impl Event {
                 trace.add(5).add(node.0).add(u64::from(group.0)).add(message.index.0)
             }
             Event::Scrub(node, _) => trace.add(6).add(node.0),
-            Event::MapReaches(node, map) => trace.add(7).add(node.0).add(map.version),
-            Event::MapChanges => trace.add(8),
+            Event::Look(node, life, again) => trace.add(7).add(node.0).add(life.0).add(u64::from(*again)),
+            Event::Beat(node, life) => trace.add(8).add(node.0).add(life.0),
             Event::Wake(client, count) => trace.add(9).add(*client).add(*count),
             Event::Fault(place) => trace.add(10).add(*place as u64),
             Event::Start(node) => trace.add(11).add(node.0),
@@ -113,6 +125,11 @@ impl Event {
             Event::Round(node, _, duty) => trace.add(17).add(node.0).add(*duty as u64),
             Event::ErrandLate(node, _, duty, number) => trace.add(18).add(node.0).add(*duty as u64).add(*number),
             Event::Leases(node, life) => trace.add(19).add(node.0).add(life.0),
+            Event::Operate(command, left) => trace.add(20).add(u64::from(*left)).bytes(&proto::encode(command)),
+            Event::Reweigh => trace.add(21),
+            Event::Mend(node) => trace.add(22).add(node.0),
+            Event::Remove(node) => trace.add(24).add(node.0),
+            Event::FetchLate(node, _, number) => trace.add(23).add(node.0).add(*number),
         }
     }
 }

@@ -51,13 +51,19 @@ pub enum Fault {
     Silence,
     /// A client's process ends, and another begins where it was.
     ClientDies,
+    /// A machine is lost for good, with its disks.
+    Loss,
+    /// An operator has a node emptied; and sometimes thinks better of it.
+    Drain,
+    /// The disk of a node's chunks answers nothing any more, and the node says so; a new process finds it well.
+    DeadDisk,
     /// A node's disk is empty from now on; only with a planted mistake.
     Wipe,
 }
 
 impl Fault {
     /// All kinds that happen without a planted mistake.
-    pub const ALL: [Fault; 22] = [
+    pub const ALL: [Fault; 25] = [
         Fault::Kill,
         Fault::Power,
         Fault::PowerAll,
@@ -80,6 +86,9 @@ impl Fault {
         Fault::ClockDrift,
         Fault::Silence,
         Fault::ClientDies,
+        Fault::Loss,
+        Fault::Drain,
+        Fault::DeadDisk,
     ];
 
     /// One of them; those that stop everybody are rarer.
@@ -117,6 +126,9 @@ impl Fault {
             Fault::ClockDrift => "clock drift",
             Fault::Silence => "silence of a client",
             Fault::ClientDies => "death of a client",
+            Fault::Loss => "machine lost for good",
+            Fault::Drain => "node emptied",
+            Fault::DeadDisk => "dead disk",
             Fault::Wipe => "wiped disk",
         }
     }

@@ -6,13 +6,16 @@
 //! call began. That is linearizability, over all names and both faces at once, found without a search.
 
 mod content;
+mod copies;
 mod evidence;
 mod model;
 
 pub use content::value_bytes;
+use copies::Copies;
 use evidence::Evidence;
 use model::Model;
 
+use crate::event::Millis;
 use crate::marks::{Mark, Marks};
 use crate::replica::AppliedEntry;
 use bytes::Bytes;
@@ -20,9 +23,12 @@ use meta_core::Applied;
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{NewContent, NewExtent};
-use raft_core::{HardState, MessageKind, RaftMessage};
+use raft_core::{EntryKind, HardState, MessageKind, RaftMessage};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{ChunkId, ChunkRef, GroupId, LogIndex, NodeId, RequestId, SessionId, Term, UploadId};
+use types::{
+    ChunkId, ChunkRef, GroupId, LogIndex, Member, NodeId, PgEpoch, REPLICAS, ReplicaId, RequestId, SessionId, Term,
+    UploadId,
+};
 
 /// What was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,8 @@ pub enum Rule {
     Chunk,
     /// What anything refers to or may still refer to is not deleted; in the end nothing else is left.
     Garbage,
+    /// Copies move only when that is safe; in the end they are where the map says, and nowhere else.
+    Move,
     /// After the last fault all is served, and everything comes to rest.
     Rest,
     /// Nothing stops by itself.
@@ -87,9 +95,11 @@ struct Seen {
 #[derive(Default)]
 struct Consensus {
     leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Term), NodeId>,
-    /// The last vote of each node since it may have forgotten any.
-    last_votes: BTreeMap<NodeId, (Term, NodeId)>,
+    votes: BTreeMap<(ReplicaId, Term), ReplicaId>,
+    /// The last vote of each replica since it may have forgotten any.
+    last_votes: BTreeMap<ReplicaId, (Term, ReplicaId)>,
+    /// Replicas that were let go and removed.
+    let_go: BTreeSet<ReplicaId>,
     log: Vec<Seen>,
 }
 
@@ -108,8 +118,9 @@ pub struct Judge {
     chunks: BTreeMap<ChunkId, Bytes>,
     /// Chunks that metadata refers or referred to, the newest last.
     committed: Vec<ChunkRef>,
-    /// Which members their writers had no answer from, a bit for each.
-    claimed: BTreeMap<ChunkId, u8>,
+    /// The same, by id.
+    claimed: BTreeSet<ChunkId>,
+    copies: Copies,
     evidence: Evidence,
     /// Rare branches that show in the log.
     pub marks: Marks,
@@ -139,37 +150,46 @@ impl Judge {
         self.groups.values().map(|group| group.leaders.len() as u64).sum()
     }
 
-    /// A node sends a message: a vote in it is given for good.
+    /// A replica sends a message: a vote in it is given for good.
     ///
     /// # Errors
-    /// It has voted for somebody else in that term.
-    pub fn sends(&mut self, group: GroupId, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
+    /// It has voted for somebody else in that term, or was let go.
+    pub fn sends(&mut self, group: GroupId, message: &RaftMessage) -> Result<(), Violation> {
+        let from = message.from;
+        let group = self.groups.entry(group).or_default();
+        if group.let_go.contains(&from) {
+            return Err(Violation::new(Rule::Raft, format!("{from} was let go and sends {:?}", message.kind)));
+        }
         let vote = match message.kind {
-            MessageKind::Vote => node,
-            MessageKind::VoteResponse if !message.reject => message.to.node(),
+            MessageKind::Vote => from,
+            MessageKind::VoteResponse if !message.reject => message.to,
             _ => return Ok(()),
         };
-        let group = self.groups.entry(group).or_default();
-        group.last_votes.insert(node, (message.term, vote));
-        match *group.votes.entry((node, message.term)).or_insert(vote) {
+        group.last_votes.insert(from, (message.term, vote));
+        match *group.votes.entry((from, message.term)).or_insert(vote) {
             before if before == vote => Ok(()),
             before => {
-                Err(Violation::new(Rule::Raft, format!("{node} voted for {before} and {vote} in {}", message.term)))
+                Err(Violation::new(Rule::Raft, format!("{from} voted for {before} and {vote} in {}", message.term)))
             }
         }
     }
 
-    /// A node starts from what is on an honest disk: a vote it has given is there.
+    /// A replica was let go by its group and removed from its node: it never says a word again.
+    pub fn lets_replica_go(&mut self, group: GroupId, replica: ReplicaId) {
+        self.groups.entry(group).or_default().let_go.insert(replica);
+    }
+
+    /// A replica starts from what is on an honest disk: a vote it has given is there.
     ///
     /// # Errors
     /// It has forgotten one.
-    pub fn starts(&self, group: GroupId, node: NodeId, found: HardState) -> Result<(), Violation> {
+    pub fn starts(&self, group: GroupId, replica: ReplicaId, found: HardState) -> Result<(), Violation> {
         let Some(group) = self.groups.get(&group) else { return Ok(()) };
-        match group.last_votes.get(&node) {
-            Some((term, vote)) if (found.term, found.vote.node()) < (*term, *vote) && found.vote.node() != *vote => {
+        match group.last_votes.get(&replica) {
+            Some((term, vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
                 Err(Violation::new(
                     Rule::Raft,
-                    format!("{node} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
+                    format!("{replica} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
                 ))
             }
             _ => Ok(()),
@@ -180,7 +200,7 @@ impl Judge {
     /// have voted.
     pub fn forgets(&mut self, node: NodeId) {
         for group in self.groups.values_mut() {
-            group.last_votes.remove(&node);
+            group.last_votes.retain(|replica, _| replica.node() != node);
         }
     }
 
@@ -189,7 +209,7 @@ impl Judge {
     /// # Errors
     /// Another entry was applied there before, one before it never was, or it came to something else.
     pub fn applied(&mut self, group: GroupId, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
-        let AppliedEntry { entry, results, fingerprint } = applied;
+        let AppliedEntry { entry, results, fingerprint, map: _ } = applied;
         let place = entry.index.0 as usize;
         let hash = blake3::hash(&entry.data);
         let log = &mut self.groups.entry(group).or_default().log;
@@ -221,7 +241,7 @@ impl Judge {
             return Ok(());
         }
         let mut model = self.models.last().expect("the first is there").clone();
-        if !entry.data.is_empty() {
+        if !entry.data.is_empty() && entry.kind == EntryKind::Normal {
             let batch: LogBatch =
                 proto::decode(&entry.data).map_err(|error| Violation::new(Rule::Raft, error.to_string()))?;
             model.entry(batch.time);
@@ -324,12 +344,16 @@ impl Judge {
             _ => return Ok(()),
         };
         for new in extents {
-            if new.missing != 0 {
+            if new.missing.trailing_zeros() < REPLICAS as u32 {
                 self.marks.hit(Mark::TwoOfThree);
+            }
+            if new.missing >> REPLICAS != 0 {
+                self.marks.hit(Mark::NewcomerMissed);
             }
             let chunk = new.extent.chunk;
             self.commits(chunk.id)?;
-            if self.claimed.insert(chunk.id, new.missing).is_none() {
+            self.says(chunk.id, new.missing);
+            if self.claimed.insert(chunk.id) {
                 self.committed.push(chunk);
             }
         }
@@ -357,9 +381,10 @@ impl Judge {
         }
     }
 
-    /// A writer says what a chunk holds, before it sends it.
-    pub fn writes(&mut self, chunk: ChunkId, data: Bytes) {
+    /// A writer says what a chunk holds, before it sends it to these takers under an epoch of their group.
+    pub fn writes(&mut self, chunk: ChunkId, data: Bytes, (epoch, takers): (PgEpoch, &[Member]), at: Millis) {
         self.chunks.insert(chunk, data);
+        self.sends_out(chunk, epoch, takers, at);
     }
 
     /// Chunks that metadata refers or referred to, the newest last.
@@ -368,10 +393,10 @@ impl Judge {
         &self.committed
     }
 
-    /// Which members may lack a chunk that metadata refers or referred to.
+    /// Whether metadata refers or referred to a chunk.
     #[must_use]
-    pub fn missing(&self, chunk: ChunkId) -> Option<u8> {
-        self.claimed.get(&chunk).copied()
+    pub fn is_committed(&self, chunk: ChunkId) -> bool {
+        self.claimed.contains(&chunk)
     }
 
     /// A client numbers a step's request.

@@ -22,6 +22,8 @@ mod errand;
 mod event;
 mod fault;
 mod judge;
+mod lease;
+mod liveness;
 mod marks;
 mod message;
 mod network;

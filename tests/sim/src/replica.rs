@@ -15,18 +15,19 @@ use crate::rows::Rows;
 use crate::script::Knobs;
 use meta_core::{Applied, apply, control_query, query};
 use proposals::Proposals;
-use proto::control::{ControlAnswer, ControlQuery, ControlReply};
+use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlReply};
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, ChunkVerdict, Command, Query, Refusal};
 use proto::object::NewContent;
 use raft_core::{
-    Effects, Entry, Group, GroupConfig, HardState, LogStart, Members, MessageKind, Quarantine, RaftMessage, Role,
-    SnapshotPoint, slog,
+    Effects, Entry, EntryKind, Group, GroupConfig, HardState, LogStart, Members, MessageKind, Quarantine, RaftMessage,
+    Role, SnapshotPoint, Step, slog,
 };
 pub use reads::Question;
 use reads::Reads;
 use std::collections::BTreeMap;
-use types::{ChunkId, GroupId, LogIndex, NodeId, ReplicaId, Term, Timestamp, UploadId};
+use std::sync::Arc;
+use types::{ChunkId, GroupId, LogIndex, NodeId, PlacementMap, ReplicaId, Term, Timestamp, UploadId};
 
 /// The metadata group, in which everything lies.
 pub const GROUP: GroupId = GroupId(1);
@@ -43,6 +44,8 @@ pub struct AppliedEntry {
     pub results: Vec<Applied>,
     /// The rows after it.
     pub fingerprint: u64,
+    /// The placement map after it, if it may have changed it.
+    pub map: Option<Arc<PlacementMap>>,
 }
 
 /// What came out of a turn.
@@ -82,6 +85,8 @@ pub struct Replica {
     applied: LogStart,
     /// The log is cut here at the next flush of the state.
     mark: LogStart,
+    /// Who belongs to the group as of what is applied.
+    members: Members,
     proposed: LogIndex,
     durable: LogIndex,
     led: bool,
@@ -92,16 +97,16 @@ pub struct Replica {
     awaiting: BTreeMap<ReplicaId, u64>,
     ticks: u64,
     in_parts: BTreeMap<ChunkId, UploadId>,
+    /// The placement map as the control group has it here.
+    map: Option<Arc<PlacementMap>>,
 }
 
 /// What a replica starts with.
-pub struct Start<'a> {
+pub struct Start {
     /// Its group.
     pub of: GroupId,
     /// Its node.
     pub node: NodeId,
-    /// All voters.
-    pub voters: &'a [NodeId],
     /// Seed of its timeouts.
     pub seed: u64,
     /// Whether promises may have been forgotten.
@@ -113,19 +118,19 @@ pub struct Start<'a> {
 }
 
 impl Replica {
-    /// Recovers a replica from its disk.
+    /// Recovers a replica from its disk. One that was just taken in knows nobody, and waits for its first snapshot.
     #[must_use]
-    pub fn start(start: &Start<'_>, disk: &Disk) -> Replica {
+    pub fn start(start: &Start, disk: &Disk) -> Replica {
         let durable = disk.durable();
-        let own = ReplicaId::founding(start.node);
-        let members = Members::founding(start.voters.iter().copied());
+        let own = durable.replica.expect("a replica is here");
+        let members = durable.members.clone();
         let others: Vec<_> = members.other_voters(own).collect();
         let last = durable.last();
         let mut hard_state = durable.hard_state;
         hard_state.commit = hard_state.commit.min(last.index).max(durable.applied.index);
         let config = GroupConfig {
             replica: own,
-            members,
+            members: members.clone(),
             hard_state,
             start: durable.start,
             last,
@@ -146,6 +151,7 @@ impl Replica {
             state: durable.state.clone(),
             applied: durable.applied,
             mark: durable.applied,
+            members,
             proposed: last.index,
             durable: last.index,
             led: false,
@@ -156,6 +162,7 @@ impl Replica {
             awaiting: BTreeMap::new(),
             ticks: 0,
             in_parts: BTreeMap::new(),
+            map: if start.of == GroupId::CONTROL { map_in(&durable.state) } else { None },
         }
     }
 
@@ -165,11 +172,56 @@ impl Replica {
         (&self.state, self.applied)
     }
 
+    /// Which replica of its group it is.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.group.replica()
+    }
+
+    /// Who belongs to the group as of what is applied here.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Takes the next step towards the wanted voters, if it leads.
+    pub fn change_members(&mut self, wanted: &[NodeId], marks: &mut Marks) {
+        if !self.led {
+            return;
+        }
+        match self.group.next_step(wanted) {
+            Step::Settled | Step::Wait => {}
+            Step::AddLearner(node) => {
+                if self.group.add_learner(node).is_ok() {
+                    marks.hit(Mark::LearnerAdded);
+                }
+            }
+            Step::Change(change) => drop(self.group.propose_change(&change)),
+            Step::HandOver(heir) => {
+                if self.group.transfer_leader(heir) {
+                    marks.hit(Mark::HandedOver);
+                }
+            }
+        }
+    }
+
     /// The term it leads, if it does.
     #[must_use]
     pub fn leads(&self) -> Option<Term> {
         let view = self.group.view();
         (view.role == Role::Leader).then_some(view.term)
+    }
+
+    /// Whether all that was committed before its term is applied here, as far as it leads.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.leads() == Some(self.applied.term)
+    }
+
+    /// The placement map, as far as this replica of the control group has applied it.
+    #[must_use]
+    pub fn map(&self) -> Option<&Arc<PlacementMap>> {
+        self.map.as_ref()
     }
 
     /// Whether it does not vote, since it may have forgotten promises.
@@ -186,7 +238,7 @@ impl Replica {
 
     /// Leaves the disk as a crash would. `true` if the disk had promised more than there is.
     pub fn crash(&self, crash: Crash, disk: &mut Disk, random: &mut Random) -> bool {
-        disk.crash(crash, self.state(), self.bug, random)
+        disk.crash(crash, (&self.state, self.applied, &self.members), self.bug, random)
     }
 
     /// Time has passed here.
@@ -214,12 +266,16 @@ impl Replica {
         None
     }
 
-    /// The state that a snapshot message named was fetched.
-    pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, at: LogStart) {
-        // The members never change here.
-        let Some(members) = message.snapshot.as_ref().map(|point| point.members.clone()) else { return };
+    /// The state that a snapshot message named was fetched; it holds what `point` says.
+    pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, point: SnapshotPoint) {
         self.fetched = Some(state);
-        self.group.step_snapshot(message, SnapshotPoint { at, members });
+        self.group.step_snapshot(message, point);
+    }
+
+    /// What a snapshot of it is, now.
+    #[must_use]
+    pub fn snapshot(&self) -> (Rows, SnapshotPoint) {
+        (self.state.clone(), SnapshotPoint { at: self.applied, members: self.members.clone() })
     }
 
     /// Takes a command; an answer at once means that it was not taken.
@@ -245,6 +301,13 @@ impl Replica {
         None
     }
 
+    /// Whether it votes and knows a leader: what it has applied is as new as can be had without asking.
+    #[must_use]
+    pub fn votes_under_a_leader(&self) -> bool {
+        let view = self.group.view();
+        view.role != Role::Learner && view.leader.is_some()
+    }
+
     /// Whom it takes for the leader.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
@@ -259,6 +322,7 @@ impl Replica {
         match wanted {
             Question::Meta(wanted) => Reply::Answer(self.applied.index, Box::new(self.ask(wanted))),
             Question::Control(wanted) => Reply::Control(ControlReply::Answer(self.ask_control(wanted))),
+            Question::Members => Reply::Members(self.members.all().collect()),
         }
     }
 
@@ -306,7 +370,7 @@ impl Replica {
     pub fn flushed(&mut self, write: LogWrite, turn: &mut Turn) {
         self.flight.writes -= 1;
         let skipped = if self.flight.writes == 0 { self.flight.skipped } else { 0 };
-        let last = write.install.map(|(_, at)| at.index).or(write.entries.last().map(|entry| entry.index));
+        let last = write.install.map(|(_, point)| point.at.index).or(write.entries.last().map(|entry| entry.index));
         self.group.persisted(write.number.max(skipped), last);
         self.durable = last.unwrap_or(self.durable);
         turn.messages.extend(write.send_after);
@@ -326,7 +390,7 @@ impl Replica {
             turn.replies.push((waiter, self.answer(&wanted)));
         }
         if self.applied.index.0 >= self.mark.index.0 + self.knobs.log_entries {
-            disk.sync_state(self.state.clone(), self.applied, self.mark, lies);
+            disk.sync_state((&self.state, self.applied, &self.members), self.mark, lies);
             if disk.durable().start == self.mark && self.mark.index > self.group.view().start {
                 self.group.truncated(self.mark);
                 turn.marks.hit(Mark::LogCut);
@@ -377,6 +441,7 @@ impl Replica {
     }
 
     fn perform_one(&mut self, effects: Effects, disk: &mut Disk, turn: &mut Turn) {
+        assert!(effects.not_understood.is_none(), "a change of members cannot be decoded");
         turn.messages.extend(effects.send_now);
         self.hard_state = effects.hard_state.unwrap_or(self.hard_state);
         for (context, index) in effects.reads {
@@ -385,9 +450,13 @@ impl Replica {
         let install = effects.snapshot.and_then(|point| {
             let state = self.fetched.take()?;
             self.state = state.clone();
+            if self.of == GroupId::CONTROL {
+                self.map = map_in(&state);
+            }
             (self.applied, self.mark, self.durable) = (point.at, point.at, point.at.index);
+            self.members = point.members.clone();
             turn.marks.hit(Mark::SnapshotInstalled);
-            Some((state, point.at))
+            Some((state, point))
         });
         let mut send_after = effects.send_after_persist;
         if self.bug == Some(Bug::PromiseBeforeFlush) {
@@ -412,11 +481,13 @@ impl Replica {
         for entry in effects.committed {
             self.apply(entry, turn);
         }
+        self.members = effects.members.unwrap_or_else(|| std::mem::take(&mut self.members));
         self.group.applied(self.applied);
     }
 
     fn apply(&mut self, entry: Entry, turn: &mut Turn) {
-        let results = if entry.data.is_empty() {
+        let mut map = None;
+        let results = if entry.data.is_empty() || entry.kind == EntryKind::ConfChange {
             Vec::new()
         } else {
             let batch: LogBatch = proto::decode(&entry.data).expect("it was encoded here");
@@ -427,7 +498,12 @@ impl Replica {
                     }
                 }
             }
-            apply(&mut self.state, self.of, &batch).expect("a store in memory")
+            let results = apply(&mut self.state, self.of, &batch).expect("a store in memory");
+            if batch.commands.iter().any(changes_map) {
+                self.map = map_in(&self.state);
+                map = self.map.clone();
+            }
+            results
         };
         self.applied = LogStart { index: entry.index, term: entry.term };
         let (own, waiters) = self.proposals.committed(self.applied);
@@ -439,6 +515,30 @@ impl Replica {
             };
             turn.replies.push((waiter, reply));
         }
-        turn.applied.push(AppliedEntry { entry, results, fingerprint: self.state.fingerprint() });
+        turn.applied.push(AppliedEntry { entry, results, fingerprint: self.state.fingerprint(), map });
+    }
+}
+
+/// The placement map in the rows of the control group.
+fn map_in(rows: &Rows) -> Option<Arc<PlacementMap>> {
+    match control_query(rows, &ControlQuery::Map).expect("a store in memory") {
+        ControlAnswer::Map(map) => map.map(|map| Arc::new(*map)),
+        _ => None,
+    }
+}
+
+/// Whether a command may change the placement map. Most of the control group's do not: they are about sessions.
+fn changes_map(command: &LogCommand) -> bool {
+    use ControlCommand as C;
+    match command {
+        LogCommand::Control(command) => !matches!(
+            command,
+            C::OpenSession { .. }
+                | C::RenewSession { .. }
+                | C::EndSession { .. }
+                | C::ExpireSession { .. }
+                | C::SetGarbage { .. }
+        ),
+        _ => false,
     }
 }

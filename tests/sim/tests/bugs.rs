@@ -95,6 +95,36 @@ fn m14_copies_made_without_a_look_at_the_hash() {
 }
 
 #[test]
+fn m15_a_removed_node_that_is_listened_to() {
+    found(Bug::RemovedNodeHeard);
+}
+
+#[test]
 fn m17_a_snapshot_installed_in_halves() {
     found(Bug::SnapshotInHalves);
+}
+
+#[test]
+fn m18_a_planner_that_ignores_failure_domains() {
+    found(Bug::DomainsIgnored);
+}
+
+#[test]
+fn a_move_that_is_committed_before_it_was_verified() {
+    found(Bug::MoveUnverified);
+}
+
+#[test]
+fn an_old_copy_that_is_taken_off_before_the_commit() {
+    found(Bug::OldCopyFirst);
+}
+
+#[test]
+fn puts_of_epochs_that_are_over() {
+    found(Bug::OldEpochTaken);
+}
+
+#[test]
+fn a_replica_that_was_let_go_and_is_back_with_its_vote() {
+    found(Bug::LetGoComesBack);
 }

@@ -290,6 +290,28 @@ fn a_voter_that_lost_everything_is_let_go_and_comes_back_as_another() {
     assert!(after.life() > before.life() && !net.replicas[&NodeId(4)].group.members().is_empty());
 }
 
+/// Found by the simulator: a disk that had lied about a snapshot lost its power, and the voter that had been filled by it came back empty and in
+/// quarantine, where it spoke to the others it knew of, who were none.
+#[test]
+fn a_voter_that_lost_everything_says_so_in_quarantine_too() {
+    let mut net = Net::new(13);
+    let leader = net.tick_until_leader();
+    net.propose(leader, b"x");
+    net.change_to(&[leader.0, 4, 5]);
+    let before = on(&net, leader, 4);
+    let lost = net.of_node(4);
+    lost.log.0.lock().expect("not poisoned").clear();
+    (lost.start, lost.hard_state, lost.state) = Default::default();
+    net.restart(NodeId(4));
+    net.of_node(4).group.quarantine = Some(Quarantine::new([], LogIndex(0)));
+    // Nothing is proposed: no append shows the leader what it does not hold.
+    (0..60).for_each(|_| net.tick());
+    let steps = net.change_to(&[leader.0, 4, 5]);
+    assert_eq!(steps.first(), Some(&Step::Change(joint(&[], &[before]))), "{steps:?}");
+    let after = on(&net, leader, 4);
+    assert!(after.life() > before.life() && !net.of_node(4).group.members().is_empty());
+}
+
 #[test]
 fn a_diverged_replica_is_told_and_let_go_and_a_diverged_leader_hands_over_first() {
     for leader_differs in [false, true] {

@@ -135,6 +135,36 @@ fn a_replica_that_lost_its_log_votes_only_for_whoever_has_all_it_may_have_acknow
     }
 }
 
+/// Found by the simulator: a disk lied about the first entry of a new leader, which had replaced one of the leader before, and lost its power. What was in
+/// its place again was taken for committed, since the leader believed its own there.
+#[test]
+fn an_old_entry_in_place_of_one_that_was_lost_is_not_taken_for_committed() {
+    let mut net = Net::new(14);
+    let first = net.tick_until_leader();
+    net.propose(first, b"before");
+    (0..5).for_each(|_| net.tick());
+    let GroupView { commit: last, term, .. } = net.replicas[&first].group.view();
+    net.replicas.get_mut(&first).expect("a replica").up = false;
+    let second = net.tick_until_leader();
+    let victim = *net.replicas.keys().find(|node| **node != first && **node != second).expect("a third");
+    (0..5).for_each(|_| net.tick());
+    let lost = net.replicas.get_mut(&victim).expect("a replica");
+    let mut log = lost.log.0.lock().expect("not poisoned");
+    log.split_off(&(last.0 + 1));
+    let old = Entry { index: LogIndex(last.0 + 1), data: b"never".as_slice().into(), ..log[&last.0].clone() };
+    log.insert(old.index.0, old);
+    drop(log);
+    lost.hard_state = HardState { term, commit: last, ..HardState::default() };
+    lost.state.entries.retain(|entry| entry.index <= last);
+    lost.state.at = LogStart { index: last, term };
+    net.restart(victim);
+    let others = [first, second].map(ReplicaId::founding);
+    net.replicas.get_mut(&victim).expect("a replica").group.quarantine = Some(Quarantine::new(others, LogIndex(0)));
+    tick(&mut net, 50);
+    assert_eq!(net.replicas[&victim].state.entries, net.replicas[&second].state.entries);
+    assert!(!net.replicas[&victim].group.is_quarantined());
+}
+
 #[test]
 fn replicas_that_all_came_back_from_a_power_cut_find_each_other_and_elect_a_leader() {
     let mut net = Net::new(6);

@@ -11,13 +11,15 @@ use crate::operation::Operation;
 use crate::replica::GROUP;
 use proto::meta::{Answer, Command, Outcome, Refusal};
 use proto::object::ETag;
-use types::{ChunkRef, LogIndex, NodeId, RequestId, SESSION_WINDOW};
+use types::{ChunkRef, GroupId, LogIndex, NodeId, RequestId, SESSION_WINDOW};
 
 /// How long one attempt at the group may take, and one at a node that has to fetch something.
 const ATTEMPT: Millis = 500;
 const FETCH: Millis = 2_500;
 /// Pause between attempts.
 const PAUSE: Millis = 30;
+/// Nodes asked for the map, one after the other, if they are silent.
+const MAP_TRIES: u32 = 3;
 
 /// A call.
 pub(super) struct Call {
@@ -31,6 +33,8 @@ pub(super) struct Call {
     at: Millis,
     /// What was known when it began.
     floor: LogIndex,
+    /// Nodes that have not answered.
+    silent: u32,
 }
 
 impl Call {
@@ -46,7 +50,17 @@ impl Call {
 
 impl Client {
     pub(super) fn call(&mut self, step: Step, request: Request, target: NodeId, around: &Around<'_>) -> Call {
-        Call { step, request, target, number: 0, sent: false, sent_at: 0, at: around.now, floor: floor(around) }
+        Call {
+            step,
+            request,
+            target,
+            number: 0,
+            sent: false,
+            sent_at: 0,
+            at: around.now,
+            floor: floor(around),
+            silent: 0,
+        }
     }
 
     pub(super) fn command(&mut self, op: &Op, step: Step, command: Command, around: &mut Around<'_>) -> Course {
@@ -64,10 +78,14 @@ impl Client {
         Course::On(Phase::Call(self.call(step, Request::Command(id, command), self.leader, around)))
     }
 
-    /// Another voter of the group that a call goes to.
+    /// Another voter of the group that a call goes to; another node for the map.
     fn other(&mut self, call: &Call) -> NodeId {
         let than = call.target;
-        let voters = if matches!(call.request, Request::Control(_)) { &self.control_voters } else { &self.voters };
+        let voters = match call.request {
+            Request::Control(_) => self.map.voters(GroupId::CONTROL),
+            Request::Map => &self.nodes[..],
+            _ => self.map.voters(GROUP),
+        };
         let others: Vec<NodeId> = voters.iter().copied().filter(|node| *node != than).collect();
         self.random.pick(&others).copied().unwrap_or(than)
     }
@@ -89,7 +107,9 @@ impl Client {
         }
         if call.sent {
             self.avoid(call.target, around.now);
-            if !call.is_to_group() {
+            call.silent += 1;
+            let map = call.step == Step::Refresh && call.silent < MAP_TRIES;
+            if !call.is_to_group() && !map {
                 return Ok(Course::Next);
             }
             call.target = self.other(&call);
@@ -151,10 +171,13 @@ impl Client {
                 if map.version > self.map.version {
                     self.map = map;
                 }
+                self.polled = around.now;
                 Ok(Course::Next)
             }
-            (Reply::Stored, Request::Replicate(chunk, _)) => {
-                op.repaired.push(chunk.id);
+            (Reply::Stored, Request::Replicate(chunk, ..)) => {
+                if let Some(left) = op.lacking.get_mut(&chunk.id) {
+                    *left = left.saturating_sub(1);
+                }
                 around.marks.hit(Mark::CopyMade);
                 Ok(Course::Next)
             }
@@ -237,14 +260,17 @@ impl Client {
         Ok(Course::Next)
     }
 
-    /// One copy for each chunk that lacks one, then a command that says so.
+    /// Every node that should have one of the chunks that lack a copy is asked to, those that lack it first; then a command names those of which all
+    /// have said that they do. While one is away a chunk cannot be called whole.
     fn plan_repair(&mut self, op: &mut Op, lacking: &[(ChunkRef, u8)]) {
         for (chunk, missing) in lacking {
             let Some(group) = self.map.group_of(chunk.id.slot()) else { continue };
-            let lacks = |i: &usize| missing >> i & 1 != 0;
-            let (to, from): (Vec<usize>, Vec<usize>) = (0..group.members.len()).partition(lacks);
-            let sources: Vec<NodeId> = from.into_iter().map(|i| group.members[i].node).collect();
-            op.steps.extend(to.into_iter().map(|i| Step::Replicate(group.members[i].node, *chunk, sources.clone())));
+            let takers: Vec<NodeId> = group.takers().map(|taker| taker.node).collect();
+            let (first, rest): (Vec<usize>, Vec<usize>) = (0..takers.len()).partition(|i| missing >> i & 1 != 0);
+            let sources: Vec<NodeId> = rest.iter().map(|i| takers[*i]).collect();
+            op.lacking.insert(chunk.id, takers.len());
+            let targets = first.into_iter().chain(rest).map(|i| takers[i]).filter(|node| self.map.is_up(*node));
+            op.steps.extend(targets.map(|node| Step::Replicate(node, *chunk, group.epoch, sources.clone())));
         }
         op.steps.push_back(Step::Send);
     }

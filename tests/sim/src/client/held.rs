@@ -9,7 +9,7 @@ use crate::script::Knobs;
 use chunk_core::Moment;
 use chunk_core::session::{EPOCH_MILLIS, Session};
 use proto::control::{ControlCommand, ControlOutcome, ControlRefusal, ControlReply, ControlRequest};
-use types::{ChunkId, ChunkRef, SessionId};
+use types::{ChunkId, ChunkRef, GroupId, SessionId};
 
 /// Chunks staged by one command.
 const STAGE_CHUNKS: usize = 3;
@@ -83,7 +83,7 @@ impl Client {
         let number = self.next_number();
         // Whoever has not answered the last one is not asked again.
         if self.held.as_ref().is_some_and(|held| held.renewing.is_some()) {
-            self.control = self.random.pick(&self.control_voters).copied().unwrap_or(self.control);
+            self.control = self.random.pick(self.map.voters(GroupId::CONTROL)).copied().unwrap_or(self.control);
         }
         let target = self.control;
         let Some(held) = &mut self.held else { return };
@@ -108,7 +108,7 @@ impl Client {
             }
             Reply::NotLeader(hint) => {
                 held.renew_at = around.now + PAUSE;
-                let any = self.random.pick(&self.control_voters).copied();
+                let any = self.random.pick(self.map.voters(GroupId::CONTROL)).copied();
                 self.control = hint.or(any).unwrap_or(self.control);
             }
             _ => held.renew_at = around.now + PAUSE,

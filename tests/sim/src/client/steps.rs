@@ -9,7 +9,7 @@ use proto::meta::{Command, Query, SetXattrMode};
 use proto::object::{ETag, FileKind, NewContent, Precondition, TagMatch};
 use proto::trash::{BucketOptions, NameTaken, TRASH_BATCH_MAX, TrashFilter, TrashId, TrashPage};
 use std::collections::VecDeque;
-use types::{BucketId, ChunkRef, INLINE_BYTES_MAX, Ino, NodeId, UploadId, WriterEpoch};
+use types::{BucketId, ChunkId, ChunkRef, INLINE_BYTES_MAX, Ino, NodeId, PgEpoch, UploadId, WriterEpoch};
 
 /// The bucket everything lies in.
 const BUCKET: BucketId = BucketId(1);
@@ -55,8 +55,8 @@ pub enum Step {
     Stage(Vec<(ChunkRef, u8)>),
     /// Close an epoch of the session.
     Close(WriterEpoch),
-    /// Have a node fetch a chunk from others.
-    Replicate(NodeId, ChunkRef, Vec<NodeId>),
+    /// Have a node fetch a chunk from others, under an epoch of its group.
+    Replicate(NodeId, ChunkRef, PgEpoch, Vec<NodeId>),
 }
 
 /// What a step wants of the group.
@@ -98,7 +98,9 @@ pub(super) fn of(planned: &PlannedOperation, fresh: bool, chunk_bytes: usize) ->
         | Operation::Resize(name, _)
         | Operation::SetXattr(name) => steps.extend([Step::Lookup(*name), Step::Send]),
         Operation::GetXattr(name) => steps.extend([Step::Lookup(*name), Step::Ask]),
-        Operation::List | Operation::Stat(_) | Operation::ReadDir | Operation::Repair => steps.push_back(Step::Ask),
+        Operation::List | Operation::Stat(_) | Operation::ReadDir => steps.push_back(Step::Ask),
+        // The real worker knows its node's map.
+        Operation::Repair => steps.extend([Step::Refresh, Step::Ask]),
         Operation::Restore(..) | Operation::Purge(_) => steps.extend([Step::Ask, Step::Send]),
         Operation::Delete(_)
         | Operation::DeleteAll
@@ -301,8 +303,14 @@ fn command(client: &Client, op: &Op, root: Ino) -> Option<Command> {
             value: number.to_be_bytes().to_vec().into(),
             mode: SetXattrMode::Any,
         },
-        Operation::Repair if op.repaired.is_empty() => return None,
-        Operation::Repair => Command::ClearUnderReplicated { chunks: op.repaired.clone() },
+        Operation::Repair => {
+            let whole = op.lacking.iter().filter(|(_, left)| **left == 0);
+            let chunks: Vec<ChunkId> = whole.map(|(chunk, _)| *chunk).collect();
+            if chunks.is_empty() {
+                return None;
+            }
+            Command::ClearUnderReplicated { chunks }
+        }
         other => unreachable!("{other:?} sends nothing"),
     })
 }

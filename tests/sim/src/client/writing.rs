@@ -13,7 +13,7 @@ use chunk_core::Moment;
 use chunk_core::write::{Alternative, Failure, PutAnswer, Write, WriteEvent, WriteStep, WriteTimes, WriteVerdict};
 use proto::object::NewExtent;
 use std::collections::BTreeMap;
-use types::{ChunkRef, Extent, Member, PgEpoch};
+use types::{ChunkRef, Extent, Member, PgEpoch, REPLICAS};
 
 /// How long a put may take.
 const TRANSFER: Millis = 1200;
@@ -26,7 +26,7 @@ pub(super) struct Writing {
     data: Bytes,
     chunk: ChunkRef,
     epoch: PgEpoch,
-    members: Vec<Member>,
+    takers: Vec<Member>,
     asked: BTreeMap<u64, (usize, Millis)>,
     tick: Option<Millis>,
 }
@@ -51,16 +51,20 @@ impl Client {
             return Course::End(End::Failed);
         };
         op.tried.push(group.id);
-        around.judge.writes(allocation.chunk, data.clone());
+        // The members, and then the disk that a move brings in.
+        let takers: Vec<Member> = group.takers().collect();
+        around.judge.writes(allocation.chunk, data.clone(), (group.epoch, &takers[..]), around.now);
         let root = types::root_of(&data, &types::leaves_of(&data));
         let chunk = ChunkRef { id: allocation.chunk, len: data.len() as u32, root };
         let is_down = |member: &Member| u8::from(view.down.contains(&member.node));
-        let down = group.members.iter().enumerate().map(|(i, member)| is_down(member) << i).sum();
+        let down = takers.iter().enumerate().map(|(i, taker)| is_down(taker) << i).sum();
         let times = WriteTimes { lag: around.knobs.lag, ..WriteTimes::default() };
-        let (write, step) = Write::start(Moment(around.now), down, times);
-        let members = group.members.clone();
+        let (write, step) = match takers.len() > REPLICAS {
+            false => Write::start(Moment(around.now), down, times),
+            true => Write::start_moving(Moment(around.now), down, times),
+        };
         let (epoch, asked) = (group.epoch, BTreeMap::new());
-        let mut writing = Writing { write, data, chunk, epoch, members, asked, tick: None };
+        let mut writing = Writing { write, data, chunk, epoch, takers, asked, tick: None };
         self.ask_to_store(&mut writing, &step, around);
         Course::On(Phase::Write(writing))
     }
@@ -71,7 +75,7 @@ impl Client {
             writing.asked.insert(number, (*member, around.now + TRANSFER));
             let chunk = writing.chunk;
             let request = Request::Put(chunk.id, writing.epoch, chunk.root, writing.data.clone());
-            around.sent.push((writing.members[*member].node, number, request));
+            around.sent.push((writing.takers[*member].node, number, request));
         }
         if let WriteVerdict::Pending(tick) = step.verdict {
             writing.tick = tick.map(|moment| moment.0.max(around.now + 1));
@@ -109,7 +113,7 @@ impl Client {
         }
         let event = match late(&mut writing.asked, around.now) {
             Some(member) => {
-                self.avoid(writing.members[member].node, around.now);
+                self.avoid(writing.takers[member].node, around.now);
                 WriteEvent::Answer(member, PutAnswer::TimedOut)
             }
             None => WriteEvent::Tick,
@@ -153,6 +157,7 @@ impl Client {
             }
             WriteVerdict::Elsewhere { refresh } => {
                 self.settle(writing.chunk.id);
+                around.judge.gives_up(writing.chunk.id);
                 op.steps.push_front(Step::Write(writing.data));
                 if refresh {
                     op.tried.clear();
@@ -163,6 +168,7 @@ impl Client {
             }
             WriteVerdict::Failed(_) => {
                 self.settle(writing.chunk.id);
+                around.judge.gives_up(writing.chunk.id);
                 Course::End(End::Failed)
             }
         }
@@ -171,7 +177,7 @@ impl Client {
     /// Remembers which disks did badly.
     fn shun(&mut self, writing: &Writing, now: Millis) {
         for (member, failure) in writing.write.failures() {
-            let Member { node, disk } = writing.members[member];
+            let Member { node, disk } = writing.takers[member];
             if matches!(failure, Failure::NoSpace | Failure::Broken) {
                 self.shunned.insert((node, disk), now + AVOIDED);
             }

@@ -189,7 +189,7 @@ mod tests {
     use crate::chunks::ChunkStore;
     use proto::control::GarbageOptions;
     use proto::meta::GarbageStatus;
-    use types::{Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, Timestamp};
+    use types::{Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap};
 
     fn map() -> PlacementMap {
         let node = |id| NodeEntry::new(NodeId(id), String::new(), id.to_string(), []);
@@ -202,7 +202,7 @@ mod tests {
     /// A round over one condemned chunk with nodes of which some are deaf: who was asked to delete, and whether it was forgotten.
     fn round(collector: &mut Collector, deaf: &[u64]) -> (Vec<u64>, bool) {
         let (map, chunks) = (map(), ChunkStore::default());
-        let scene = Scene { now: 0, clock: Timestamp(0), node: NodeId(1), map: &map, chunks: &chunks, apart_max: 0 };
+        let scene = Scene::of(NodeId(1), &map, &chunks);
         let (mut got, mut asked, mut forgotten) = (Got::Begin, Vec::new(), false);
         loop {
             got = match collector.step(got, &scene) {

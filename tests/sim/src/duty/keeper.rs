@@ -114,7 +114,7 @@ mod tests {
 
     fn agreed(own: i64, others: &[i64], voters: usize, group: i64) -> Option<i64> {
         let (map, chunks) = (PlacementMap::default(), ChunkStore::default());
-        let scene = Scene { now: 0, clock: Timestamp(own), node: NodeId(1), map: &map, chunks: &chunks, apart_max: 60 };
+        let scene = Scene { clock: Timestamp(own), apart_max: 60, ..Scene::of(NodeId(1), &map, &chunks) };
         let others: Vec<Timestamp> = others.iter().copied().map(Timestamp).collect();
         agree(&scene, &others, voters, Timestamp(group)).map(|time| time.0)
     }

@@ -106,7 +106,7 @@ mod tests {
     use crate::chunks::{ChunkStore, Flush};
     use bytes::Bytes;
     use proto::control::GarbageOptions;
-    use types::{NodeId, PlacementMap, Timestamp};
+    use types::{NodeId, PlacementMap};
 
     fn pass(answer: &dyn Fn(&[ChunkId]) -> Got) -> Vec<ChunkId> {
         let mut store = ChunkStore::default();
@@ -116,7 +116,7 @@ mod tests {
             store.flushed(ChunkId(id), Flush::Honest);
         }
         let map = PlacementMap::default();
-        let scene = Scene { now: 0, clock: Timestamp(0), node: NodeId(7), map: &map, chunks: &store, apart_max: 0 };
+        let scene = Scene::of(NodeId(7), &map, &store);
         let (mut sweeper, mut got, mut deleted) = (Sweeper::default(), Got::Begin, Vec::new());
         loop {
             got = match sweeper.step(got, &scene) {

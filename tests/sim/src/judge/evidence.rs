@@ -51,7 +51,7 @@ impl Judge {
     /// # Errors
     /// Something does, or a writer that lives may still commit it.
     pub fn deletes(&mut self, node: NodeId, chunk: ChunkId) -> Result<(), Violation> {
-        let known = self.claimed.contains_key(&chunk) || self.evidence.staged.contains(&chunk);
+        let known = self.claimed.contains(&chunk) || self.evidence.staged.contains(&chunk);
         let why = if self.models.last().is_some_and(|model| model.refers_to(chunk)) {
             "metadata refers to it"
         } else if self.evidence.staged.contains(&chunk) {
@@ -83,14 +83,14 @@ impl Judge {
         let done = || if *result == Ok(Outcome::Done) { Ok(()) } else { Err(format!("it came to {result:?}")) };
         Some(match (command, result) {
             (Command::Stage { chunks }, Ok(_)) => {
-                let fresh = chunks.iter().map(|(chunk, _)| chunk.id).filter(|id| !self.claimed.contains_key(id));
+                let fresh = chunks.iter().map(|(chunk, _)| chunk.id).filter(|id| !self.claimed.contains(id));
                 self.evidence.staged.extend(fresh);
                 self.marks.hit(Mark::Staged);
                 done()
             }
             // What was committed and has been dropped since may be condemned.
             (Command::Stage { chunks }, Err(Refusal::BadChunk(_))) => {
-                match chunks.iter().any(|(chunk, _)| self.claimed.contains_key(&chunk.id)) {
+                match chunks.iter().any(|(chunk, _)| self.claimed.contains(&chunk.id)) {
                     true => Ok(()),
                     false => Err(format!("it came to {result:?}")),
                 }

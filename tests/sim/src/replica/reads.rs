@@ -18,6 +18,8 @@ pub enum Question {
     Meta(Query),
     /// The control group.
     Control(ControlQuery),
+    /// Any group, who belongs to it.
+    Members,
 }
 
 type Waiting = (Waiter, Question);

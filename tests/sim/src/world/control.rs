@@ -50,11 +50,12 @@ impl World<'_> {
                 commands.push(ControlCommand::SetGarbage { on: Some(true), grace: Some(grace), lift: false });
             }
         }
+        self.bootstrap(id)?;
         self.record(id, commands)
     }
 
     /// Has the control group carry out commands of its leader. What is lost is tried again at the next look.
-    fn record(&mut self, id: NodeId, commands: Vec<ControlCommand>) -> Result<(), Violation> {
+    pub(super) fn record(&mut self, id: NodeId, commands: Vec<ControlCommand>) -> Result<(), Violation> {
         for command in commands {
             let number = self.nodes.get_mut(&id).expect("a node").next_call();
             let _ = self.control(id, (Party::Node(id), number), ControlRequest::Command(command));

@@ -5,11 +5,12 @@ use crate::duty::{Duty, Got, Scene, Want};
 use crate::errand::{Asked, Errand};
 use crate::event::{Event, Life, Millis};
 use crate::judge::Violation;
+use crate::marks::Mark;
 use crate::message::{Message, Party, Reply, Request, Waiter};
 use crate::replica::{GROUP, GROUPS, Turn};
 use proto::control::ControlRequest;
 use proto::log::LogCommand;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use types::{ChunkId, GroupId, NodeId};
 
 /// How long others may take to answer.
@@ -27,8 +28,11 @@ impl World<'_> {
             return Ok(());
         }
         self.agenda.at(self.now + duty.every(&self.script.knobs), Event::Round(id, life, duty));
-        let leads = node.replica(GROUP).is_some_and(|replica| replica.leads().is_some());
-        if node.errands.contains_key(&duty) || duty.is_leaders() && !leads {
+        let leads = |group| node.replica(group).is_some_and(|replica| replica.leads().is_some());
+        if node.errands.contains_key(&duty) || !node.informed || !duty.leaders().is_none_or(leads) {
+            return Ok(());
+        }
+        if duty == Duty::Steer && !self.decide(id) {
             return Ok(());
         }
         self.drive(id, duty, Got::Begin)
@@ -37,19 +41,42 @@ impl World<'_> {
     /// Steps a duty until it waits for somebody or rests.
     fn drive(&mut self, id: NodeId, duty: Duty, mut got: Got) -> Result<(), Violation> {
         loop {
+            if let (Duty::Clear, Got::Copied(copied)) = (duty, &got)
+                && !copied.is_empty()
+            {
+                self.report.marks.hit(Mark::LeftoverGiven);
+            }
             let now = self.now;
             let apart_max = (APART_MAX * self.script.knobs.pace) as i64 * 1_000_000;
+            let silent = if duty == Duty::Steer { self.silent_nodes(id) } else { BTreeSet::new() };
+            let here = if duty == Duty::Follow { self.nodes[&id].memberships() } else { Vec::new() };
             let node = self.nodes.get_mut(&id).expect("a node");
-            let (clock, map) = (node.clock(now), node.map.clone());
-            let scene = Scene { now, clock, node: id, map: &map, chunks: &node.chunks, apart_max };
+            let applied = node.replica(GroupId::CONTROL).and_then(|replica| replica.map()).cloned();
+            let (clock, map) =
+                (node.clock(now), applied.clone().filter(|_| duty == Duty::Steer).unwrap_or(node.map.clone()));
+            let (chunks, bug) = (&node.chunks, self.script.bug);
+            let scene = Scene { now, clock, node: id, map: &map, chunks, apart_max, bug, silent, here };
             let want = node.duties.step(duty, got, &scene);
             got = match want {
                 Want::Rest => break,
+                Want::Forget(slot, chunks) => {
+                    self.forget(id, slot, chunks)?;
+                    Got::Nothing
+                }
+                Want::Plan => Got::Planned(self.plan_moves(&map)?),
+                Want::PlaceVoters => Got::Planned(applied.map_or(Vec::new(), |map| self.plan_voters(&map))),
+                Want::Leave(group, replica) => {
+                    self.let_go(id, group, replica);
+                    Got::Nothing
+                }
                 Want::Own(query) => {
                     let answer = node.replica(GROUP).and_then(|replica| replica.ask(&query).ok());
                     answer.map_or(Got::Nothing, Got::Answer)
                 }
                 want => {
+                    if duty == Duty::Pull && matches!(want, Want::Delete(_)) {
+                        self.report.marks.hit(Mark::LateDelete);
+                    }
                     let errand = self.errand(id, want);
                     if !errand.pending.is_empty() {
                         let patience = if duty == Duty::Keep && errand.asks_clocks() { CLOCK_MAX } else { ASK_MAX };
@@ -94,21 +121,21 @@ impl World<'_> {
                 self.ask(id, nobody(Got::Deleted(Vec::new())), calls)
             }
             Want::Clocks => {
-                let others: BTreeMap<NodeId, ()> =
-                    self.voters.iter().filter(|voter| **voter != id).map(|voter| (*voter, ())).collect();
+                let voters = node.map.voters(GROUP).to_vec();
+                let others = voters.iter().filter(|voter| **voter != id).map(|voter| (*voter, ()));
                 let calls = self.calls(id, first, others, |_, ()| (Asked::Clock, Request::Clock));
-                self.ask(id, Errand::new(first, Got::Clocks(Vec::new(), 0), self.voters.len()), calls)
+                self.ask(id, Errand::new(first, Got::Clocks(Vec::new(), 0), voters.len()), calls)
             }
-            Want::Rest | Want::Own(_) => nobody(Got::Nothing),
+            want => self.move_errand(id, first, want),
         }
     }
 
     /// One call to each of these nodes; the first is numbered `first`.
-    fn calls<T>(
+    pub(super) fn calls<T>(
         &mut self,
         id: NodeId,
         first: u64,
-        wanted: BTreeMap<NodeId, T>,
+        wanted: impl IntoIterator<Item = (NodeId, T)>,
         call: impl Fn(NodeId, T) -> (Asked, Request),
     ) -> Vec<(u64, NodeId, Asked, Request)> {
         let node = self.nodes.get_mut(&id).expect("a node");
@@ -119,7 +146,7 @@ impl World<'_> {
         numbered.collect()
     }
 
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         id: NodeId,
         mut errand: Errand,
@@ -133,9 +160,9 @@ impl World<'_> {
     }
 
     /// Puts a question to whom a node takes for the leader of a group, or to any voter.
-    fn ask_leader(&mut self, id: NodeId, group: GroupId, number: u64, request: Request) -> Errand {
-        let map = self.map.clone();
+    pub(super) fn ask_leader(&mut self, id: NodeId, group: GroupId, number: u64, request: Request) -> Errand {
         let node = self.nodes.get_mut(&id).expect("a node");
+        let map = node.map.clone();
         let known = node.replica(group).and_then(|replica| replica.leader());
         let target = known.or_else(|| node.random.pick(map.voters(group)).copied()).unwrap_or(id);
         let asked = Asked::Leader(Box::new(request.clone()));

@@ -7,7 +7,7 @@ use crate::event::{Event, Life};
 use crate::judge::{Rule, Violation};
 use crate::marks::Mark;
 use crate::message::{Message, Party, Reply, Request, Waiter};
-use crate::replica::{GROUP, GROUPS, Question, Turn};
+use crate::replica::{GROUP, GROUPS, Question, Replica, Turn};
 use bytes::Bytes;
 use proto::log::LogCommand;
 use raft_core::RaftMessage;
@@ -20,13 +20,15 @@ impl World<'_> {
     pub(super) fn start(&mut self, id: NodeId) -> Result<(), Violation> {
         let (knobs, bug) = (self.script.knobs, self.script.bug);
         let node = self.nodes.get_mut(&id).expect("a node");
-        let forgetful = node.start(&self.map, self.script.seed, bug, knobs);
+        let forgetful = node.start(self.script.seed, bug, knobs);
         if forgetful {
             self.report.marks.hit(Mark::Quarantined);
             self.judge.forgets(id);
         } else {
-            for (group, seat) in node.seats.iter().filter(|(_, seat)| seat.replica.is_some()) {
-                self.judge.starts(*group, id, seat.disk.durable().hard_state)?;
+            for (group, seat) in &node.seats {
+                if let Some(replica) = &seat.replica {
+                    self.judge.starts(*group, replica.id(), seat.disk.durable().hard_state)?;
+                }
             }
         }
         let life = node.life;
@@ -34,6 +36,8 @@ impl World<'_> {
         self.agenda.at(self.now + tick, Event::Tick(id, life));
         self.agenda.at(self.now + scrub, Event::Scrub(id, life));
         self.agenda.at(self.now + tick, Event::Leases(id, life));
+        self.agenda.at(self.now + 1, Event::Beat(id, life));
+        self.agenda.at(self.now + tick, Event::Look(id, life, true));
         for duty in Duty::ALL {
             let first = node.random.between(1, duty.every(&knobs));
             self.agenda.at(self.now + first, Event::Round(id, life, duty));
@@ -43,13 +47,14 @@ impl World<'_> {
 
     pub(super) fn tick(&mut self, id: NodeId, life: Life) -> Result<(), Violation> {
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.life == life) else { return Ok(()) };
-        let mut ticks = false;
-        for replica in node.seats.values_mut().filter_map(|seat| seat.replica.as_mut()) {
+        let (map, informed) = (node.map.clone(), node.informed);
+        for (group, seat) in &mut node.seats {
+            let Some(replica) = seat.replica.as_mut() else { continue };
             replica.tick();
-            ticks = true;
-        }
-        if !ticks {
-            return Ok(());
+            let placed = map.raft_groups.iter().find(|placed| placed.id == *group && informed);
+            if let Some(placed) = placed {
+                replica.change_members(&placed.wanted, &mut self.report.marks);
+            }
         }
         let next = self.now + node.tick_time(self.now, self.script.knobs.tick);
         self.agenda.at(next, Event::Tick(id, life));
@@ -112,12 +117,13 @@ impl World<'_> {
             self.agenda.at(seat.log_busy_until, Event::LogFlushed(id, node.life, group));
         }
         for message in turn.messages {
-            self.judge.sends(group, id, &message)?;
+            self.judge.sends(group, &message)?;
             self.send(Party::Node(id), Party::Node(message.to.node()), Message::Raft(group, message.encode()));
         }
         let known = self.judge.entries(group);
         for applied in &turn.applied {
             self.judge.applied(group, id, applied)?;
+            applied.map.as_ref().map_or(Ok(()), |map| self.map_changed(map))?;
         }
         if self.judge.entries(group) / INVARIANTS_EVERY > known / INVARIANTS_EVERY {
             self.check_invariants(id, group)?;
@@ -149,9 +155,14 @@ impl World<'_> {
     }
 
     pub(super) fn raft(&mut self, id: NodeId, group: GroupId, bytes: &Bytes) -> Result<(), Violation> {
-        let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
-        let Some(replica) = node.replica_mut(group) else { return Ok(()) };
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.runs) else { return Ok(()) };
         let message = RaftMessage::decode(bytes).map_err(|error| Violation::new(Rule::Raft, error.to_string()))?;
+        let here = node.replica(group).map(Replica::id);
+        if here.is_none_or(|here| here.life() < message.to.life()) {
+            self.meet_stranger(id, group, here, &message);
+            return Ok(());
+        }
+        let Some(replica) = node.replica_mut(group).filter(|replica| replica.id() == message.to) else { return Ok(()) };
         if let Some(message) = replica.step(message) {
             let delay = node.random.between(5, 200);
             self.agenda.at(self.now + delay, Event::Fetched(id, node.life, group, message));
@@ -166,14 +177,16 @@ impl World<'_> {
         group: GroupId,
         message: RaftMessage,
     ) -> Result<(), Violation> {
-        if self.nodes[&id].life != life || self.network.is_cut(Party::Node(message.from.node()), Party::Node(id)) {
+        let from = message.from;
+        if self.nodes[&id].life != life || self.network.is_cut(Party::Node(from.node()), Party::Node(id)) {
             return Ok(());
         }
-        let source = self.nodes.get(&message.from.node()).and_then(|node| node.replica(group));
-        let Some((state, at)) = source.map(|replica| replica.state()) else { return Ok(()) };
-        let state = state.clone();
-        if let Some(replica) = self.nodes.get_mut(&id).and_then(|node| node.replica_mut(group)) {
-            replica.step_snapshot(message, state, at);
+        let source = self.nodes.get(&from.node()).and_then(|node| node.replica(group));
+        let Some(source) = source.filter(|source| source.id() == from) else { return Ok(()) };
+        let (state, point) = source.snapshot();
+        let replica = self.nodes.get_mut(&id).and_then(|node| node.replica_mut(group));
+        if let Some(replica) = replica.filter(|replica| replica.id() == message.to) {
+            replica.step_snapshot(message, state, point);
         }
         self.perform(id, group, Turn::default())
     }
@@ -194,14 +207,25 @@ impl World<'_> {
             },
             Request::Clock => Some(Reply::Clock(node.clock(self.now))),
             Request::Control(request) => self.control(id, waiter, request),
-            Request::Delete(chunks) => {
-                self.delete(id, waiter, chunks);
+            Request::Delete(chunks) => self.delete(id, waiter, chunks),
+            Request::Map => {
+                self.tell_map(id, waiter);
                 None
             }
-            Request::Map => Some(Reply::Map(node.map.clone())),
-            Request::Put(chunk, epoch, root, data) => self.put(id, waiter, chunk, epoch, root, data),
+            Request::Put(chunk, epoch, root, data) => self.put(id, waiter, chunk, epoch, root, data)?,
             Request::Get(chunk) => Some(self.get(id, chunk)),
-            Request::Replicate(chunk, sources) => self.replicate(id, waiter, chunk, sources),
+            Request::Replicate(chunk, epoch, sources) => self.replicate(id, waiter, chunk, epoch, sources),
+            Request::Heartbeat(incarnation, ails) => match waiter.0 {
+                Party::Node(from) => Some(self.heard(id, from, incarnation, ails)),
+                Party::Client(_) => None,
+            },
+            Request::Barrier(pg, epoch) => Some(self.barrier(id, pg, epoch)),
+            Request::List(slot, after, max) => Some(self.list(id, slot, after, max)),
+            Request::Stat(chunks) => Some(self.stat(id, &chunks)),
+            Request::Members(group) => match node.replica_mut(group) {
+                Some(replica) => replica.query(waiter, Question::Members),
+                None => Some(Reply::NotLeader(None)),
+            },
         };
         if let Some(reply) = answer {
             self.reply(id, waiter, reply);
