@@ -38,6 +38,8 @@ struct ShownGarbage {
     condemned: u64,
     /// Sessions below it are over.
     session_floor: u64,
+    /// The group was recovered: nothing is collected before an operator says so.
+    held: bool,
 }
 
 /// A node's look for orphans, since its start.
@@ -226,7 +228,12 @@ fn shown_group(placed: &GroupPlacement, statuses: &BTreeMap<NodeId, NodeStatus>)
 
 fn shown_garbage(group: GroupId, leader: &NodeStatus) -> Option<ShownGarbage> {
     let (_, status) = leader.garbage.iter().find(|(of, _)| *of == group)?;
-    Some(ShownGarbage { waiting: status.waiting, condemned: status.condemned, session_floor: status.session_floor.0 })
+    Some(ShownGarbage {
+        waiting: status.waiting,
+        condemned: status.condemned,
+        session_floor: status.session_floor.0,
+        held: status.held,
+    })
 }
 
 fn text(shown: &Shown) -> String {
