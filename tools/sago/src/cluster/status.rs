@@ -271,7 +271,11 @@ fn text(shown: &Shown) -> String {
         let voters = format!("{}{wanted}", list(&group.voters));
         let behind = group.behind.iter().map(|(voter, count)| format!("{voter}:{count}")).collect::<Vec<_>>().join(" ");
         let garbage = group.garbage.as_ref();
-        let garbage = garbage.map(|garbage| format!("{}+{}", garbage.waiting, garbage.condemned)).unwrap_or_default();
+        let amount = |garbage: &ShownGarbage| {
+            let held = if garbage.held { " held" } else { "" };
+            format!("{}+{}{held}", garbage.waiting, garbage.condemned)
+        };
+        let garbage = garbage.map(amount).unwrap_or_default();
         groups.push(vec![name, leader, voters, group.term.to_string(), group.commit.to_string(), behind, garbage]);
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
