@@ -83,7 +83,10 @@ pub fn check_folder(folder: &Path, findings: &mut Findings) -> Result<CheckedFol
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(&path)(error)),
     };
-    for name in names.iter().filter(|name| !KNOWN.contains(&name.as_str()) && *name != "lost+found") {
+    // What a group's log was like before it was recovered.
+    let before = |name: &str| name.starts_with("recovered-") && name.ends_with(".before");
+    let known = |name: &str| KNOWN.contains(&name) || before(name) || name == "lost+found";
+    for name in names.iter().filter(|name| !known(name)) {
         let what = "not a file of a node";
         findings.note("meta-stranger", folder.join(name).display(), what, "look what it is; Sago does not use it");
     }

@@ -42,4 +42,5 @@ mod trash;
 pub use config::{GarbageConfig, MemoryConfig, NodeConfig, StoreConfig};
 pub use error::{ConfigError, StartError};
 pub use incarnation::{CheckedFolder, check_folder};
+pub use map_note::read as noted_map;
 pub use server::NodeServer;

@@ -11,6 +11,7 @@ mod mount;
 mod node;
 mod object;
 mod placement;
+mod recover;
 mod scrub;
 mod trash;
 mod user;
@@ -26,6 +27,7 @@ pub use mount::MountArgs;
 pub use node::{AdmitArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs, NodeCommand, RemoveArgs, ReplaceArgs};
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
+pub use recover::RecoverArgs;
 pub use scrub::ScrubArgs;
 pub use trash::{PurgeArgs, RestoreArgs, TrashCommand, TrashFilterArgs, TrashListArgs, WindowArgs, reason_word};
 pub use user::{KeyCommand, UserCommand};
@@ -106,6 +108,8 @@ pub enum Command {
     Durability(DurabilityArgs),
     /// Look at the folder of a node that is stopped, and name everything that is damaged.
     Fsck(FsckArgs),
+    /// Make one node's metadata the only truth, when the majority of a group's voters is gone for good.
+    Recover(RecoverArgs),
     /// What was deleted, overwritten or truncated, and the way back.
     #[command(subcommand)]
     Trash(TrashCommand),
@@ -144,9 +148,21 @@ mod tests {
             command.get_subcommands().for_each(|sub| check(sub, &path));
         }
         check(&Cli::command(), "");
-        for name in
-            ["demo", "node", "gateway", "mount", "scrub", "durability", "fsck", "put", "get", "ls", "rm", "trash"]
-        {
+        for name in [
+            "demo",
+            "node",
+            "gateway",
+            "mount",
+            "scrub",
+            "durability",
+            "fsck",
+            "recover",
+            "put",
+            "get",
+            "ls",
+            "rm",
+            "trash",
+        ] {
             let command = Cli::command();
             let help = command.find_subcommand(name).and_then(|sub| sub.get_after_help().map(ToString::to_string));
             assert!(help.is_some_and(|help| help.contains(&format!("sago {name}"))), "{name} has no example");
@@ -178,6 +194,10 @@ mod tests {
             "sago trash list books --since yesterday",
             "sago bucket breaker set books --limit 0",
             "sago fsck",
+            "sago recover --unsafe --all",
+            "sago recover --unsafe node-1",
+            "sago recover --unsafe node-1 --all --group 3",
+            "sago recover --unsafe node-1 --group 1048576",
             "sago durability --annual-failure-rate 100",
             "sago durability --nodes 6",
         ] {
