@@ -6,10 +6,12 @@
 
 mod campaign;
 mod fault;
+mod joining;
 mod verdict;
 
 pub use campaign::Campaign;
 pub use fault::{Violence, one_node_at_a_time};
+pub use joining::{Joined, join};
 pub use verdict::conclude;
 
 use harness::{Load, LoadConfig, Options};

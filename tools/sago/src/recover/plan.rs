@@ -194,12 +194,7 @@ impl GroupPlan {
             Err(why) => return Ok(Err(format!("{start_first}{why}"))),
         };
         if !voters.contains(&own) {
-            let why = if voters.iter().any(|voter| voter.node() == node) {
-                "recovered before: start the node"
-            } else {
-                "it does not vote here"
-            };
-            return Ok(Err(why.to_owned()));
+            return Ok(Err("it does not vote here".to_owned()));
         }
         let lost: BTreeSet<_> = voters.iter().filter(|voter| **voter != own).map(|voter| voter.node().0).collect();
         if lost.is_empty() {

@@ -146,7 +146,7 @@ fn what_is_written_is_one_step_and_is_not_written_twice() {
     let mut findings = Findings::default();
     drop(metadata(&site, &mut findings, true).expect("it can be looked at"));
     assert_eq!(findings, Findings::default(), "the folder is as sound as before");
-    assert!(refused(&node, None).contains("start the node"), "it was done");
+    assert!(refused(&node, None).contains("only voter"), "it was done");
 }
 
 #[test]
