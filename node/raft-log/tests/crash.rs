@@ -441,8 +441,8 @@ fn a_cut_at_any_byte_while_voters_are_replaced_leaves_the_old_ones_or_the_new_on
         }
         // The process died: there is no mark of an orderly end.
         image.remove(Path::new("CLEAN"));
-        let wals = image.keys().filter(|name| name.extension().is_some_and(|ext| ext == "log"));
-        let newest = wals.last().expect("a write-ahead log").clone();
+        let newest = image.keys().rfind(|name| name.extension().is_some_and(|ext| ext == "log"));
+        let newest = newest.expect("a write-ahead log").clone();
         let full = image[&newest].len();
         for len in 0..=full {
             let mut cut = image.clone();
