@@ -7,6 +7,7 @@ mod demo;
 mod durability;
 mod fsck;
 mod gateway;
+mod meta;
 mod mount;
 mod node;
 mod object;
@@ -23,6 +24,7 @@ pub use demo::DemoArgs;
 pub use durability::DurabilityArgs;
 pub use fsck::FsckArgs;
 pub use gateway::GatewayArgs;
+pub use meta::{MetaCommand, MetaExportArgs, MetaImportArgs};
 pub use mount::MountArgs;
 pub use node::{AdmitArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs, NodeCommand, RemoveArgs, ReplaceArgs};
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
@@ -110,6 +112,9 @@ pub enum Command {
     Fsck(FsckArgs),
     /// Make one node's metadata the only truth, when the majority of a group's voters is gone for good.
     Recover(RecoverArgs),
+    /// The metadata of a cluster as files, and the way back.
+    #[command(subcommand)]
+    Meta(MetaCommand),
     /// What was deleted, overwritten or truncated, and the way back.
     #[command(subcommand)]
     Trash(TrashCommand),
@@ -156,6 +161,7 @@ mod tests {
             "scrub",
             "durability",
             "fsck",
+            "meta",
             "recover",
             "put",
             "get",
@@ -194,6 +200,8 @@ mod tests {
             "sago trash list books --since yesterday",
             "sago bucket breaker set books --limit 0",
             "sago fsck",
+            "sago meta export node-1",
+            "sago meta import node-1",
             "sago recover --unsafe --all",
             "sago recover --unsafe node-1",
             "sago recover --unsafe node-1 --all --group 3",

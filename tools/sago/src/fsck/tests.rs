@@ -158,6 +158,12 @@ impl Node {
     }
 }
 
+/// What a check of the node's folder reports, as JSON.
+pub(crate) fn report(node: &Node) -> serde_json::Value {
+    let site = Site::load(&node.path).expect("a node");
+    serde_json::to_value(inspect(&site, false, true).expect("it can be checked")).expect("plain data")
+}
+
 fn bytes_of(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
