@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod campaign;
+mod collector;
 mod fault;
 mod joining;
 mod verdict;
 
 pub use campaign::Campaign;
+pub use collector::hasty_collector;
 pub use fault::{Violence, one_node_at_a_time};
 pub use joining::{Joined, join};
 pub use verdict::conclude;

@@ -2,7 +2,7 @@
 //! docs/OPERATIONS.md.
 
 use anyhow::{Context, ensure};
-use cluster::join;
+use cluster::{hasty_collector, join};
 use harness::{Cluster, Options, Payload, must, until};
 use serde_json::Value;
 use std::fs;
@@ -39,7 +39,8 @@ fn run() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options::default())?;
     let shelf = Shelf::new(&cluster)?;
     (0..OBJECTS).try_for_each(|number| shelf.put(number))?;
-    hasty_collector(&cluster)?;
+    // Read at its next start.
+    hasty_collector(&cluster, LEFT)?;
     refused_while_anybody_is_there(&mut cluster)?;
 
     cluster.kill_nodes()?;
@@ -57,6 +58,8 @@ fn run() -> anyhow::Result<()> {
     ensure!(before >= OBJECTS as u64, "there are {before} chunks only");
 
     an_old_voter_is_refused(&mut cluster)?;
+    let many = ["--moves", "64", "--moves-per-node", "32", "--moves-per-disk", "32"];
+    cluster.operate(&[&["placement", "set"][..], &many].concat())?;
     let (_fourth, _fifth) = (join(&cluster, 4)?, join(&cluster, 5)?);
     until("the cluster is whole", WHOLE_MAX, || is_whole(&cluster)).with_context(|| cluster.last_words())?;
     (OBJECTS..2 * OBJECTS).try_for_each(|number| shelf.put(number))?;
@@ -112,48 +115,6 @@ fn key(number: usize) -> String {
 
 fn content(number: usize) -> Vec<u8> {
     posix::sample(50_000 + 97 * number, number as u64)
-}
-
-/// The node that is left looks for garbage and orphans all the time. It is read at its next start.
-fn hasty_collector(cluster: &Cluster) -> anyhow::Result<()> {
-    let file = cluster.node_folder(LEFT).join("node.toml");
-    let text = fs::read_to_string(&file)?;
-    let mut hasty: toml_lines::Lines = toml_lines::of(&text);
-    hasty.set("garbage", "round", "200");
-    hasty.set("garbage", "sweep", "1000");
-    Ok(fs::write(file, hasty.text())?)
-}
-
-/// Settings of a TOML file by line, which is all that is needed of it here.
-mod toml_lines {
-    pub struct Lines(Vec<String>);
-
-    pub fn of(text: &str) -> Lines {
-        Lines(text.lines().map(str::to_owned).collect())
-    }
-
-    impl Lines {
-        /// Replaces a setting of a section, or adds it.
-        pub fn set(&mut self, section: &str, key: &str, value: &str) {
-            let head = format!("[{section}]");
-            let at = self.0.iter().position(|line| *line == head).unwrap_or_else(|| {
-                self.0.push(head);
-                self.0.len() - 1
-            });
-            let end =
-                self.0[at + 1..].iter().position(|line| line.starts_with('[')).map_or(self.0.len(), |to| at + 1 + to);
-            let begins = format!("{key} = ");
-            let line = format!("{begins}{value}");
-            match self.0[at + 1..end].iter_mut().find(|line| line.starts_with(&begins)) {
-                Some(found) => *found = line,
-                None => self.0.insert(at + 1, line),
-            }
-        }
-
-        pub fn text(&self) -> String {
-            self.0.join("\n") + "\n"
-        }
-    }
 }
 
 fn aside(cluster: &Cluster, node: usize) -> std::path::PathBuf {
