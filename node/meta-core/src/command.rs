@@ -129,6 +129,10 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Step<Outcome> {
         Command::CollectGarbage { grace, max } => txn.collect_garbage(*grace, *max),
         Command::ForgetChunks { chunks } => txn.forget_chunks(chunks).map(done),
         Command::EndSessions { first, last } => txn.end_sessions(*first, *last),
+        Command::ReleaseHold => {
+            txn.release_hold();
+            Ok(Outcome::Done)
+        }
     }
 }
 

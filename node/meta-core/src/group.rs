@@ -31,6 +31,8 @@ pub(crate) struct Counters {
     pub(crate) garbage_items: u64,
     /// Condemned chunks that are not forgotten.
     pub(crate) condemned: u64,
+    /// The group was recovered, and no operator has released its garbage since.
+    pub(crate) held: bool,
 }
 
 pub(crate) fn load(kv: &dyn KvRead) -> Result<Counters, KvError> {

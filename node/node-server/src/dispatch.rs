@@ -212,6 +212,7 @@ fn operators_only(request: &Request) -> bool {
                     | Command::SetBucketOptions { .. }
                     | Command::LiftBreaker { .. }
                     | Command::UnsealBucket { .. }
+                    | Command::ReleaseHold
             )
         ),
         Request::Control(_) | Request::Chunk(_) | Request::Node(_) | Request::Snapshot(_) => false,
@@ -269,6 +270,7 @@ mod tests {
             Command::SetBucketOptions { bucket, options: BucketOptions::default() },
             Command::LiftBreaker { bucket },
             Command::UnsealBucket { bucket },
+            Command::ReleaseHold,
         ] {
             let request = request(command);
             assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");

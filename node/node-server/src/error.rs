@@ -48,6 +48,12 @@ pub enum StartError {
         "{0} holds no metadata of this node: is the file system mounted? A node that lost its metadata does not come back under its id"
     )]
     MetaMissing(PathBuf),
+    /// An import of metadata was begun and not finished.
+    #[error("{0} is half an import of metadata: do `sago meta import` again before the node is started")]
+    ImportUnfinished(PathBuf),
+    /// Metadata cannot be imported where there are some.
+    #[error("{0} holds metadata: move it away first, and keep it")]
+    MetaThere(PathBuf),
     /// The metadata folder could not be used.
     #[error("{path}")]
     Meta {

@@ -42,5 +42,6 @@ mod trash;
 
 pub use config::{GarbageConfig, MemoryConfig, NodeConfig, StoreConfig};
 pub use error::{ConfigError, StartError};
-pub use incarnation::{CheckedFolder, check_folder};
+pub use incarnation::{CheckedFolder, ImportFolder, begin_import, check_folder, may_import};
+pub use map_note::read as noted_map;
 pub use server::NodeServer;

@@ -28,7 +28,8 @@ pub(crate) fn addresses(map: &PlacementMap) -> Addresses {
 }
 
 /// The map that was noted, if there is a note that can be read. Any other is ignored: it would be made anew.
-pub(crate) fn read(folder: &Path) -> Option<PlacementMap> {
+#[must_use]
+pub fn read(folder: &Path) -> Option<PlacementMap> {
     let bytes = fs::read(folder.join(NAME)).ok()?;
     let (version, rest) = bytes.split_first()?;
     let (hash, coded) = rest.split_at_checked(HASH_BYTES)?;

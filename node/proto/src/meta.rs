@@ -345,6 +345,8 @@ pub enum Command {
         /// The last one.
         last: SessionId,
     },
+    /// Collect garbage and expire trash again after a recovery, which holds both. Only for operators. Idempotent. -> [`Outcome::Done`]
+    ReleaseHold,
 }
 
 /// A time to set.

@@ -143,6 +143,10 @@ pub enum Change {
     LeaveJoint,
     /// Lets a learner go, for good: no replica of that id ever belongs to the group again.
     RemoveLearner(ReplicaId),
+    /// Whoever belonged to the group before, it is this one replica from here on. Never proposed: nobody could have agreed. It is written into
+    /// the log of a voter that is left when the majority is gone for good (docs/adr/0016-unsafe-recovery.md), and names that voter anew, so
+    /// that nothing a former member says is for it.
+    Only(ReplicaId),
 }
 
 impl Change {
@@ -160,29 +164,54 @@ impl Change {
         postcard::from_bytes(bytes)
     }
 
-    pub(crate) fn to_raft(&self) -> pb::ConfChangeV2 {
+    /// As it is proposed; `None` for one that is not.
+    pub(crate) fn to_raft(&self) -> Option<pb::ConfChangeV2> {
         use pb::ConfChangeType as Type;
-        let one = |kind, replica: &ReplicaId| {
-            let mut single = pb::ConfChangeSingle::default();
-            single.set_change_type(kind);
-            single.node_id = replica.0;
-            single
-        };
-        let mut change = pb::ConfChangeV2::default();
-        let singles = match self {
-            Change::AddLearner(replica) => vec![one(Type::AddLearnerNode, replica)],
-            Change::RemoveLearner(replica) => vec![one(Type::RemoveNode, replica)],
+        let (joint, singles) = match self {
+            Change::AddLearner(replica) => (false, vec![single(Type::AddLearnerNode, *replica)]),
+            Change::RemoveLearner(replica) => (false, vec![single(Type::RemoveNode, *replica)]),
             Change::EnterJoint { promote, demote } => {
-                // Left by an entry of our own: raft-rs forgets to if leadership moves before the change is applied.
-                change.set_transition(pb::ConfChangeTransition::Explicit);
-                let promoted = promote.iter().map(|replica| one(Type::AddNode, replica));
-                promoted.chain(demote.iter().map(|replica| one(Type::AddLearnerNode, replica))).collect()
+                let promoted = promote.iter().map(|replica| single(Type::AddNode, *replica));
+                let demoted = demote.iter().map(|replica| single(Type::AddLearnerNode, *replica));
+                (true, promoted.chain(demoted).collect())
             }
-            Change::LeaveJoint => Vec::new(),
+            Change::LeaveJoint => (false, Vec::new()),
+            Change::Only(_) => return None,
         };
-        change.set_changes(singles.into());
-        change
+        Some(coded(joint, singles))
     }
+
+    /// What raft-rs has to carry out, one after the other, to come from `members` to what they are after this change.
+    pub(crate) fn steps(&self, members: &Members) -> Vec<pb::ConfChangeV2> {
+        use pb::ConfChangeType as Type;
+        let Change::Only(replica) = self else { return self.to_raft().into_iter().collect() };
+        let leave = || coded(false, Vec::new());
+        let others = members.all().filter(|member| member != replica);
+        let removed = others.map(|member| single(Type::RemoveNode, member));
+        let alone = [single(Type::AddNode, *replica)].into_iter().chain(removed).collect();
+        let mut steps = vec![coded(true, alone), leave()];
+        if members.is_joint() {
+            steps.insert(0, leave());
+        }
+        steps
+    }
+}
+
+fn single(kind: pb::ConfChangeType, replica: ReplicaId) -> pb::ConfChangeSingle {
+    let mut single = pb::ConfChangeSingle::default();
+    single.set_change_type(kind);
+    single.node_id = replica.0;
+    single
+}
+
+fn coded(joint: bool, singles: Vec<pb::ConfChangeSingle>) -> pb::ConfChangeV2 {
+    let mut change = pb::ConfChangeV2::default();
+    if joint {
+        // Left by an entry of our own: raft-rs forgets to if leadership moves before the change is applied.
+        change.set_transition(pb::ConfChangeTransition::Explicit);
+    }
+    change.set_changes(singles.into());
+    change
 }
 
 /// What a leader knows when it asks for the next step.

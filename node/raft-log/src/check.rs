@@ -6,7 +6,7 @@
 //! | looked at | found wrong |
 //! | --- | --- |
 //! | identity, watermark slots, names in the folder | `log-missing`, `log-identity-missing`, `log-identity-damaged`, `log-foreign`, `log-slot-unreadable`, `log-watermark-lost` |
-//! | every row: key, version, checksum | `log-stray-row`, `log-start-missing`, `log-start-damaged`, `log-hard-state-damaged`, `log-entry-damaged` |
+//! | every row: key, version, checksum | `log-stray-row`, `log-start-missing`, `log-start-damaged`, `log-hard-state-damaged`, `log-replica-damaged`, `log-entry-damaged` |
 //! | entries of a group: one behind the other, terms that do not fall | `log-hole`, `log-term-falls` |
 //! | hard state against entries | `log-commit-beyond-end`, `log-term-behind` |
 //! | entries and votes against the watermark | `log-amnesia`, `log-group-gone` |
@@ -22,12 +22,12 @@ use crate::db;
 use crate::error::OpenError;
 use crate::folder::{self, Contents};
 use crate::terms::Terms;
-use crate::watermark::{self, Promise};
-use raft_core::{HardState, LogStart};
-use std::collections::BTreeMap;
+use crate::watermark::{self, Mark, Promise};
+use raft_core::{Entry, HardState, LogStart};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
-use types::{Findings, GroupId, LogIndex, NodeId, Term};
+use types::{Findings, GroupId, LogIndex, NodeId, ReplicaId, Term};
 
 /// What to do about a log that must not be trusted any more.
 pub(crate) const REPLACE: &str =
@@ -54,6 +54,16 @@ pub struct CheckedGroup {
     pub entries: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Which replica this is; `None` for one that the group began with.
+    pub replica: Option<ReplicaId>,
+    /// How far the log must reach again after a loss; it has not made good for it.
+    pub owed: Option<LogIndex>,
+    /// What the watermark says was promised for the group.
+    pub promised: Option<Mark>,
+    /// The newest term that entries, hard state, debt or watermark speak of.
+    pub newest_term: Term,
+    /// The last entries that change members, in order; 256 at most.
+    pub changes: Vec<Entry>,
     /// `None` if the log is damaged in between.
     terms: Option<Terms>,
 }
@@ -177,8 +187,10 @@ fn rows(
             return BTreeMap::new();
         }
     };
-    let groups = walk::walk(&opened, &db, promises, findings, progress);
-    for (group, _) in promises.iter().filter(|(group, _)| !groups.contains_key(group)) {
+    let mut former = BTreeSet::new();
+    let groups = walk::walk(&opened, &db, promises, &mut former, findings, progress);
+    let gone = |group: &GroupId| !groups.contains_key(group) && !former.contains(group);
+    for (group, _) in promises.iter().filter(|(group, _)| gone(group)) {
         let what = "promises were made for it, but the log has nothing of it";
         findings.damage("log-group-gone", group, what, REFILL);
     }

@@ -35,6 +35,7 @@ mod watermark;
 pub use check::{CheckedGroup, CheckedLog, check};
 pub use db::LogConfig;
 pub use error::{Cause, Fatal, OpenError};
+pub use log::replace::{ReplaceError, Replacement, replace_voters};
 pub use log::{GroupLog, GroupWrite, RaftLog};
 pub use recovery::Recovery;
 pub use watermark::Mark;

@@ -1,5 +1,7 @@
 //! The log itself.
 
+pub(crate) mod replace;
+
 use crate::db::{self, Fence, LogConfig, write_options};
 use crate::error::{Cause, Fatal, OpenError};
 use crate::folder::{Folder, Found};

@@ -24,6 +24,8 @@ pub struct CheckedState {
     db: DB,
     /// How far the state is; all zero for a new store.
     pub applied: AppliedPoint,
+    /// The members of the group then, as they were given to [`crate::StateStore::commit`]; `None` before the first.
+    pub members: Option<Vec<u8>>,
 }
 
 impl KvRead for CheckedState {
@@ -87,7 +89,14 @@ pub fn check(path: &Path, findings: &mut Findings) -> io::Result<Option<CheckedS
         let what = format!("a row under the key {key}, which no state has");
         findings.damage("state-stray-row", path.display(), what, REMOVE);
     }
-    Ok(Some(CheckedState { db, applied }))
+    let members = match db.get(MEMBERS_KEY) {
+        Ok(members) => members,
+        Err(error) => {
+            findings.damage("state-unreadable", path.display(), error, REMOVE);
+            return Ok(None);
+        }
+    };
+    Ok(Some(CheckedState { db, applied, members }))
 }
 
 fn rows_of(db: &DB) -> DBRawIterator<'_> {
@@ -135,7 +144,7 @@ mod tests {
             let mut batch = store.batch();
             (from..from + 250).for_each(|number| batch.put(&number.to_be_bytes(), b"value"));
             let point = AppliedPoint { index: LogIndex(index), term: Term(1), commit: LogIndex(index) };
-            store.commit(batch, point, None).expect("committed");
+            store.commit(batch, point, (index == 2).then_some(&b"everyone"[..])).expect("committed");
             if index == 1 {
                 let checkpoint = dir.path().join("checkpoint");
                 store.checkpoint(&checkpoint).expect("written out");
@@ -172,7 +181,7 @@ mod tests {
             let (findings, state) = checked(&dir);
             assert_eq!(findings, Findings::default());
             let state = state.expect("a state");
-            assert_eq!(state.applied.index, LogIndex(2));
+            assert_eq!((state.applied.index, state.members.as_deref()), (LogIndex(2), Some(&b"everyone"[..])));
             assert_eq!(state.scan(b"", b"\xff", 1000).expect("readable").len(), 500);
             assert_eq!(state.get(&7u32.to_be_bytes()).expect("readable").as_deref(), Some(&b"value"[..]));
         }

@@ -15,6 +15,7 @@
 mod batch;
 mod check;
 mod error;
+mod export;
 mod install;
 mod options;
 mod point;
@@ -25,6 +26,7 @@ mod view;
 pub use batch::{Savepoint, StateBatch};
 pub use check::{CheckedState, check};
 pub use error::{Fatal, OpenError};
+pub use export::{ExportError, ExportHead, ExportReader, ExportSum, write_export};
 pub use options::SharedCache;
 pub use point::AppliedPoint;
 pub use store::StateStore;

@@ -5,15 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod campaign;
+mod collector;
 mod fault;
 mod newcomer;
 mod shelf;
+mod joining;
 mod verdict;
 
 pub use campaign::Campaign;
+pub use collector::hasty_collector;
 pub use fault::{Violence, one_node_at_a_time};
 pub use newcomer::{Background, Newcomer};
 pub use shelf::{Copies, Foreground, Served, Shelf, levelled_on, repaired};
+pub use joining::{Joined, join};
 pub use verdict::conclude;
 
 use harness::{Load, LoadConfig, Options};

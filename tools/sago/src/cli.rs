@@ -7,10 +7,12 @@ mod demo;
 mod durability;
 mod fsck;
 mod gateway;
+mod meta;
 mod mount;
 mod node;
 mod object;
 mod placement;
+mod recover;
 mod scrub;
 mod trash;
 mod user;
@@ -22,6 +24,7 @@ pub use demo::DemoArgs;
 pub use durability::DurabilityArgs;
 pub use fsck::FsckArgs;
 pub use gateway::GatewayArgs;
+pub use meta::{MetaCommand, MetaExportArgs, MetaImportArgs};
 pub use mount::MountArgs;
 pub use node::{
     AdmitArgs, DiskAddArgs, DiskArgs, DiskCommand, DiskDrainArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs,
@@ -29,6 +32,7 @@ pub use node::{
 };
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
+pub use recover::RecoverArgs;
 pub use scrub::ScrubArgs;
 pub use trash::{PurgeArgs, RestoreArgs, TrashCommand, TrashFilterArgs, TrashListArgs, WindowArgs, reason_word};
 pub use user::{KeyCommand, UserCommand};
@@ -109,6 +113,11 @@ pub enum Command {
     Durability(DurabilityArgs),
     /// Look at the folder of a node that is stopped, and name everything that is damaged.
     Fsck(FsckArgs),
+    /// Make one node's metadata the only truth, when the majority of a group's voters is gone for good.
+    Recover(RecoverArgs),
+    /// The metadata of a cluster as files, and the way back.
+    #[command(subcommand)]
+    Meta(MetaCommand),
     /// What was deleted, overwritten or truncated, and the way back.
     #[command(subcommand)]
     Trash(TrashCommand),
@@ -147,9 +156,22 @@ mod tests {
             command.get_subcommands().for_each(|sub| check(sub, &path));
         }
         check(&Cli::command(), "");
-        for name in
-            ["demo", "node", "gateway", "mount", "scrub", "durability", "fsck", "put", "get", "ls", "rm", "trash"]
-        {
+        for name in [
+            "demo",
+            "node",
+            "gateway",
+            "mount",
+            "scrub",
+            "durability",
+            "fsck",
+            "meta",
+            "recover",
+            "put",
+            "get",
+            "ls",
+            "rm",
+            "trash",
+        ] {
             let command = Cli::command();
             let help = command.find_subcommand(name).and_then(|sub| sub.get_after_help().map(ToString::to_string));
             assert!(help.is_some_and(|help| help.contains(&format!("sago {name}"))), "{name} has no example");
@@ -181,6 +203,12 @@ mod tests {
             "sago trash list books --since yesterday",
             "sago bucket breaker set books --limit 0",
             "sago fsck",
+            "sago meta export node-1",
+            "sago meta import node-1",
+            "sago recover --unsafe --all",
+            "sago recover --unsafe node-1",
+            "sago recover --unsafe node-1 --all --group 3",
+            "sago recover --unsafe node-1 --group 1048576",
             "sago durability --annual-failure-rate 100",
             "sago durability --nodes 6",
         ] {

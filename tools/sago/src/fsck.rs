@@ -18,14 +18,17 @@ mod report;
 mod site;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::cli::FsckArgs;
 use crate::exit::{Done, Failure, Kind};
 use crate::object::bar;
 use crate::output::Output;
+pub(crate) use groups::{Groups, State};
+use node_server::CheckedFolder;
+use raft_log::CheckedLog;
 use report::Report;
-use site::Site;
+pub(crate) use site::Site;
 use types::{Findings, Severity};
 
 /// Carries out `sago fsck`.
@@ -42,6 +45,28 @@ pub fn fsck(args: &FsckArgs, output: Output) -> Done {
     }
 }
 
+/// The metadata of a node that is stopped, all of it locked, so that no node starts meanwhile.
+pub(crate) struct Metadata {
+    pub(crate) folder: CheckedFolder,
+    pub(crate) log: CheckedLog,
+    pub(crate) groups: Groups,
+}
+
+/// Looks at the metadata: the folder, the Raft log, the state of every group, and whether these fit.
+///
+/// # Errors
+/// It could not be looked at. What is wrong with it is in `findings`.
+pub(crate) fn metadata(site: &Site, findings: &mut Findings, quiet: bool) -> Done<Metadata> {
+    let unchecked = |error: &dyn std::error::Error| Failure::new(Kind::Unchecked, chain(error));
+    let folder = node_server::check_folder(&site.meta, findings).map_err(|error| unchecked(&error))?;
+    let logs = bar("raft log", None, quiet);
+    let log = raft_log::check(&site.meta.join("raft"), site.node, findings, &mut |bytes| logs.inc(bytes))
+        .map_err(|error| unchecked(&error))?;
+    logs.finish_and_clear();
+    let groups = groups::check(site, &log, findings, quiet)?;
+    Ok(Metadata { folder, log, groups })
+}
+
 /// Looks at everything.
 fn inspect(site: &Site, deep: bool, quiet: bool) -> Done<Report> {
     let mut findings = Findings::default();
@@ -51,12 +76,7 @@ fn inspect(site: &Site, deep: bool, quiet: bool) -> Done<Report> {
     }
     let unchecked = |error: &dyn std::error::Error| Failure::new(Kind::Unchecked, chain(error));
     // All locks are held until everything was looked at, so that no node starts in between.
-    let meta = node_server::check_folder(&site.meta, &mut findings).map_err(|error| unchecked(&error))?;
-    let logs = bar("raft log", None, quiet);
-    let log = raft_log::check(&site.meta.join("raft"), site.node, &mut findings, &mut |bytes| logs.inc(bytes))
-        .map_err(|error| unchecked(&error))?;
-    logs.finish_and_clear();
-    let groups = groups::check(site, &log, &mut findings, quiet)?;
+    let Metadata { folder, log, groups } = metadata(site, &mut findings, quiet)?;
     let mut disks = Vec::new();
     for (number, (path, id)) in site.disks.iter().enumerate() {
         if site.gone.contains(&number) {
@@ -77,7 +97,7 @@ fn inspect(site: &Site, deep: bool, quiet: bool) -> Done<Report> {
         findings.note("homes-unknown", site.node, what, "nothing: the other checks do not need it");
     }
     let mut report = Report::new(site, &findings);
-    report.starts = meta.incarnation.map(|incarnation| incarnation.0);
+    report.starts = folder.incarnation.map(|incarnation| incarnation.0);
     report.add_groups(&log, &groups);
     report.add_disks(site, &disks);
     report.homes = homes;

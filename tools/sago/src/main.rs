@@ -15,10 +15,12 @@ mod demo;
 mod durability;
 mod exit;
 mod fsck;
+mod meta;
 mod node;
 mod object;
 mod operate;
 mod output;
+mod recover;
 mod scrub;
 mod serve;
 mod trash;
@@ -92,6 +94,8 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Scrub(args) => Box::pin(scrub::scrub(args, output)).await,
         Command::Durability(args) => Box::pin(durability::durability(args, output)).await,
         Command::Fsck(args) => fsck::fsck(&args, output),
+        Command::Meta(command) => Box::pin(meta::run(command, output)).await,
+        Command::Recover(args) => Box::pin(recover::recover(&args, output)).await,
         Command::Trash(command) => Box::pin(trash::trash(command, output)).await,
         Command::Put(args) => Box::pin(object::put(args, output)).await,
         Command::Get(args) => Box::pin(object::get(args, output)).await,

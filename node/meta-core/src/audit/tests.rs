@@ -129,15 +129,26 @@ fn planted_contradictions_are_named() {
 #[test]
 fn the_control_group_is_looked_at_too() {
     use proto::control::ControlCommand;
+    use proto::join::Invitation;
     use proto::log::{LogBatch, LogCommand};
     let mut kv = MemoryKv::new();
+    let invitation = Invitation {
+        id: types::InvitationId([3; 16]),
+        node: types::NodeId(7),
+        addr: "host:7400".into(),
+        domain: "rack".into(),
+        disks: vec![types::DiskId([7; 16])],
+        expires: Timestamp(60 * Timestamp::SECOND),
+    };
     let commands = vec![
         LogCommand::Control(ControlCommand::Bootstrap { map: types::PlacementMap::default() }),
         LogCommand::Control(ControlCommand::CreateUser { name: "alice".into() }),
         LogCommand::Control(ControlCommand::OpenSession { kind: "tool".into() }),
+        LogCommand::Control(ControlCommand::Invite { invitation }),
     ];
     let batch = LogBatch { time: Timestamp(5), commands };
-    crate::apply(&mut kv, GroupId::CONTROL, &batch).expect("memory");
+    let applied = crate::apply(&mut kv, GroupId::CONTROL, &batch).expect("memory");
+    assert!(applied.iter().all(|applied| matches!(applied, crate::Applied::Control(Ok(_)))), "{applied:?}");
     let codes = |kv: &MemoryKv| {
         let mut findings = Findings::default();
         audit(kv, GroupId::CONTROL, ITEMS_MAX, &mut findings, &mut |_| {}).expect("memory");

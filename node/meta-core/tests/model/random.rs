@@ -229,6 +229,7 @@ impl Random {
                 Command::SetBucketOptions { bucket, options: BucketOptions { trash_window_secs, delete_limit } }
             }
             88..95 => Command::LiftBreaker { bucket },
+            95..98 => Command::ReleaseHold,
             _ => Command::UnsealBucket { bucket },
         }
     }

@@ -543,6 +543,8 @@ impl World {
             | Command::SetBucketOptions { .. }
             | Command::LiftBreaker { .. }
             | Command::UnsealBucket { .. } => self.apply_trash(command),
+            // Nothing was recovered, so nothing is held.
+            Command::ReleaseHold => Ok(Expected::Done),
             _ => self.apply_posix(command),
         }
     }

@@ -91,17 +91,16 @@ impl Group {
             // Whoever ends the joint change must be able to lead what comes out of it.
             Change::LeaveJoint => members.is_joint() && members.voters.contains(&self.replica()),
             Change::RemoveLearner(replica) => members.learners.contains(replica) && !members.is_joint(),
+            Change::Only(_) => false,
         };
-        if !fits {
-            return Err(ChangeError::Misfit);
-        }
+        let Some(coded) = change.to_raft().filter(|_| fits) else { return Err(ChangeError::Misfit) };
         if let Change::EnterJoint { promote, .. } = change {
             let caught_up = self.caught_up();
             if let Some(behind) = promote.iter().find(|replica| !caught_up.contains(replica)) {
                 return Err(ChangeError::NotCaughtUp(*behind));
             }
         }
-        self.raw.propose_conf_change(change.encode(), change.to_raft()).map_err(|_| ChangeError::UnderWay)?;
+        self.raw.propose_conf_change(change.encode(), coded).map_err(|_| ChangeError::UnderWay)?;
         Ok(LogStart { index: LogIndex(self.raw.raft.raft_log.last_index()), term: self.term() })
     }
 
@@ -174,8 +173,7 @@ impl Group {
                 effects.not_understood = Some(entry.index);
                 return;
             };
-            let Ok(state) = self.raw.apply_conf_change(&change.to_raft()) else { continue };
-            let members = Members::from_raft(&state);
+            let Some(members) = self.carry_out(&change) else { continue };
             self.set_members(entry.index, members.clone());
             self.unapplied.push_back((entry.index, members.clone()));
             effects.members = Some(members);
@@ -186,6 +184,15 @@ impl Group {
             self.raw.raft.become_follower(term, raft::INVALID_ID);
         }
         self.timeouts.enforce(&mut self.raw);
+    }
+
+    /// The members after a change; `None` if it does not fit.
+    fn carry_out(&mut self, change: &Change) -> Option<Members> {
+        let mut after = None;
+        for step in change.steps(&self.members) {
+            after = Some(self.raw.apply_conf_change(&step).ok()?);
+        }
+        after.map(|state| Members::from_raft(&state))
     }
 
     pub(super) fn set_members(&mut self, at: LogIndex, members: Members) {

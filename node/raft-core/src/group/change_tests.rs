@@ -3,6 +3,7 @@
 use super::testing::*;
 use super::*;
 use crate::divergence::StateHash;
+use crate::entry::EntryKind;
 use crate::membership::{Change, Members, Step};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -248,7 +249,8 @@ fn a_change_that_does_not_fit_is_void_and_one_not_understood_is_told() {
     (0..4).for_each(|_| net.tick());
     assert!(net.replicas.values().all(|replica| *replica.group.members() == before));
     let raw = &mut net.of_node(leader.0).group.raw;
-    raw.propose_conf_change(vec![0xff; 3], Change::AddLearner(ReplicaId(4)).to_raft()).expect("it leads");
+    let coded = Change::AddLearner(ReplicaId(4)).to_raft().expect("it can be proposed");
+    raw.propose_conf_change(vec![0xff; 3], coded).expect("it leads");
     let replica = net.of_node(leader.0);
     let mut told = None;
     for _ in 0..20 {
@@ -342,6 +344,108 @@ fn a_diverged_replica_is_told_and_let_go_and_a_diverged_leader_hands_over_first(
         let leader = net.leader().expect("one leads");
         assert!(on(&net, leader, wrong).life() > LogIndex(0) && !net.of_node(wrong).group.is_diverged());
     }
+}
+
+fn alone(replica: ReplicaId) -> Members {
+    Members { voters: vec![replica], ..Members::default() }
+}
+
+#[test]
+fn a_voter_that_is_left_becomes_the_only_one_and_the_group_grows_from_it() {
+    for seed in 0..9 {
+        let mut net = Net::new(seed);
+        let leader = net.tick_until_leader();
+        net.propose(leader, b"before");
+        (0..4).for_each(|_| net.tick());
+        (1..=3).for_each(|node| net.of_node(node).up = false);
+        let left = NodeId(1 + seed % 3);
+        let name = net.recover(left);
+        assert_eq!(net.tick_until_leader(), left);
+        let replica = &net.replicas[&left];
+        assert_eq!((replica.group.replica(), replica.group.members()), (name, &alone(name)));
+        assert_eq!(replica.state.members, alone(name));
+        let kept: Vec<_> = replica.state.entries.iter().map(|entry| entry.data.clone()).collect();
+        assert!(kept.contains(&Bytes::from_static(b"before")));
+        // It comes back as what it is.
+        net.restart(left);
+        assert_eq!(net.tick_until_leader(), left);
+        net.propose(left, b"after");
+        net.change_to(&[left.0, 4, 5]);
+        let mut voters = vec![left, NodeId(4), NodeId(5)];
+        voters.sort_unstable();
+        assert_eq!(net.voters(), voters);
+        let learnt: Vec<_> = net.of_node(5).state.entries.iter().map(|entry| entry.data.clone()).collect();
+        assert!(learnt.contains(&Bytes::from_static(b"before")) && learnt.contains(&Bytes::from_static(b"after")));
+    }
+}
+
+#[test]
+fn whatever_change_was_under_way_one_voter_is_left() {
+    // Before it is applied, while it is joint, and when it was left.
+    for (steps, stalled) in [(1, true), (1, false), (2, false), (3, true)] {
+        let mut net = Net::new(14);
+        let leader = net.tick_until_leader();
+        net.propose(leader, b"x");
+        let follower = (1..=3).find(|node| *node != leader.0).expect("a follower");
+        net.of_node(leader.0).group.add_learner(NodeId(4)).expect("allowed");
+        net.settle();
+        (0..10).for_each(|_| net.tick());
+        let new = on(&net, leader, 4);
+        if stalled {
+            net.of_node(follower).stalled = Some(Vec::new());
+        }
+        let changes =
+            [joint(&[new], &[ReplicaId(follower)]), Change::LeaveJoint, Change::RemoveLearner(ReplicaId(follower))];
+        for change in changes.iter().take(steps) {
+            net.of_node(leader.0).group.propose_change(change).expect("allowed");
+            net.settle();
+            (0..4).for_each(|_| net.tick());
+        }
+        let all: Vec<_> = net.replicas.keys().copied().collect();
+        all.into_iter().for_each(|node| net.of_node(node.0).up = false);
+        let name = net.recover(NodeId(follower));
+        assert_eq!(net.tick_until_leader(), NodeId(follower));
+        assert_eq!(*net.of_node(follower).group.members(), alone(name), "{steps} steps, {stalled}");
+    }
+}
+
+#[test]
+fn nothing_that_a_former_voter_says_is_for_the_one_that_is_left() {
+    let mut net = Net::new(15);
+    let leader = net.tick_until_leader();
+    net.propose(leader, b"x");
+    (0..4).for_each(|_| net.tick());
+    (1..=3).for_each(|node| net.of_node(node).up = false);
+    // It has entries that the one that is left never had, in later terms: by Raft's rules its log is the better one.
+    let former = net.of_node(2);
+    let index = LogIndex(former.log.0.lock().expect("not poisoned").len() as u64 + 1);
+    let more = Entry { term: Term(50), index, kind: EntryKind::Normal, data: Bytes::from_static(b"lost") };
+    former.log.0.lock().expect("not poisoned").insert(index.0, more);
+    former.hard_state.term = Term(50);
+    net.recover(NodeId(1));
+    assert_eq!(net.tick_until_leader(), NodeId(1));
+    net.change_to(&[1, 4, 5]);
+    net.restart(NodeId(2));
+    (0..100).for_each(|_| net.tick());
+    assert_eq!((net.leader(), net.voters()), (Some(NodeId(1)), [1, 4, 5].map(NodeId).to_vec()));
+    // Nor when the others elect.
+    net.of_node(1).up = false;
+    let next = net.tick_until_leader();
+    net.restart(NodeId(1));
+    (0..100).for_each(|_| net.tick());
+    assert!([4, 5].contains(&next.0) && net.of_node(next.0).group.view().term < Term(50));
+    net.propose(net.leader().expect("one leads"), b"goes on");
+    let data: Vec<_> = net.of_node(1).state.entries.iter().map(|entry| entry.data.clone()).collect();
+    assert!(!data.contains(&Bytes::from_static(b"lost")));
+}
+
+#[test]
+fn nobody_proposes_to_be_alone() {
+    let mut net = Net::new(16);
+    let leader = net.tick_until_leader();
+    net.propose(leader, b"x");
+    let only = Change::Only(ReplicaId::new(leader, LogIndex(9)));
+    assert_eq!(net.of_node(leader.0).group.propose_change(&only), Err(ChangeError::Misfit));
 }
 
 /// T22 in the pure core: members change while links are cut, leaders are killed and replicas restarted. There is never more than

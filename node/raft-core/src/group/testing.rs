@@ -1,7 +1,7 @@
 //! Replicas in one thread: logs in memory, messages in a queue, everything from one seed.
 
 use super::*;
-use crate::entry::LogReadError;
+use crate::entry::{EntryKind, LogReadError};
 use crate::membership::{Change, Members, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
@@ -237,9 +237,13 @@ impl Net {
     }
 
     pub(super) fn restart(&mut self, node: NodeId) {
+        self.start(node, self.replicas[&node].group.replica());
+    }
+
+    fn start(&mut self, node: NodeId, name: ReplicaId) {
         let seed = self.seed;
         let replica = self.replicas.get_mut(&node).expect("a replica");
-        let mut config = config(replica.group.replica(), &replica.log, replica.hard_state, seed);
+        let mut config = config(name, &replica.log, replica.hard_state, seed);
         config.start = replica.start;
         config.last = if config.last == LogStart::default() { replica.start } else { config.last };
         config.applied = replica.state.at;
@@ -247,6 +251,23 @@ impl Net {
         replica.group = Group::new(config).expect("it starts");
         replica.stalled = None;
         replica.up = true;
+    }
+
+    /// What `sago recover` does to the log of a replica that is stopped; then it starts. Returns its new name.
+    pub(super) fn recover(&mut self, node: NodeId) -> ReplicaId {
+        let replica = self.replicas.get_mut(&node).expect("a replica");
+        let mut log = replica.log.0.lock().expect("not poisoned");
+        let last = log.values().last().map_or(replica.start, |entry| LogStart { index: entry.index, term: entry.term });
+        let term = Term(last.term.max(replica.hard_state.term).0 + 1);
+        let name = ReplicaId::new(node, LogIndex(last.index.0 + 1));
+        let entries = [(EntryKind::ConfChange, Change::Only(name).encode()), (EntryKind::Normal, b"moves on".to_vec())];
+        for (index, (kind, data)) in (last.index.0 + 1..).zip(entries) {
+            log.insert(index, Entry { term, index: LogIndex(index), kind, data: data.into() });
+        }
+        drop(log);
+        replica.hard_state = HardState { term, vote: ReplicaId(0), commit: LogIndex(last.index.0 + 2) };
+        self.start(node, name);
+        name
     }
 
     /// Has whoever leads take the next step towards `wanted` after each tick, until the members are as wanted. The steps are returned.
@@ -293,7 +314,8 @@ impl Net {
     /// Proposes without any of the rules, as a leader of another program might.
     pub(super) fn force(&mut self, leader: NodeId, change: &Change) {
         let raw = &mut self.of_node(leader.0).group.raw;
-        raw.propose_conf_change(change.encode(), change.to_raft()).expect("it leads");
+        let coded = change.to_raft().expect("a change that is proposed");
+        raw.propose_conf_change(change.encode(), coded).expect("it leads");
         self.settle();
     }
 }

@@ -13,6 +13,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         (0u64..1 << 63).prop_map(|id| Change::RemoveLearner(ReplicaId(id))),
         (ids(), ids()).prop_map(|(promote, demote)| Change::EnterJoint { promote, demote }),
         Just(Change::LeaveJoint),
+        (0u64..1 << 63).prop_map(|id| Change::Only(ReplicaId(id))),
     ]
 }
 
@@ -36,6 +37,7 @@ fn the_coding_of_changes_is_that_of_the_format_page() {
     assert_eq!(hex(&Change::EnterJoint { promote: vec![replica], demote: ids(&[3]) }), "01018480c0040103");
     assert_eq!(hex(&Change::LeaveJoint), "02");
     assert_eq!(hex(&Change::RemoveLearner(ReplicaId(3))), "0303");
+    assert_eq!(hex(&Change::Only(replica)), "048480c004");
 }
 
 #[test]

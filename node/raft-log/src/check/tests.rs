@@ -201,6 +201,43 @@ fn a_truncated_log_with_rows_before_its_start_is_sound() {
 }
 
 #[test]
+fn a_replica_that_was_let_go_is_no_damage_and_one_that_came_later_is_told() {
+    let dir = filled();
+    let (log, _) = RaftLog::open(dir.path(), NODE).expect("the log opens");
+    let later = ReplicaId::new(NODE, LogIndex(40));
+    log.remove_group(B).expect("removed");
+    log.remove_group(A).expect("removed");
+    log.admit(A, later).expect("admitted");
+    let change = Entry { kind: EntryKind::ConfChange, ..entries(1, &[7]).remove(0) };
+    let write =
+        GroupWrite { group: A, entries: vec![change.clone()], hard_state: Some(state(7, 0, 1)), must_sync: true };
+    log.write(&[write]).expect("written");
+    drop(log);
+    let (findings, groups) = checked(dir.path());
+    assert_eq!(findings, Findings::default());
+    assert_eq!(groups.keys().copied().collect::<Vec<_>>(), [A]);
+    let a = &groups[&A];
+    assert_eq!((a.replica, a.newest_term, &a.changes[..], a.promised), (Some(later), Term(7), &[change][..], None));
+    plant(dir.path(), |db| db.put(row::replica_key(A), b"?").expect("written"));
+    assert_eq!(damaged(dir.path()), ["log-replica-damaged"]);
+}
+
+#[test]
+fn the_newest_term_is_that_of_the_watermark_if_the_log_has_forgotten_it() {
+    let dir = filled();
+    let (_, groups) = checked(dir.path());
+    let a = &groups[&A];
+    let promised = Mark { term: Term(2), vote: ReplicaId::founding(NodeId(3)), last: LogIndex(5) };
+    assert_eq!((a.newest_term, a.promised, a.owed), (Term(2), Some(promised), None));
+    plant(dir.path(), |db| {
+        db.delete(row::hard_state_key(A)).expect("deleted");
+        (2..=5).for_each(|index| db.delete(row::entry_key(A, LogIndex(index))).expect("deleted"));
+    });
+    let (_, groups) = checked(dir.path());
+    assert_eq!((groups[&A].newest_term, groups[&A].owed), (Term(2), Some(LogIndex(5))));
+}
+
+#[test]
 fn every_planted_damage_beside_the_database_is_named() {
     let flip = |path: std::path::PathBuf| {
         let mut bytes = fs::read(&path).expect("a file");

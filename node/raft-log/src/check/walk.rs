@@ -3,14 +3,18 @@
 use super::{CheckedGroup, REFILL, REPLACE};
 use crate::db;
 use crate::group::Group;
+use crate::log::replace::newest_term;
 use crate::recovery;
 use crate::row::{self, Key};
-use crate::watermark::Promise;
-use raft_core::HardState;
+use crate::watermark::{Mark, Promise};
+use raft_core::{Entry, EntryKind, HardState};
 use rocksdb::DB;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use types::{Findings, GroupId, LogIndex, Term};
+
+/// Changes of members that are kept of a group: more than are ever under way.
+const CHANGES_MAX: usize = 256;
 
 /// One group, while its rows go by.
 struct Open {
@@ -21,14 +25,18 @@ struct Open {
     term: Term,
     entries: u64,
     bytes: u64,
+    changes: VecDeque<Entry>,
     /// All its rows are what was written.
     sound: bool,
+    /// The replica was let go: only its name is here.
+    gone: bool,
 }
 
 pub(super) fn walk(
     db: &DB,
     path: &Path,
     promises: &BTreeMap<GroupId, Promise>,
+    former: &mut BTreeSet<GroupId>,
     findings: &mut Findings,
     progress: &mut dyn FnMut(u64),
 ) -> BTreeMap<GroupId, CheckedGroup> {
@@ -42,7 +50,7 @@ pub(super) fn walk(
             Some(parsed) if parsed.group().0 < GroupId::LIMIT => {
                 let group = parsed.group();
                 if open.as_ref().is_none_or(|open| open.id != group) {
-                    close(open.take(), promises, &mut groups, findings);
+                    close(open.take(), promises, (&mut groups, former), findings);
                 }
                 let open = open.get_or_insert_with(|| Open::begin(db, group, findings));
                 if let Key::Entry(_, index) = parsed {
@@ -56,7 +64,7 @@ pub(super) fn walk(
         }
         rows.next();
     }
-    close(open, promises, &mut groups, findings);
+    close(open, promises, (&mut groups, former), findings);
     if let Err(error) = rows.status() {
         findings.damage("log-unreadable", path.display(), error, REPLACE);
     }
@@ -66,11 +74,14 @@ pub(super) fn walk(
 fn close(
     open: Option<Open>,
     promises: &BTreeMap<GroupId, Promise>,
-    groups: &mut BTreeMap<GroupId, CheckedGroup>,
+    (groups, former): (&mut BTreeMap<GroupId, CheckedGroup>, &mut BTreeSet<GroupId>),
     findings: &mut Findings,
 ) {
-    if let Some(open) = open {
-        let group = open.id;
+    let Some(open) = open else { return };
+    let group = open.id;
+    if open.gone {
+        former.insert(group);
+    } else {
         groups.insert(group, open.end(promises.get(&group), findings));
     }
 }
@@ -80,6 +91,24 @@ impl Open {
     fn begin(db: &DB, id: GroupId, findings: &mut Findings) -> Open {
         let mut sound = true;
         let mut start = None;
+        let named = match db.get_pinned(row::replica_key(id)) {
+            Ok(row) => row.map(|row| row::decode_replica(id, &row)).transpose(),
+            Err(error) => {
+                sound = false;
+                findings.damage("log-unreadable", id, error, REPLACE);
+                Ok(None)
+            }
+        };
+        if named.is_err() {
+            sound = false;
+            findings.damage("log-replica-damaged", id, "the replica's name is damaged", REPLACE);
+        }
+        let named = named.unwrap_or_default();
+        if named.is_some_and(|named| named.gone) {
+            let state = Group::new(row::StartRow::default());
+            let (next, term, changes) = (None, Term(0), VecDeque::new());
+            return Open { id, state, next, term, entries: 0, bytes: 0, changes, sound, gone: true };
+        }
         match db.get_pinned(row::start_key(id)) {
             Ok(Some(value)) => match row::decode_start(id, &value) {
                 Ok(row) => start = Some(row),
@@ -104,12 +133,13 @@ impl Open {
                 findings.damage("log-unreadable", id, error, REPLACE);
             }
         }
+        state.replica = named.map(|named| named.replica);
         let (next, term) = (start.map(|row| LogIndex(row.start.index.0 + 1)), state.terms.last_term());
-        Open { id, state, next, term, entries: 0, bytes: 0, sound }
+        Open { id, state, next, term, entries: 0, bytes: 0, changes: VecDeque::new(), sound, gone: false }
     }
 
     fn entry(&mut self, index: LogIndex, value: &[u8], findings: &mut Findings) {
-        if index <= self.state.terms.start().index {
+        if index <= self.state.terms.start().index || self.gone {
             // Cut off, and not yet worth a range tombstone.
             return;
         }
@@ -123,7 +153,15 @@ impl Open {
         self.entries += 1;
         self.bytes += value.len() as u64;
         match row::check_entry(self.id, index, value) {
-            Ok((term, _)) => {
+            Ok((term, kind)) => {
+                if kind == EntryKind::ConfChange
+                    && let Ok(entry) = row::decode_entry(self.id, index, value)
+                {
+                    if self.changes.len() == CHANGES_MAX {
+                        self.changes.pop_front();
+                    }
+                    self.changes.push_back(entry);
+                }
                 if term < self.term {
                     self.sound = false;
                     let what = format!("of {term}, behind one of {}", self.term);
@@ -144,6 +182,9 @@ impl Open {
     fn end(self, promise: Option<&Promise>, findings: &mut Findings) -> CheckedGroup {
         let last = LogIndex(self.next.map_or(0, |next| next.0 - 1));
         let hard_state = self.state.hard_state;
+        // The same judgement as at a start, on a copy that nobody keeps.
+        let mut judged = self.state.clone();
+        let forgot = recovery::judge(&mut judged, promise);
         if self.sound {
             if hard_state.commit > last {
                 let what = format!("{} was known to be committed, the log ends at {last}", hard_state.commit);
@@ -154,8 +195,7 @@ impl Open {
                 findings.damage("log-term-behind", self.id, what, REFILL);
             }
             let reach = self.state.reach();
-            // The same judgement as at a start, on a copy that nobody keeps.
-            if recovery::judge(&mut self.state.clone(), promise) {
+            if forgot {
                 let promised = promise.map_or(reach, |promise| promise.reach);
                 let what = format!(
                     "came back with less than was promised: up to {} of {} then, up to {} of {} now; or with another term or vote",
@@ -164,9 +204,19 @@ impl Open {
                 findings.damage("log-amnesia", self.id, what, REFILL);
             }
         }
-        let (start, sound) = (self.state.terms.start(), self.sound);
-        let (entries, bytes) = (self.entries, self.bytes);
-        CheckedGroup { hard_state, start, last, entries, bytes, terms: sound.then_some(self.state.terms) }
+        CheckedGroup {
+            hard_state,
+            start: self.state.terms.start(),
+            last,
+            entries: self.entries,
+            bytes: self.bytes,
+            replica: self.state.replica,
+            owed: judged.owed.map(|owed| owed.index),
+            promised: promise.map(|it| Mark { term: it.term, vote: it.vote, last: it.reach.index }),
+            newest_term: newest_term(&judged, promise),
+            changes: self.changes.into(),
+            terms: self.sound.then_some(self.state.terms),
+        }
     }
 }
 

@@ -145,7 +145,7 @@ impl Model {
                 Some(_) => same(&Ok(Outcome::Done), found),
                 None => refused(Refusal::NoSuchUpload, found),
             },
-            Command::ClearUnderReplicated { .. } => same(&Ok(Outcome::Done), found),
+            Command::ClearUnderReplicated { .. } | Command::ReleaseHold => same(&Ok(Outcome::Done), found),
             posix => self.apply_posix(posix, found),
         }
     }

@@ -38,6 +38,8 @@ struct ShownGarbage {
     condemned: u64,
     /// Sessions below it are over.
     session_floor: u64,
+    /// The group was recovered: nothing is collected before an operator says so.
+    held: bool,
 }
 
 /// A node's look for orphans, since its start.
@@ -226,7 +228,12 @@ fn shown_group(placed: &GroupPlacement, statuses: &BTreeMap<NodeId, NodeStatus>)
 
 fn shown_garbage(group: GroupId, leader: &NodeStatus) -> Option<ShownGarbage> {
     let (_, status) = leader.garbage.iter().find(|(of, _)| *of == group)?;
-    Some(ShownGarbage { waiting: status.waiting, condemned: status.condemned, session_floor: status.session_floor.0 })
+    Some(ShownGarbage {
+        waiting: status.waiting,
+        condemned: status.condemned,
+        session_floor: status.session_floor.0,
+        held: status.held,
+    })
 }
 
 fn text(shown: &Shown) -> String {
@@ -264,7 +271,11 @@ fn text(shown: &Shown) -> String {
         let voters = format!("{}{wanted}", list(&group.voters));
         let behind = group.behind.iter().map(|(voter, count)| format!("{voter}:{count}")).collect::<Vec<_>>().join(" ");
         let garbage = group.garbage.as_ref();
-        let garbage = garbage.map(|garbage| format!("{}+{}", garbage.waiting, garbage.condemned)).unwrap_or_default();
+        let amount = |garbage: &ShownGarbage| {
+            let held = if garbage.held { " held" } else { "" };
+            format!("{}+{}{held}", garbage.waiting, garbage.condemned)
+        };
+        let garbage = garbage.map(amount).unwrap_or_default();
         groups.push(vec![name, leader, voters, group.term.to_string(), group.commit.to_string(), behind, garbage]);
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");

@@ -16,39 +16,39 @@ const FETCH: &str =
     "if other members of the group live, remove this group's state folder: the node fetches the state from them";
 
 /// The state of one group, which can be read.
-pub(super) struct State {
-    pub(super) rows: CheckedState,
-    pub(super) audited: Audited,
+pub(crate) struct State {
+    pub(crate) rows: CheckedState,
+    pub(crate) audited: Audited,
     /// Everything that its log holds is in it.
-    pub(super) current: bool,
+    pub(crate) current: bool,
 }
 
 /// The states of a node.
-pub(super) struct Groups {
+pub(crate) struct Groups {
     states: BTreeMap<GroupId, State>,
     map: Option<PlacementMap>,
 }
 
 impl Groups {
     /// The placement map as the control group on this node has it.
-    pub(super) fn map(&self) -> Option<&PlacementMap> {
+    pub(crate) fn map(&self) -> Option<&PlacementMap> {
         self.map.as_ref()
     }
 
     /// Every group that has a state, which can be read.
-    pub(super) fn states(&self) -> &BTreeMap<GroupId, State> {
+    pub(crate) fn states(&self) -> &BTreeMap<GroupId, State> {
         &self.states
     }
 
     /// Whether what a group's state says, by the map on this node, is as new as anything that was done on this node's disks: neither state
     /// lags behind its log, as it does after a power cut.
-    pub(super) fn are_current(&self, group: GroupId) -> bool {
+    pub(crate) fn are_current(&self, group: GroupId) -> bool {
         [GroupId::CONTROL, group].iter().all(|id| self.states.get(id).is_some_and(|state| state.current))
     }
 }
 
 /// Checks the state of every group that has a log or a state.
-pub(super) fn check(site: &Site, log: &CheckedLog, findings: &mut Findings, quiet: bool) -> Done<Groups> {
+pub(crate) fn check(site: &Site, log: &CheckedLog, findings: &mut Findings, quiet: bool) -> Done<Groups> {
     let folder = site.meta.join("state");
     let mut ids: BTreeSet<GroupId> = log.groups().keys().copied().collect();
     match std::fs::read_dir(&folder) {

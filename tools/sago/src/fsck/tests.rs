@@ -22,15 +22,15 @@ use types::{
     Slot, Term, Timestamp, WriterEpoch,
 };
 
-const NODE: NodeId = NodeId(2);
-const DATA: GroupId = GroupId(1);
+pub(crate) const NODE: NodeId = NodeId(2);
+pub(crate) const DATA: GroupId = GroupId(1);
 const SESSION: SessionId = SessionId(9);
-const ENTRIES: u64 = 5;
+pub(crate) const ENTRIES: u64 = 5;
 
 /// The folder of a node that has run: two groups, a disk with three chunks of one object, of which the third is known to be missing.
-struct Node {
-    folder: TempDir,
-    path: PathBuf,
+pub(crate) struct Node {
+    pub(crate) folder: TempDir,
+    pub(crate) path: PathBuf,
 }
 
 fn chunk(seq: u32) -> (ChunkRef, Bytes) {
@@ -78,7 +78,7 @@ fn entry(index: u64) -> Entry {
 }
 
 impl Node {
-    fn new() -> Node {
+    pub(crate) fn new() -> Node {
         let folder = tempfile::tempdir().expect("a folder");
         let nodes = ["1=a:7400", "2=b:7400", "3=c:7400"].map(|node| node.parse().expect("a node")).to_vec();
         let args = InitArgs { dir: folder.path().to_owned(), nodes, disks: 1, meta_groups: 4 };
@@ -129,11 +129,11 @@ impl Node {
         store.commit(batch, point, None).expect("committed");
     }
 
-    fn state(&self, group: GroupId) -> StateStore {
+    pub(crate) fn state(&self, group: GroupId) -> StateStore {
         StateStore::open(&self.meta("state").join(group.0.to_string()), &SharedCache::new(8 << 20)).expect("a state")
     }
 
-    fn meta(&self, name: &str) -> PathBuf {
+    pub(crate) fn meta(&self, name: &str) -> PathBuf {
         self.path.join("data/meta").join(name)
     }
 
@@ -156,6 +156,12 @@ impl Node {
         }
         found
     }
+}
+
+/// What a check of the node's folder reports, as JSON.
+pub(crate) fn report(node: &Node) -> serde_json::Value {
+    let site = Site::load(&node.path).expect("a node");
+    serde_json::to_value(inspect(&site, false, true).expect("it can be checked")).expect("plain data")
 }
 
 fn bytes_of(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

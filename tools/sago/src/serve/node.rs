@@ -55,6 +55,8 @@ fn failure(error: StartError) -> Failure {
     let kind = match &error {
         StartError::Config(_) | StartError::Credentials(_) => Kind::Usage,
         StartError::MetaMissing(_)
+        | StartError::ImportUnfinished(_)
+        | StartError::MetaThere(_)
         | StartError::TooOld { .. }
         | StartError::Meta { .. }
         | StartError::Locked(_)
