@@ -52,6 +52,8 @@ pub const LOST: &str = "sago_chunk_no_intact_copy";
 pub const GARBAGE_WAITING: &str = "sago_garbage_waiting";
 /// Condemned chunks of a group that some member may still have; label `group`, told by its leader.
 pub const GARBAGE_CONDEMNED_LEFT: &str = "sago_garbage_condemned_left";
+/// 1 if the leader does not collect the garbage of a group because clocks disagree; label `group`.
+pub const GARBAGE_HALTED: &str = "sago_garbage_halted";
 /// Chunks condemned by groups while this node led them.
 pub const GARBAGE_CONDEMNED: &str = "sago_garbage_condemned_total";
 /// Orphans deleted from this node.
@@ -85,6 +87,7 @@ pub fn describe() {
     describe_gauge!(FENCED, Unit::Count, "1 if the disk failed and takes no more requests");
     describe_gauge!(GARBAGE_WAITING, Unit::Count, "chunks and lists that wait out the grace time");
     describe_gauge!(GARBAGE_CONDEMNED_LEFT, Unit::Count, "condemned chunks that some member may still have");
+    describe_gauge!(GARBAGE_HALTED, Unit::Count, "1 if garbage is not collected because clocks disagree");
     describe_counter!(GARBAGE_CONDEMNED, Unit::Count, "chunks condemned");
     describe_counter!(ORPHANS_DELETED, Unit::Count, "orphans deleted");
     describe_gauge!(ORPHANS_HELD, Unit::Count, "orphans held back by the breaker");
@@ -95,6 +98,11 @@ pub(crate) fn garbage(group: types::GroupId, waiting: u64, condemned: u64) {
     let label = group.0.to_string();
     gauge!(GARBAGE_WAITING, "group" => label.clone()).set(waiting as f64);
     gauge!(GARBAGE_CONDEMNED_LEFT, "group" => label).set(condemned as f64);
+}
+
+/// Shows whether the garbage of a group waits for clocks to agree.
+pub(crate) fn garbage_halted(group: types::GroupId, halted: bool) {
+    gauge!(GARBAGE_HALTED, "group" => group.0.to_string()).set(if halted { 1.0 } else { 0.0 });
 }
 
 /// Counts an answer.

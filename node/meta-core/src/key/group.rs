@@ -7,7 +7,7 @@ pub(crate) struct GroupKey;
 
 impl Key for GroupKey {
     type Value = Counters;
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Group).done()
