@@ -19,6 +19,8 @@ pub const BATCH_BYTES: &str = "sago_chunk_batch_bytes";
 pub const FLUSH_SECONDS: &str = "sago_chunk_flush_seconds";
 /// Damaged replicas found by reads; label `disk`.
 pub const CORRUPT: &str = "sago_chunk_corrupt_total";
+/// Replicas that were read wrongly once and are right: a disk, controller or memory that flips bits; label `disk`.
+pub const MISREAD: &str = "sago_chunk_misread_total";
 /// Chunks copied to disks of this node that moves bring in.
 pub const MOVE_CHUNKS: &str = "sago_move_chunks_total";
 /// Bytes of them.
@@ -71,6 +73,7 @@ pub fn describe() {
     describe_histogram!(BATCH_BYTES, Unit::Bytes, "bytes appended with one flush");
     describe_histogram!(FLUSH_SECONDS, Unit::Seconds, "time of one write and flush");
     describe_counter!(CORRUPT, Unit::Count, "damaged replicas found by reads");
+    describe_counter!(MISREAD, Unit::Count, "replicas that were read wrongly once and are right");
     describe_counter!(MOVE_CHUNKS, Unit::Count, "chunks copied to disks that moves bring in");
     describe_counter!(MOVE_BYTES, Unit::Bytes, "bytes of chunks copied to disks that moves bring in");
     describe_counter!(LEFTOVER_CHUNKS, Unit::Count, "chunks taken off disks that their groups moved away from");
@@ -123,6 +126,10 @@ impl Observer for StoreMetrics {
 
     fn corrupt(&self, disk: usize) {
         counter!(CORRUPT, "disk" => disk.to_string()).increment(1);
+    }
+
+    fn misread(&self, disk: usize) {
+        counter!(MISREAD, "disk" => disk.to_string()).increment(1);
     }
 
     fn fenced(&self, disk: usize) {
