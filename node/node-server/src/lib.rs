@@ -39,7 +39,7 @@ mod server;
 mod status;
 mod trash;
 
-pub use config::{GarbageConfig, MemoryConfig, NodeConfig, StoreConfig};
+pub use config::{GarbageConfig, MemoryConfig, NodeConfig, RaftConfig, StoreConfig};
 pub use error::{ConfigError, StartError};
 pub use incarnation::{CheckedFolder, check_folder};
 pub use server::NodeServer;
