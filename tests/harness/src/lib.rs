@@ -32,7 +32,7 @@ pub use body::{Body, BodyFault, OpId};
 pub use checker::{Verdict, check};
 pub use checkout::checkout;
 pub use cluster::{Cluster, DiskPage, NodePage, Options};
-pub use fault_disk::{FaultDisk, Kept, Kind as DiskRequest, SyncFault, missing as fault_disks_missing};
+pub use fault_disk::{FaultDisk, Kept, Kind as DiskRequest, Stray, SyncFault, missing as fault_disks_missing};
 pub use gaps::{Gap, gaps};
 pub use ledger::{Entry, Ledger};
 pub use load::{Contest, ContestReport, Load, LoadConfig, LoadReport};
