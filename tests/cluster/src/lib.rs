@@ -6,10 +6,16 @@
 
 mod campaign;
 mod fault;
+mod readers;
+mod segments;
+mod shelf;
 mod verdict;
 
 pub use campaign::Campaign;
 pub use fault::{Violence, one_node_at_a_time};
+pub use readers::{Readers, Waits};
+pub use segments::{Records, forget_cached, places, segments};
+pub use shelf::{Shelf, Titles};
 pub use verdict::conclude;
 
 use harness::{Load, LoadConfig, Options};
