@@ -10,6 +10,7 @@ use crate::index::Entry;
 use crate::observer::{NoObserver, Observer};
 use crate::record::TOMBSTONES_MAX;
 use crate::scrub::{ScrubState, Scrubbed, look, scrub};
+use crate::verify::read_record;
 use bytes::Bytes;
 use rocksdb::Cache;
 use std::io;
@@ -399,6 +400,24 @@ impl ChunkStore {
             all.sort_unstable_by_key(|listed| (listed.chunk, listed.disk));
             all.truncate(max);
             Ok(all)
+        })
+        .await
+    }
+
+    /// The data of a chunk whose replica on a disk is quarantined, if a further look at the medium finds it right after all: what was wrong may
+    /// have been the way from it. `None` if it is damaged, or not quarantined any more.
+    ///
+    /// # Errors
+    /// [`ScrubError`].
+    pub async fn read_quarantined(&self, disk: usize, chunk: ChunkId) -> Result<Option<Bytes>, ScrubError> {
+        let target = self.scrubbed(disk)?;
+        blocking(move || {
+            let Some(Entry::Quarantined(located)) = target.entry(chunk)? else { return Ok(None) };
+            match read_record(&target.segments, target.tag(), chunk, &located) {
+                Ok(verified) => Ok(Some(verified.data)),
+                Err(error) if crate::get::is_damage(&error) => Ok(None),
+                Err(error) => Err(ScrubError::Read(error)),
+            }
         })
         .await
     }

@@ -115,16 +115,18 @@ impl Txn<'_> {
         self.counters.held = false;
     }
 
-    /// Works off garbage that is due, oldest first.
-    pub(crate) fn collect_garbage(&mut self, grace: i64, max: u32) -> Step<Outcome> {
+    /// Works off garbage that is due, oldest first, by the earlier of the group's time and `now`: a group whose time ran ahead must not
+    /// end the grace time early, nor a caller whose clock does. How much of the time before a leap has really passed is not known, so a
+    /// grace time that began before one begins with it anew.
+    pub(crate) fn collect_garbage(&mut self, grace: i64, max: u32, now: Timestamp) -> Step<Outcome> {
         self.own()?;
         if grace < 0 || max == 0 || max > COLLECT_MAX {
             return Err(Refusal::Invalid.into());
         }
-        if self.counters.held {
+        let before = Timestamp(now.min(self.now).0.saturating_sub(grace));
+        if self.counters.held || self.counters.leap > before {
             return Ok(Outcome::Collected { condemned: 0, more: false });
         }
-        let before = Timestamp(self.now.0.saturating_sub(grace));
         let mut work = Collection { before, budget: max as usize, condemned: 0 };
         self.garbage_reason = GarbageReason::Collected;
         let (mut from, end) = GarbageKey::range();

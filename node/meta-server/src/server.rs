@@ -281,12 +281,16 @@ impl MetaServer {
         let _ = self.events.try_send(Event::Raft { from, batch });
     }
 
-    /// Serves a piece of a snapshot to another node.
-    pub async fn snapshot(&self, request: SnapshotRequest) -> (Result<SnapshotReply, SnapshotError>, Bytes) {
+    /// Serves a piece of a snapshot to another node, `from`.
+    pub async fn snapshot(
+        &self,
+        from: NodeId,
+        request: SnapshotRequest,
+    ) -> (Result<SnapshotReply, SnapshotError>, Bytes) {
         let snapshots = self.snapshots.clone();
         let serve = tokio::task::spawn_blocking(move || {
             snapshots.expire();
-            snapshots.serve(request)
+            snapshots.serve(from, request)
         });
         serve.await.unwrap_or((Err(SnapshotError::Gone), Bytes::new()))
     }

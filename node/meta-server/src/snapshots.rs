@@ -48,6 +48,7 @@ struct Open {
 
 struct OpenSnapshot {
     group: GroupId,
+    reader: NodeId,
     dir: PathBuf,
     files: Vec<SnapshotFile>,
     used: Instant,
@@ -63,10 +64,14 @@ impl SnapshotServer {
         Ok(SnapshotServer { dir, groups, open: Mutex::new(Open::default()) })
     }
 
-    /// Answers one request. Blocks on the disk.
-    pub(crate) fn serve(&self, request: SnapshotRequest) -> (Result<SnapshotReply, SnapshotError>, Bytes) {
+    /// Answers one request of a node. Blocks on the disk.
+    pub(crate) fn serve(
+        &self,
+        reader: NodeId,
+        request: SnapshotRequest,
+    ) -> (Result<SnapshotReply, SnapshotError>, Bytes) {
         match request {
-            SnapshotRequest::Open { group, index } => (self.open(group, index), Bytes::new()),
+            SnapshotRequest::Open { group, index } => (self.open(reader, group, index), Bytes::new()),
             SnapshotRequest::Read { group, id, file, offset, len } => match self.read(group, id, file, offset, len) {
                 Ok(piece) => (Ok(SnapshotReply::Piece), piece),
                 Err(error) => (Err(error), Bytes::new()),
@@ -90,11 +95,23 @@ impl SnapshotServer {
         }
     }
 
-    fn open(&self, group: GroupId, index: LogIndex) -> Result<SnapshotReply, SnapshotError> {
+    /// A node fetches one snapshot of a group at a time. What it had open before is of a process that ended in the middle, and neither its place nor
+    /// its hold on the log is to be waited for.
+    fn close_former(&self, reader: NodeId, group: GroupId) {
+        let former: Vec<u64> = {
+            let open = self.open.lock();
+            let of_it = |snapshot: &OpenSnapshot| (snapshot.reader, snapshot.group) == (reader, group);
+            open.snapshots.iter().filter(|(_, snapshot)| of_it(snapshot)).map(|(id, _)| *id).collect()
+        };
+        former.into_iter().for_each(|id| self.close(group, id));
+    }
+
+    fn open(&self, reader: NodeId, group: GroupId, index: LogIndex) -> Result<SnapshotReply, SnapshotError> {
         let shared = self.groups.get(group).ok_or(SnapshotError::Gone)?;
         if shared.applied().index < index {
             return Err(SnapshotError::Behind);
         }
+        self.close_former(reader, group);
         let id = {
             let mut open = self.open.lock();
             if open.snapshots.len() + open.making >= OPEN_MAX {
@@ -106,7 +123,7 @@ impl SnapshotServer {
         };
         // Pinned before the checkpoint is made: the log must reach back to wherever it turns out to begin.
         shared.pin(id, shared.applied().index);
-        let made = self.make(&shared, id);
+        let made = self.make(&shared, reader, id);
         let mut open = self.open.lock();
         open.making -= 1;
         match made {
@@ -123,7 +140,7 @@ impl SnapshotServer {
         }
     }
 
-    fn make(&self, shared: &GroupShared, id: u64) -> io::Result<(OpenSnapshot, LogStart)> {
+    fn make(&self, shared: &GroupShared, reader: NodeId, id: u64) -> io::Result<(OpenSnapshot, LogStart)> {
         let dir = self.dir.join(id.to_string());
         let store = shared.readable().ok_or_else(|| io::Error::other("the state is being replaced"))?;
         let point = store.checkpoint(&dir).map_err(io::Error::other)?;
@@ -136,7 +153,7 @@ impl SnapshotServer {
             files.push(SnapshotFile { name, len, hash: *hasher.finalize().as_bytes() });
         }
         let at = LogStart { index: point.index, term: point.term };
-        Ok((OpenSnapshot { group: shared.id, dir, files, used: Instant::now() }, at))
+        Ok((OpenSnapshot { group: shared.id, reader, dir, files, used: Instant::now() }, at))
     }
 
     fn read(&self, group: GroupId, id: u64, file: u32, offset: u64, len: u32) -> Result<Bytes, SnapshotError> {

@@ -20,8 +20,9 @@ async fn round(cluster: &Cluster, wanted: &[u64]) {
     let wanted: Vec<_> = wanted.iter().copied().map(NodeId).collect();
     let group = |id| GroupPlacement { wanted: wanted.clone(), ..GroupPlacement::founding(GroupId(id), wanted.clone()) };
     let map = PlacementMap { raft_groups: vec![group(1)], ..PlacementMap::default() };
-    let servers: Vec<_> = cluster.wires.servers.read().values().cloned().collect();
-    for server in &servers {
+    let cut = cluster.wires.cut.read().clone();
+    let servers = cluster.wires.servers.read().clone();
+    for (_, server) in servers.iter().filter(|(node, _)| !cut.contains(node)) {
         assert!(server.set_map(&map));
         let here = server.memberships().into_iter().find(|membership| membership.group == GROUP);
         let Some(here) = here.filter(|here| !here.leads) else { continue };
@@ -154,16 +155,7 @@ async fn all_voters_are_replaced_under_writes_and_nothing_is_lost() {
     }
     cluster.command(Command::EnsureBucket { bucket: BUCKET }).await.unwrap();
     let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let writer = {
-        let (cluster, stop, written) = (cluster.clone(), stop.clone(), written.clone());
-        tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                let i = written.load(Ordering::Relaxed);
-                cluster.put(&format!("{i:05}"), &format!("{i}")).await;
-                written.store(i + 1, Ordering::Relaxed);
-            }
-        })
-    };
+    let writer = tokio::spawn(write(cluster.clone(), stop.clone(), written.clone()));
     let begun = Instant::now();
     while written.load(Ordering::Relaxed) < 150 {
         assert!(begun.elapsed() < PATIENCE, "no writes");
@@ -263,4 +255,124 @@ async fn t02_a_planned_transfer_keeps_writers_waiting_for_less_than_200_ms() {
     println!("gaps of planned transfers: {gaps:?}");
     // The median: a busy machine may delay any single one.
     assert!(gaps[gaps.len() / 2] <= Duration::from_millis(200), "{gaps:?}");
+}
+
+/// Chooses by a seed: splitmix64.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    /// Three of five nodes.
+    fn three(&mut self) -> Vec<u64> {
+        let mut nodes = vec![1, 2, 3, 4, 5];
+        while nodes.len() > 3 {
+            nodes.remove(self.below(nodes.len() as u64) as usize);
+        }
+        nodes
+    }
+}
+
+/// What happens to a node while members change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    None,
+    CutOff(NodeId),
+    Dead(NodeId),
+}
+
+impl Trouble {
+    async fn begin(cluster: &Cluster, dice: &mut Dice) -> Trouble {
+        let any = NodeId(1 + dice.below(5));
+        let leader = cluster.leader().unwrap_or(any);
+        let trouble = match dice.below(8) {
+            0 => Trouble::None,
+            1..4 => Trouble::CutOff(leader),
+            4..6 => Trouble::Dead(leader),
+            6 => Trouble::CutOff(any),
+            _ => Trouble::Dead(any),
+        };
+        match trouble {
+            Trouble::None => {}
+            Trouble::CutOff(node) => {
+                cluster.wires.cut.write().insert(node);
+            }
+            Trouble::Dead(node) => cluster.stop(node).await,
+        }
+        trouble
+    }
+
+    fn end(self, cluster: &Cluster) {
+        match self {
+            Trouble::None => {}
+            Trouble::CutOff(node) => {
+                cluster.wires.cut.write().remove(&node);
+            }
+            Trouble::Dead(node) => cluster.start(node),
+        }
+    }
+}
+
+async fn rounds(cluster: &Cluster, wanted: &[u64], count: u64) {
+    for _ in 0..count {
+        round(cluster, wanted).await;
+        tokio::time::sleep(Duration::from_millis(50)).await; // wait-ok: the schedule of the faults
+    }
+}
+
+/// T22. Which nodes shall vote changes five times, mostly before the change before has come to its end, while leaders are cut off or die and come
+/// back. Nobody has to know how far each change has come: in the end there is one configuration, one leader, and every acknowledged write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t22_members_change_while_leaders_are_cut_off_and_die() {
+    let seeds = if std::env::var_os("SAGO_BATTERY").is_some() { 30 } else { 3 };
+    for seed in 0..seeds {
+        let cluster = Arc::new(Cluster::new(60));
+        (4..=5).for_each(|node| cluster.start(NodeId(node)));
+        cluster.command(Command::EnsureBucket { bucket: BUCKET }).await.unwrap();
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let writer = tokio::spawn(write(cluster.clone(), stop.clone(), written.clone()));
+        let mut dice = Dice(seed);
+        let mut troubles = Vec::new();
+        let mut wanted = vec![1, 2, 3];
+        for _ in 0..5 {
+            wanted = dice.three();
+            rounds(&cluster, &wanted, dice.below(4)).await;
+            let trouble = Trouble::begin(&cluster, &mut dice).await;
+            rounds(&cluster, &wanted, 10 + dice.below(30)).await;
+            trouble.end(&cluster);
+            troubles.push(trouble);
+        }
+        change_to(&cluster, &wanted).await;
+        stop.store(true, Ordering::Relaxed);
+        writer.await.unwrap();
+        let leaders = || cluster.wires.servers.read().values().filter(|server| server.is_leader(GROUP)).count();
+        cluster.until("one leads", || leaders() == 1).await;
+        let written = written.load(Ordering::Relaxed);
+        println!("seed {seed}: {troubles:?}; {wanted:?} vote in the end; {written} writes");
+        assert!(written > 0 && settled(&cluster, &wanted), "seed {seed}");
+        for node in &wanted {
+            cluster.caught_up(NodeId(*node)).await;
+            for i in 0..written {
+                let value = cluster.stale_get(NodeId(*node), &format!("{i:05}"));
+                assert_eq!(value.as_deref(), Some(i.to_string().as_bytes()), "seed {seed}, node {node}, write {i}");
+            }
+        }
+        for node in 1..=5 {
+            cluster.stop(NodeId(node)).await;
+        }
+    }
+}
+
+/// Writes one name after the other; counts those that were acknowledged.
+async fn write(cluster: Arc<Cluster>, stop: Arc<AtomicBool>, written: Arc<AtomicU64>) {
+    while !stop.load(Ordering::Relaxed) {
+        let i = written.load(Ordering::Relaxed);
+        cluster.put(&format!("{i:05}"), &format!("{i}")).await;
+        written.store(i + 1, Ordering::Relaxed);
+    }
 }

@@ -7,6 +7,7 @@ mod support;
 use bytes::Bytes;
 use meta_server::{MetaConfig, MetaServer};
 use proto::meta::{Command, MetaOp, MetaRequest};
+use proto::raft_wire::{SnapshotError, SnapshotReply, SnapshotRequest};
 use proto::rpc::GroupError;
 use std::path::Path;
 use std::sync::Arc;
@@ -143,4 +144,23 @@ async fn a_foreign_folder_is_refused() {
     };
     let network = Arc::new(Plug { node: NodeId(1), wires: cluster.wires.clone() });
     assert!(MetaServer::start(&config, network).is_err());
+}
+
+/// A follower that died while it fetched a snapshot comes back for another one. What it had begun takes no place from anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_nobody_fetches_any_more_takes_no_place() {
+    let cluster = Cluster::new(10_000);
+    cluster.command(Command::EnsureBucket { bucket: BUCKET }).await.unwrap();
+    cluster.put("key", "value").await;
+    let server = cluster.server(cluster.leader().unwrap());
+    let open = async |node: u64| {
+        server.snapshot(NodeId(node), SnapshotRequest::Open { group: GROUP, index: LogIndex(0) }).await.0
+    };
+    for _ in 0..5 {
+        let opened = open(2).await;
+        assert!(matches!(opened, Ok(SnapshotReply::Opened { .. })), "{opened:?}");
+    }
+    assert!(matches!(open(3).await, Ok(SnapshotReply::Opened { .. })));
+    assert_eq!(open(4).await, Err(SnapshotError::Busy), "two at once are all it gives");
+    assert!(matches!(open(3).await, Ok(SnapshotReply::Opened { .. })));
 }

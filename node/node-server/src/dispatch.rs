@@ -142,10 +142,14 @@ impl Handler for Dispatch {
             Request::Meta(request) => (Reply::Meta(self.meta_call(request).await), Bytes::new()),
             Request::Control(request) => (Reply::Control(self.control_call(request).await), Bytes::new()),
             Request::Node(request) => (Reply::Node(self.node_call(peer, request).await), Bytes::new()),
-            Request::Snapshot(request) => {
-                let (reply, body) = self.meta.snapshot(request).await;
-                (Reply::Snapshot(reply), body)
-            }
+            Request::Snapshot(request) => match peer.node() {
+                Some(node) => {
+                    let (reply, body) = self.meta.snapshot(node, request).await;
+                    (Reply::Snapshot(reply), body)
+                }
+                // They are for nodes only, which was seen above.
+                None => (Reply::Rejected(Rejection::Forbidden), Bytes::new()),
+            },
         }
     }
 

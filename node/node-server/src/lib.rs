@@ -40,7 +40,7 @@ mod server;
 mod status;
 mod trash;
 
-pub use config::{GarbageConfig, MemoryConfig, NodeConfig, StoreConfig};
+pub use config::{GarbageConfig, MemoryConfig, NodeConfig, RaftConfig, StoreConfig};
 pub use error::{ConfigError, StartError};
 pub use incarnation::{CheckedFolder, ImportFolder, begin_import, check_folder, may_import};
 pub use map_note::read as noted_map;

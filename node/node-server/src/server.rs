@@ -255,8 +255,8 @@ fn meta_config(config: &NodeConfig, incarnation: Incarnation) -> MetaConfig {
         incarnation,
         seed: rand::random(),
         cache_bytes: config.memory.state_cache_bytes,
-        log_window_entries: MetaConfig::LOG_WINDOW_ENTRIES,
-        log_window_bytes: MetaConfig::LOG_WINDOW_BYTES,
+        log_window_entries: config.raft.log_entries,
+        log_window_bytes: config.raft.log_bytes,
         hash_entries: MetaConfig::HASH_ENTRIES,
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cluster_client::{Client, ClientConfig, Cluster};
-use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, RaftConfig, StoreConfig};
 use placement::{InitialPlan, PlannedNode};
 use proto::control::{ControlAnswer, ControlCommand, ControlOutcome, ControlQuery};
 use proto::meta::{Answer, BadChunk, Command, Outcome, Query, Refusal};
@@ -66,6 +66,7 @@ impl Site {
                 round: Duration::from_millis(100),
                 sweep: Duration::from_millis(500),
             },
+            raft: RaftConfig::default(),
             map: map.clone(),
         };
         let starting = planned.iter().map(|node| NodeServer::start(config(node)));

@@ -330,6 +330,8 @@ pub enum Command {
         grace: i64,
         /// At most so many chunks and pieces, 1..=1,024.
         max: u32,
+        /// The time a quorum of clocks agrees on. The group's own time counts where it is earlier.
+        now: Timestamp,
     },
     /// No member of any placement of these condemned chunks has them any more: forget those that can never come back. The group's own.
     /// Idempotent. -> [`Outcome::Done`]

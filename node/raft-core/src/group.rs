@@ -157,6 +157,8 @@ pub struct Group {
     hashes: Comparison,
     /// The state here is not what the log makes it.
     diverged: bool,
+    /// A leader was heard since the start, and told that nothing is being fetched any more.
+    announced: bool,
     /// Not yet taken.
     verdicts: Vec<(LogIndex, Verdict)>,
 }
@@ -212,6 +214,7 @@ impl Group {
             unfit: BTreeSet::new(),
             hashes: Comparison::default(),
             diverged: false,
+            announced: false,
             verdicts: Vec::new(),
         };
         group.timeouts.enforce(&mut group.raw);
@@ -300,6 +303,12 @@ impl Group {
         if message.to != self.replica() {
             // To a former replica on this node.
             return;
+        }
+        if !self.announced && matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
+            // If the process before this one was told to fetch a snapshot, the leader waits for that, and for long.
+            self.announced = true;
+            let over = self.not_fetched(&message);
+            self.greetings.push(over);
         }
         if let Some(quarantine) = &mut self.quarantine {
             let (last, term) = (self.raw.store().last(), Term(self.raw.raft.term));

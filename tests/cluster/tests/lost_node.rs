@@ -2,7 +2,7 @@
 //! afterwards. T17 of the battery.
 
 use anyhow::Context;
-use cluster::{Foreground, Shelf, repaired};
+use cluster::{Foreground, Shop, repaired};
 use harness::{Cluster, Options, must, schedule};
 use std::fs::{self, File};
 use std::io::Write;
@@ -24,22 +24,22 @@ fn a_lost_node_is_made_good_and_no_request_fails() {
     }
 }
 
-fn run(lose: fn(&mut Cluster, &Runtime, &Shelf) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn run(lose: fn(&mut Cluster, &Runtime, &Shop) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options { nodes: 6, ..Options::default() })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let shelf = Shelf::new(&cluster);
-    shelf.store(&runtime)?;
+    let shop = Shop::new(&cluster);
+    shop.store(&runtime)?;
     cluster.operate(&["placement", "set", "--out-after", OUT_AFTER])?;
-    lose(&mut cluster, &runtime, &shelf).with_context(|| cluster.last_words())?;
-    shelf.check(&runtime)
+    lose(&mut cluster, &runtime, &shop).with_context(|| cluster.last_words())?;
+    shop.check(&runtime)
 }
 
 /// At the default cap, with readers and a writer, whose slowest requests are compared with those before.
-fn under_load(cluster: &mut Cluster, runtime: &Runtime, shelf: &Shelf) -> anyhow::Result<()> {
-    let load = Foreground::start(runtime, shelf, "calm");
+fn under_load(cluster: &mut Cluster, runtime: &Runtime, shop: &Shop) -> anyhow::Result<()> {
+    let load = Foreground::start(runtime, shop, "calm");
     schedule(Instant::now() + CALM);
     let calm = load.finish(runtime)?;
-    let load = Foreground::start(runtime, shelf, "busy");
+    let load = Foreground::start(runtime, shop, "busy");
     let lost = lose_last(cluster)?;
     let took = repaired(cluster)?;
     let busy = load.finish(runtime)?;
@@ -55,7 +55,7 @@ fn under_load(cluster: &mut Cluster, runtime: &Runtime, shelf: &Shelf) -> anyhow
 }
 
 /// Without load and without a cap, beside what a plain copy of as many bytes takes.
-fn in_calm(cluster: &mut Cluster, _: &Runtime, _: &Shelf) -> anyhow::Result<()> {
+fn in_calm(cluster: &mut Cluster, _: &Runtime, _: &Shop) -> anyhow::Result<()> {
     cluster.operate(&["placement", "set", "--copy-rate", "0"])?;
     let lost = lose_last(cluster)?;
     let took = repaired(cluster)?;

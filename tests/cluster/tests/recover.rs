@@ -2,7 +2,7 @@
 //! docs/OPERATIONS.md.
 
 use anyhow::{Context, ensure};
-use cluster::{hasty_collector, join};
+use cluster::{Newcomer, hasty_collector};
 use harness::{Cluster, Options, Payload, must, until};
 use serde_json::Value;
 use std::fs;
@@ -60,7 +60,7 @@ fn run() -> anyhow::Result<()> {
     an_old_voter_is_refused(&mut cluster)?;
     let many = ["--moves", "64", "--moves-per-node", "32", "--moves-per-disk", "32"];
     cluster.operate(&[&["placement", "set"][..], &many].concat())?;
-    let (_fourth, _fifth) = (join(&cluster, 4)?, join(&cluster, 5)?);
+    let (_fourth, _fifth) = (Newcomer::new(&cluster, 4)?.come(&cluster)?, Newcomer::new(&cluster, 5)?.come(&cluster)?);
     until("the cluster is whole", WHOLE_MAX, || is_whole(&cluster)).with_context(|| cluster.last_words())?;
     (OBJECTS..2 * OBJECTS).try_for_each(|number| shelf.put(number))?;
 

@@ -2,7 +2,7 @@
 //! its share afterwards, and every byte is there.
 
 use anyhow::Context;
-use cluster::{Foreground, Newcomer, Shelf, levelled_on};
+use cluster::{Foreground, Newcomer, Shop, levelled_on};
 use harness::{Cluster, Options, must};
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -23,16 +23,16 @@ fn six_nodes_become_three_and_six_again_and_no_request_fails() {
 fn run() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options { nodes: 6, ..Options::default() })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let shelf = Shelf::new(&cluster);
-    shelf.store(&runtime)?;
+    let shop = Shop::new(&cluster);
+    shop.store(&runtime)?;
     let words = |cluster: &Cluster| cluster.last_words();
-    shrink(&mut cluster, &runtime, &shelf).with_context(|| words(&cluster))?;
-    shelf.check(&runtime)?;
-    grow(&cluster, &runtime, &shelf).with_context(|| words(&cluster))
+    shrink(&mut cluster, &runtime, &shop).with_context(|| words(&cluster))?;
+    shop.check(&runtime)?;
+    grow(&cluster, &runtime, &shop).with_context(|| words(&cluster))
 }
 
-fn shrink(cluster: &mut Cluster, runtime: &Runtime, shelf: &Shelf) -> anyhow::Result<()> {
-    let load = Foreground::start(runtime, shelf, "shrink");
+fn shrink(cluster: &mut Cluster, runtime: &Runtime, shop: &Shop) -> anyhow::Result<()> {
+    let load = Foreground::start(runtime, shop, "shrink");
     for node in GO {
         let (start, name) = (Instant::now(), node.to_string());
         cluster.operate(&["node", "drain", &name])?;
@@ -46,8 +46,8 @@ fn shrink(cluster: &mut Cluster, runtime: &Runtime, shelf: &Shelf) -> anyhow::Re
     Ok(())
 }
 
-fn grow(cluster: &Cluster, runtime: &Runtime, shelf: &Shelf) -> anyhow::Result<()> {
-    let load = Foreground::start(runtime, shelf, "grow");
+fn grow(cluster: &Cluster, runtime: &Runtime, shop: &Shop) -> anyhow::Result<()> {
+    let load = Foreground::start(runtime, shop, "grow");
     let start = Instant::now();
     let mut nodes = Vec::new();
     for id in COME {
@@ -59,5 +59,5 @@ fn grow(cluster: &Cluster, runtime: &Runtime, shelf: &Shelf) -> anyhow::Result<(
     let served = load.finish(runtime)?;
     println!("meanwhile {} requests, p99 {:.1} ms, none failed", served.requests(), served.p99_ms());
     // While the new nodes still run.
-    shelf.check(runtime)
+    shop.check(runtime)
 }

@@ -224,6 +224,20 @@ impl<'a> Scene<'a> {
     }
 }
 
+impl Scene<'_> {
+    /// The earliest of the clocks, if a majority of the voters has answered, none lies far from this node's, and the group's time is not
+    /// ahead of them.
+    fn agreed(&self, others: &[Timestamp], voters: usize, group: Timestamp) -> Option<Timestamp> {
+        let apart = |a: Timestamp, b: Timestamp| a.0.saturating_sub(b.0);
+        if others.iter().any(|other| apart(*other, self.clock).abs() > self.apart_max) {
+            return None;
+        }
+        let earliest = others.iter().copied().fold(self.clock, Timestamp::min);
+        let majority = 2 * (others.len() + 1) > voters;
+        (majority && apart(group, earliest) <= self.apart_max).then_some(earliest)
+    }
+}
+
 /// The duties of a process.
 #[derive(Default)]
 pub struct Duties {

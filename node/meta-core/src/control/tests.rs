@@ -306,6 +306,31 @@ fn a_session_expires_only_if_it_was_silent_since_the_renewal_that_was_seen() {
     assert_eq!(late, Err(ControlRefusal::NoSuchSession));
 }
 
+/// A leader whose clock was set back makes the group's time stand still for as long. Sessions that are renewed meanwhile are not taken for silent
+/// ones.
+#[test]
+fn a_renewal_shows_while_the_groups_time_stands_still() {
+    let mut control = Control::new();
+    let session = control.session();
+    let renewed = |control: &Control| match control.ask(ControlQuery::Sessions) {
+        ControlAnswer::Sessions(open) => open.first().map(|(.., renewed)| *renewed).expect("open"),
+        other => panic!("{other:?}"),
+    };
+    let mut seen = vec![renewed(&control)];
+    for _ in 0..3 {
+        let renew = LogCommand::Control(ControlCommand::RenewSession { session });
+        // Far in the past.
+        let batch = LogBatch { time: Timestamp(1), commands: vec![renew] };
+        let applied = apply(&mut control.kv, GroupId::CONTROL, &batch).expect("memory");
+        assert_eq!(applied, [Applied::Control(Ok(ControlOutcome::Done))]);
+        seen.push(renewed(&control));
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+    let stale = ControlCommand::ExpireSession { session, renewed: seen[0] };
+    control.run(stale).expect("nothing to do");
+    assert_eq!(renewed(&control), seen[3]);
+}
+
 #[test]
 fn garbage_is_collected_as_the_operator_says() {
     let mut control = Control::new();

@@ -7,7 +7,7 @@ pub(crate) struct GroupKey;
 
 impl Key for GroupKey {
     type Value = Counters;
-    // 2: leaps, garbage, the floor of sessions. 3: held.
+    // 2: leaps, garbage, the floor of sessions. 3: whether the time stands still, whether a recovery holds garbage.
     const VERSION: u8 = 3;
 
     fn encode(&self) -> Vec<u8> {

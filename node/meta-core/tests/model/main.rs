@@ -79,9 +79,11 @@ impl Run {
     fn apply(&mut self, id: Option<RequestId>, command: &Command) -> Answered {
         // Proposers disagree about the time; the group's never runs backwards.
         let stamp = Timestamp(self.world.now.0 + self.random.time_passes());
-        if stamp.0 - self.world.now.0 > 3600 * Timestamp::SECOND {
+        let forward = stamp.0 - self.world.now.0;
+        if forward > 3600 * Timestamp::SECOND || forward > 0 && self.world.held {
             self.world.leap = stamp;
         }
+        self.world.held = forward < -60 * Timestamp::SECOND || forward <= 0 && self.world.held;
         self.world.now = self.world.now.max(stamp);
         let batch = LogBatch { time: stamp, commands: vec![LogCommand::Meta(id, command.clone())] };
         let applied = apply(&mut self.kv, GROUP, &batch).expect("memory does not fail");

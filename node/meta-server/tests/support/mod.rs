@@ -50,7 +50,7 @@ impl Network for Plug {
 
     async fn snapshot(&self, from: NodeId, request: SnapshotRequest) -> Result<(SnapshotReply, Bytes), SnapshotError> {
         let server = self.server(from).ok_or(SnapshotError::Gone)?;
-        let (reply, body) = server.snapshot(request).await;
+        let (reply, body) = server.snapshot(self.node, request).await;
         reply.map(|reply| (reply, body))
     }
 }
@@ -164,8 +164,12 @@ impl Cluster {
         }
     }
 
+    /// Who leads among those that are not cut off.
     pub fn leader(&self) -> Option<NodeId> {
-        self.wires.servers.read().iter().find(|(_, server)| server.is_leader(GROUP)).map(|(node, _)| *node)
+        let cut = self.wires.cut.read();
+        let servers = self.wires.servers.read();
+        let leads = servers.iter().find(|(node, server)| !cut.contains(node) && server.is_leader(GROUP));
+        leads.map(|(node, _)| *node)
     }
 
     pub fn applied(&self, node: NodeId) -> LogIndex {

@@ -5,7 +5,7 @@
 pub mod load;
 
 use bytes::Bytes;
-use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, RaftConfig, StartError, StoreConfig};
 use placement::{InitialPlan, PlannedNode};
 use proto::control::{
     ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal, ControlReply, ControlRequest,
@@ -86,6 +86,7 @@ impl Site {
                 ..StoreConfig::default()
             },
             garbage: GarbageConfig::default(),
+            raft: RaftConfig::default(),
             map,
         }
     }

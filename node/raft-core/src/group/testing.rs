@@ -43,6 +43,8 @@ pub(super) struct Net {
     pub(super) cut: BTreeSet<NodeId>,
     /// Nodes that cannot fetch a snapshot.
     pub(super) unfetching: BTreeSet<NodeId>,
+    /// Nodes that never end a fetch.
+    pub(super) losing: BTreeSet<NodeId>,
     pub(super) seed: u64,
     /// Who led each term.
     leaders: BTreeMap<Term, NodeId>,
@@ -146,6 +148,7 @@ impl Net {
             trace: vec![],
             cut: BTreeSet::new(),
             unfetching: BTreeSet::new(),
+            losing: BTreeSet::new(),
             seed,
             leaders: BTreeMap::new(),
         }
@@ -203,7 +206,7 @@ impl Net {
         } else if unfetching {
             let failed = replica.group.not_fetched(&message);
             self.queue.push_back(failed);
-        } else if let Some(state) = state {
+        } else if let Some(state) = state.filter(|_| !self.losing.contains(&to.node())) {
             let point = SnapshotPoint { at: state.at, members: state.members.clone() };
             replica.fetched = Some(state);
             replica.group.step_snapshot(message, point);

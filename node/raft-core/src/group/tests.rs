@@ -253,3 +253,29 @@ fn contradictory_recovered_state_is_refused() {
     bad.applied = LogStart { index: LogIndex(3), term: Term(1) };
     assert!(matches!(Group::new(bad), Err(StartError::AppliedOutsideLog { .. })));
 }
+
+/// The leader waits long for a snapshot to arrive. Nobody fetches it any more when the follower was killed meanwhile, and the next life says so.
+#[test]
+fn a_follower_that_died_while_it_fetched_a_snapshot_is_sent_one_again_at_once() {
+    let mut net = Net::new(4);
+    let leader = net.tick_until_leader();
+    let follower = net.replicas.keys().copied().find(|node| *node != leader).expect("two others");
+    net.cut.insert(follower);
+    (0..10_u8).for_each(|n| net.propose(leader, &[n]));
+    let leads = net.of_node(leader.0);
+    let cut = leads.state.at;
+    leads.log.0.lock().expect("not poisoned").retain(|index, _| *index > cut.index.0);
+    leads.start = cut;
+    leads.group.truncated(cut);
+    net.cut.clear();
+    net.losing.insert(follower);
+    (0..5).for_each(|_| net.tick());
+    let awaited = vec![net.replicas[&follower].group.replica()];
+    assert_eq!(net.replicas[&leader].group.awaiting_snapshot(), awaited);
+    net.losing.clear();
+    (0..20).for_each(|_| net.tick());
+    assert_eq!(net.replicas[&leader].group.awaiting_snapshot(), awaited, "it may be fetching");
+    net.restart(follower);
+    (0..5).for_each(|_| net.tick());
+    assert_eq!(net.replicas[&follower].state.at, net.replicas[&leader].state.at);
+}

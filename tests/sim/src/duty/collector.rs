@@ -7,7 +7,7 @@ use proto::control::{ControlAnswer, ControlQuery};
 use proto::meta::{Answer, Command, CondemnedStep, Outcome, Query};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use types::{ChunkId, SessionId};
+use types::{ChunkId, SessionId, Timestamp};
 
 /// Chunks in one page, one delete and one command. Few, so that a run has more than one page.
 const PAGE: u32 = 24;
@@ -31,8 +31,10 @@ enum Stage {
     Ending(i64, Runs, u32),
     /// How much garbage there is.
     Status(i64),
-    /// Garbage condemned, by so many commands.
-    Condemning(i64, u32),
+    /// What time it is, by the clocks of the voters.
+    Clocks(i64),
+    /// Garbage condemned by this time, by so many commands.
+    Condemning(i64, Timestamp, u32),
     /// The page of condemned chunks of this number.
     Page(u32),
     /// These deleted, and those are gone already.
@@ -79,18 +81,27 @@ impl Collector {
             },
             (Stage::Ending(grace, runs, steps), got) => self.ended(grace, runs, steps, &got),
             (Stage::Status(grace), Got::Answer(Answer::Garbage(status))) => {
-                // The group judges by its own time; this only spares it commands that would find nothing.
+                // The group judges for itself; this only spares it commands that would find nothing.
                 match status.oldest {
-                    Some(oldest) if oldest.0.saturating_add(grace) <= scene.clock.0 => self.condemn(grace, 1),
+                    Some(oldest) if oldest.0.saturating_add(grace) <= scene.clock.0 => {
+                        self.want(Stage::Clocks(grace), Want::Clocks)
+                    }
                     _ => self.page(0, None),
                 }
             }
-            (Stage::Condemning(grace, steps), Got::Outcome(Outcome::Collected { more: true, .. }))
+            // A group's time that is ahead does no harm here: the earlier of it and the clocks counts.
+            (Stage::Clocks(grace), Got::Clocks(others, voters)) => {
+                match scene.agreed(&others, voters, Timestamp(i64::MIN)) {
+                    Some(now) => self.condemn(grace, now, 1),
+                    None => self.page(0, None),
+                }
+            }
+            (Stage::Condemning(grace, now, steps), Got::Outcome(Outcome::Collected { more: true, .. }))
                 if steps < STEPS_PER_ROUND =>
             {
-                self.condemn(grace, steps + 1)
+                self.condemn(grace, now, steps + 1)
             }
-            (Stage::Status(_) | Stage::Condemning(..), _) => self.page(0, None),
+            (Stage::Status(_) | Stage::Clocks(_) | Stage::Condemning(..), _) => self.page(0, None),
             (Stage::Page(number), Got::Answer(Answer::Condemned(rows))) => self.delete(number, &rows, scene),
             (Stage::Deleting(page, condemned, gone), Got::Deleted(done)) => {
                 self.deleted(page, &condemned, gone, done, scene)
@@ -139,9 +150,9 @@ impl Collector {
         }
     }
 
-    fn condemn(&mut self, grace: i64, steps: u32) -> Want {
-        let command = Command::CollectGarbage { grace, max: PAGE };
-        self.want(Stage::Condemning(grace, steps), Want::Propose(command))
+    fn condemn(&mut self, grace: i64, now: Timestamp, steps: u32) -> Want {
+        let command = Command::CollectGarbage { grace, max: PAGE, now };
+        self.want(Stage::Condemning(grace, now, steps), Want::Propose(command))
     }
 
     fn page(&mut self, number: u32, after: Option<ChunkId>) -> Want {

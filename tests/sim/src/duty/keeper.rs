@@ -20,6 +20,8 @@ enum Stage {
     Idle,
     Buckets,
     Status(BucketId),
+    /// Whether garbage waits, by the group's time.
+    Garbage(BucketId, Timestamp),
     /// The clocks; the group's time is that.
     Clocks(BucketId, Timestamp),
     /// The group's time moved on.
@@ -52,10 +54,14 @@ impl Keeper {
                 Some(bucket) => self.want(Stage::Status(*bucket), Want::Own(Query::BucketStatus { bucket: *bucket })),
                 None => Want::Rest,
             },
-            (Stage::Status(bucket), Got::Answer(Answer::BucketStatus(status))) if status.usage.trash_files > 0 => {
-                self.want(Stage::Clocks(bucket, status.time), Want::Clocks)
+            (Stage::Status(bucket), Got::Answer(Answer::BucketStatus(status))) => match status.usage.trash_files {
+                0 => self.want(Stage::Garbage(bucket, status.time), Want::Own(Query::Garbage)),
+                _ => self.want(Stage::Clocks(bucket, status.time), Want::Clocks),
+            },
+            (Stage::Garbage(bucket, time), Got::Answer(Answer::Garbage(status))) if status.waiting > 0 => {
+                self.want(Stage::Clocks(bucket, time), Want::Clocks)
             }
-            (Stage::Clocks(bucket, time), Got::Clocks(others, voters)) => match agree(scene, &others, voters, time) {
+            (Stage::Clocks(bucket, time), Got::Clocks(others, voters)) => match scene.agreed(&others, voters, time) {
                 Some(now) => self.expire(Round { bucket, now, batches: 0 }, Vec::new(), None),
                 None => Want::Rest,
             },
@@ -94,18 +100,6 @@ impl Keeper {
     }
 }
 
-/// The earliest of the clocks, if a majority of the voters has answered, none lies far from this node's, and the group's time is not
-/// ahead of them.
-fn agree(scene: &Scene<'_>, others: &[Timestamp], voters: usize, group: Timestamp) -> Option<Timestamp> {
-    let apart = |a: Timestamp, b: Timestamp| a.0.saturating_sub(b.0);
-    if others.iter().any(|other| apart(*other, scene.clock).abs() > scene.apart_max) {
-        return None;
-    }
-    let earliest = others.iter().copied().fold(scene.clock, Timestamp::min);
-    let majority = 2 * (others.len() + 1) > voters;
-    (majority && apart(group, earliest) <= scene.apart_max).then_some(earliest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +110,7 @@ mod tests {
         let (map, chunks) = (PlacementMap::default(), ChunkStore::default());
         let scene = Scene { clock: Timestamp(own), apart_max: 60, ..Scene::of(NodeId(1), &map, &chunks) };
         let others: Vec<Timestamp> = others.iter().copied().map(Timestamp).collect();
-        agree(&scene, &others, voters, Timestamp(group)).map(|time| time.0)
+        scene.agreed(&others, voters, Timestamp(group)).map(|time| time.0)
     }
 
     #[test]

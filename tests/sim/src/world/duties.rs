@@ -79,7 +79,7 @@ impl World<'_> {
                     }
                     let errand = self.errand(id, want);
                     if !errand.pending.is_empty() {
-                        let patience = if duty == Duty::Keep && errand.asks_clocks() { CLOCK_MAX } else { ASK_MAX };
+                        let patience = if errand.asks_clocks() { CLOCK_MAX } else { ASK_MAX };
                         let node = self.nodes.get_mut(&id).expect("a node");
                         let late = Event::ErrandLate(id, node.life, duty, errand.first);
                         node.errands.insert(duty, errand);

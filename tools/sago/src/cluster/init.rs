@@ -13,7 +13,7 @@
 use crate::cli::{InitArgs, NodeSpec};
 use crate::config::{
     ClientFile, ClientLimits, ClusterFile, ConfigError, GarbageSection, GatewaySection, MemorySection, MountSection,
-    NodeAddress, NodeFile, StoreSection, save_private,
+    NodeAddress, NodeFile, RaftSection, StoreSection, save_private,
 };
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
@@ -167,6 +167,7 @@ fn node_file(node: &NewNode, new: &NewCluster) -> NodeFile {
         memory: MemorySection::default(),
         store: new.store.clone(),
         garbage: GarbageSection::default(),
+        raft: RaftSection::default(),
     }
 }
 

@@ -45,6 +45,9 @@ pub struct NodeFile {
     /// How what nobody needs is found.
     #[serde(default)]
     pub garbage: GarbageSection,
+    /// How much of the metadata's log is kept.
+    #[serde(default)]
+    pub raft: RaftSection,
 }
 
 impl NodeFile {
@@ -114,6 +117,22 @@ pub struct GarbageSection {
     pub round: u64,
     /// Pause between two looks for orphans among all chunks of the node. 100 ms to 30 days, default 1 day: 86400000.
     pub sweep: u64,
+}
+
+/// `[raft]`: how much of each group's log is kept for replicas that are behind. One that is further behind gets a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RaftSection {
+    /// Entries; up to twice as many are kept. 16 to 10,000,000, default 10,000.
+    pub log_entries: u64,
+    /// Bytes of them, in the same way. 1 MiB to 16 GiB, default 64 MiB.
+    pub log_bytes: Size,
+}
+
+impl Default for RaftSection {
+    fn default() -> Self {
+        RaftSection { log_entries: 10_000, log_bytes: Size(64 << 20) }
+    }
 }
 
 impl Default for GarbageSection {

@@ -4,7 +4,9 @@ use super::invite::now;
 use super::progress;
 use crate::cli::JoinArgs;
 use crate::cluster::{FIRST_START, NODE_HEAD, save_toml};
-use crate::config::{ClusterFile, GarbageSection, MemorySection, NodeFile, StoreSection, TokenFile, save_private};
+use crate::config::{
+    ClusterFile, GarbageSection, MemorySection, NodeFile, RaftSection, StoreSection, TokenFile, save_private,
+};
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
 use bytes::Bytes;
@@ -120,6 +122,7 @@ fn node_file(args: &JoinArgs, id: u64, disks: usize) -> NodeFile {
         memory: MemorySection::default(),
         store: StoreSection::default(),
         garbage: GarbageSection::default(),
+        raft: RaftSection::default(),
     }
 }
 

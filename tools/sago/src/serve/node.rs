@@ -5,7 +5,7 @@ use crate::cli::NodeArgs;
 use crate::cluster::FIRST_START;
 use crate::config::{ClusterFile, ConfigError, NodeFile, Size, beside, load, load_credentials};
 use crate::exit::{Done, Failure, Kind};
-use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, RaftConfig, StartError, StoreConfig};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -109,6 +109,7 @@ fn resolve(args: &NodeArgs, path: &Path, file: &NodeFile, cluster: ClusterFile) 
             round: Duration::from_millis(file.garbage.round),
             sweep: Duration::from_millis(file.garbage.sweep),
         },
+        raft: RaftConfig { log_entries: file.raft.log_entries, log_bytes: file.raft.log_bytes.0 },
         map: cluster.map,
     };
     config.validate().map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
@@ -156,6 +157,7 @@ mod tests {
         assert_eq!(config.memory, MemoryConfig::default());
         assert_eq!(config.store, StoreConfig::default());
         assert_eq!(config.garbage, GarbageConfig::default());
+        assert_eq!(config.raft, RaftConfig::default());
         let config = resolved(folder.path(), &["--state-cache", "1GiB", "--admin", "0.0.0.0:80"]).expect("flags");
         assert_eq!((config.memory.state_cache_bytes, config.admin.port()), (1 << 30, 80));
         assert!(resolved(folder.path(), &["--network", "1KiB"]).is_err());

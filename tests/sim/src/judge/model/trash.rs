@@ -16,6 +16,8 @@ use types::{Ino, SessionId, Timestamp};
 const SCRATCH_AGE: i64 = 600 * Timestamp::SECOND;
 /// A group's time that moves on by more at once has leapt.
 const LEAP_MAX: i64 = 3600 * Timestamp::SECOND;
+/// A stamp that lies so far behind holds it, and going on from there is a leap too.
+const BEHIND_MAX: i64 = 60 * Timestamp::SECOND;
 
 /// An entry.
 #[derive(Clone, Debug)]
@@ -35,20 +37,23 @@ pub(super) struct Trash {
     time: Timestamp,
     /// Where the time stood after its last leap.
     leap: Timestamp,
+    held: bool,
 }
 
 impl Default for Trash {
     fn default() -> Self {
         let (entries, time) = (Arc::default(), Timestamp::default());
-        Trash { entries, window_secs: TRASH_WINDOW_SECS, time, leap: time }
+        Trash { entries, window_secs: TRASH_WINDOW_SECS, time, leap: time, held: false }
     }
 }
 
 impl Trash {
     pub(super) fn advance(&mut self, stamp: Timestamp) {
-        if stamp.0 - self.time.0 > LEAP_MAX {
+        let forward = stamp.0 - self.time.0;
+        if forward > LEAP_MAX || forward > 0 && self.held {
             self.leap = stamp;
         }
+        self.held = forward < -BEHIND_MAX || forward <= 0 && self.held;
         self.time = self.time.max(stamp);
     }
 
