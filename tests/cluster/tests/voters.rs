@@ -91,9 +91,12 @@ fn settled(campaign: &Campaign) -> anyhow::Result<usize> {
     Ok(count)
 }
 
+/// Voters, and the leader among them.
+type Configuration = (Vec<u64>, u64);
+
 /// What the replicas of each group say of its voters, learners and leader; none while a node does not answer or a group is not as it should be.
-fn configurations(campaign: &Campaign) -> Option<BTreeMap<u32, BTreeSet<(Vec<u64>, u64)>>> {
-    let mut said: BTreeMap<u32, BTreeSet<(Vec<u64>, u64)>> = BTreeMap::new();
+fn configurations(campaign: &Campaign) -> Option<BTreeMap<u32, BTreeSet<Configuration>>> {
+    let mut said: BTreeMap<u32, BTreeSet<Configuration>> = BTreeMap::new();
     for at in 0..NODES {
         for group in campaign.cluster.status(at).ok()?.groups {
             let mut voters: Vec<u64> = group.voters.iter().map(|voter| voter.0).collect();
