@@ -169,7 +169,7 @@ fn one_round(cluster: &Cluster, round: u64, mut rng: StdRng) -> anyhow::Result<(
 
 /// What is wrong with the bytes. Writes behind the last fsync, and how many of them are seen.
 fn judge(bytes: &[u8], notes: &Written) -> anyhow::Result<(usize, usize)> {
-    ensure!(bytes.len() % SLOT == 0, "the file ends within a write: {} bytes", bytes.len());
+    ensure!(bytes.len().is_multiple_of(SLOT), "the file ends within a write: {} bytes", bytes.len());
     let slots = bytes.len() / SLOT;
     ensure!(slots >= notes.synced, "{slots} slots of {} that an fsync had answered for", notes.synced);
     ensure!(slots <= notes.slots.len(), "{slots} slots, {} were ever written", notes.slots.len());
