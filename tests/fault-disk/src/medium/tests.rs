@@ -144,7 +144,7 @@ fn bits_of_a_place_flip_as_often_as_told_and_the_medium_stays_right() {
     let mut disk = disk(1 << 20);
     disk.write(NOW, 0, &[7; 8192]).expect("written");
     let rng = StdRng::seed_from_u64(3);
-    disk.faults.flipped = Some(FlippedReads { places: vec![4096..5000], percent: 30, rng });
+    disk.faults.flipped = Some(FlippedReads { places: std::iter::once(4096..5000).collect(), percent: 30, rng });
     let mut wrong = 0;
     for _ in 0..1000 {
         assert_eq!(read(&mut disk, 0, 4096), [7; 4096]);
