@@ -24,20 +24,17 @@ pub enum Mistake {
     RemovedNodeHeard,
     /// M16: a mount that lost written data tells nobody.
     WriteBackErrorSwallowed,
-    /// M18: the planner does not look at failure domains.
-    DomainsIgnored,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 7] = [
+    pub const ALL: [Mistake; 6] = [
         Mistake::LogNotFlushed,
         Mistake::FolderNotFlushed,
         Mistake::ReadUnchecked,
         Mistake::DamagedLogOpened,
         Mistake::RemovedNodeHeard,
         Mistake::WriteBackErrorSwallowed,
-        Mistake::DomainsIgnored,
     ];
 
     /// Its number in the table.
@@ -50,7 +47,6 @@ impl Mistake {
             Mistake::DamagedLogOpened => "M11",
             Mistake::RemovedNodeHeard => "M15",
             Mistake::WriteBackErrorSwallowed => "M16",
-            Mistake::DomainsIgnored => "M18",
         }
     }
 }

@@ -9,7 +9,6 @@
 
 use crate::report::{Blocked, Obstacle, Plan, PlannedMove, Reason, Report};
 use crate::shares::{Shares, shares};
-use mistakes::{Mistake, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{DiskState, Member, NodeId, NodeMode, NodeState, PgId, PlacementGroup, PlacementMap, PlacementOptions};
 
@@ -191,10 +190,7 @@ impl<'a> Planner<'a> {
     fn rank(&self, group: &PlacementGroup, at: usize, to: Member) -> Rank {
         let mut members = group.members.clone();
         members[at] = to;
-        let (domains, zones) = match is_planted(Mistake::DomainsIgnored) {
-            true => (0, 0),
-            false => self.map.spread(members.iter().copied()),
-        };
+        let (domains, zones) = self.map.spread(members.iter().copied());
         let share = self.shares.get(&to).copied().unwrap_or_default();
         let copies = self.copies.get(&to).copied().unwrap_or_default() as f64;
         let partners = members.iter().filter(|member| member.node != to.node);

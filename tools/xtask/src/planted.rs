@@ -28,7 +28,7 @@ struct Planted {
     battery: bool,
 }
 
-const PLANTED: [Planted; 7] = [
+const PLANTED: [Planted; 6] = [
     Planted {
         name: "M1",
         about: "the Raft log is not flushed before it is acknowledged",
@@ -63,13 +63,6 @@ const PLANTED: [Planted; 7] = [
         about: "a mount that lost written data tells nobody",
         target: "quorum",
         filter: "",
-        battery: false,
-    },
-    Planted {
-        name: "M18",
-        about: "the planner does not look at failure domains",
-        target: "placement",
-        filter: "plan_tests",
         battery: false,
     },
 ];
