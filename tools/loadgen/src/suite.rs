@@ -70,6 +70,12 @@ impl Run<'_> {
         self.report.rows.push(row);
     }
 
+    /// A row in which the servers have no part.
+    fn push_local(&mut self, name: &str, workers: usize, outcome: Outcome) {
+        self.push(name, workers, &Snapshot::default(), outcome);
+        self.report.rows.last_mut().expect("it was just pushed").usage = crate::usage::Usage::default();
+    }
+
     fn bound(&self) -> Bound {
         Bound::time(self.options.time)
     }
@@ -78,8 +84,7 @@ impl Run<'_> {
     fn hand_over(&mut self, name: &str) -> anyhow::Result<()> {
         let time = self.options.time.min(HAND_OVER_MAX);
         let outcome = local::hand_over(Bound::time(time)).context("cannot measure two threads")?;
-        self.push(name, 1, &Snapshot::default(), outcome);
-        self.report.rows.last_mut().expect("it was just pushed").usage = crate::usage::Usage::default();
+        self.push_local(name, 1, outcome);
         Ok(())
     }
 
@@ -87,8 +92,7 @@ impl Run<'_> {
         let folder = self.options.local.clone();
         let outcome = local::create_fsync(&folder, SMALL, LOCAL_THREADS, self.bound())
             .with_context(|| format!("cannot measure the disk in {}", folder.display()))?;
-        self.push(name, LOCAL_THREADS, &Snapshot::default(), outcome);
-        self.report.rows.last_mut().expect("it was just pushed").usage = crate::usage::Usage::default();
+        self.push_local(name, LOCAL_THREADS, outcome);
         Ok(())
     }
 }
