@@ -57,7 +57,7 @@ bench: ## Measure a fresh cluster, all replicas on this machine, and print the t
 battery: ## The fault tests at full length, on a release build
 	@sh tools/setup.sh --for test
 	$(CARGO) build --release --locked --package sago
-	SAGO_BATTERY=1 SAGO_BIN="$(CARGO_TARGET_DIR)/release/sago" $(CARGO) test --release --locked --package cluster -- --nocapture --test-threads 1
+	SAGO_BATTERY=1 SAGO_BIN="$(CARGO_TARGET_DIR)/release/sago" $(CARGO) test --release --locked --package cluster --package meta-server -- --nocapture --test-threads 1
 
 ci: ## The whole gate of a commit: format, lints, docs, layers, tidy, tests, licences
 	@sh tools/setup.sh --for test --with-deny

@@ -4,12 +4,15 @@
 
 mod buckets;
 mod garbage;
+mod invitations;
+mod level;
 mod moves;
 mod nodes;
 mod sessions;
 #[cfg(test)]
 mod tests;
 mod users;
+mod voters;
 
 use crate::key::Table;
 use crate::key::control::{
@@ -19,6 +22,7 @@ use crate::kv::{Kv, KvError, KvRead, Row};
 use crate::overlay::Overlay;
 use crate::row::{self, Corrupt, Key};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
+use proto::join::{Invitation, InvitationState};
 use serde::{Deserialize, Serialize};
 use types::{BucketId, GroupId, SessionId, Timestamp};
 
@@ -52,6 +56,13 @@ pub(crate) struct BucketRow {
 pub(crate) struct DeletedBucketRow {
     pub(crate) bucket: BucketRow,
     pub(crate) deleted: Timestamp,
+}
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InvitationRow {
+    pub(crate) invitation: Invitation,
+    pub(crate) state: InvitationState,
 }
 
 /// A user.
@@ -134,6 +145,15 @@ impl Change<'_> {
             C::UndeleteBucket { bucket, name } => self.undelete_bucket(*bucket, name),
             C::ExpireSession { session, renewed } => self.expire_session(*session, *renewed),
             C::SetGarbage { on, grace, lift } => self.set_garbage(*on, *grace, *lift),
+            C::PlaceVoters { group, wanted } => self.place_voters(*group, wanted),
+            C::SpeakLevel { node, level } => self.speak_level(*node, *level),
+            C::Finalize { level } => self.finalize(*level),
+            C::Invite { invitation } => self.invite(invitation),
+            C::RevokeInvitation { id } => self.revoke_invitation(*id),
+            C::ClaimInvitation { id, request, proof } => self.claim_invitation(*id, request, *proof),
+            C::AdmitNode { id, request, cert } => self.admit_node(*id, request, cert),
+            C::AddDisk { node, disk, class } => self.add_disk(*node, *disk, class),
+            C::RecordVoters { group, at, voters } => self.record_voters(*group, *at, voters),
         }
     }
 }
@@ -215,6 +235,7 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
             let deleted = buckets::deleted(kv)?.into_iter();
             ControlAnswer::DeletedBuckets(deleted.map(|row| (row.bucket.info, row.deleted)).collect())
         }
+        ControlQuery::Invitations => invitations::all(kv)?,
         ControlQuery::OpenSessions => sessions::open(kv)?,
         ControlQuery::Garbage => ControlAnswer::Garbage(row::read(kv, &GarbageOptionsKey)?.unwrap_or_default()),
     })

@@ -22,6 +22,8 @@ pub struct MetaConfig {
     pub log_window_entries: u64,
     /// The same in bytes.
     pub log_window_bytes: u64,
+    /// Entries of a group from one comparison of its replicas' states to the next. The same on all nodes, or nothing is compared.
+    pub hash_entries: u64,
 }
 
 impl MetaConfig {
@@ -29,6 +31,8 @@ impl MetaConfig {
     pub const CACHE_BYTES: usize = 64 << 20;
     /// Default of [`MetaConfig::log_window_entries`].
     pub const LOG_WINDOW_ENTRIES: u64 = 10_000;
+    /// Default of [`MetaConfig::hash_entries`]: a second of load. A comparison is one small message per replica.
+    pub const HASH_ENTRIES: u64 = 1024;
     /// Default of [`MetaConfig::log_window_bytes`].
     pub const LOG_WINDOW_BYTES: u64 = 64 << 20;
 }

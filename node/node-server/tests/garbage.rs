@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cluster_client::{Client, ClientConfig, Cluster};
-use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, RaftConfig, StoreConfig};
 use placement::{InitialPlan, PlannedNode};
 use proto::control::{ControlAnswer, ControlCommand, ControlOutcome, ControlQuery};
 use proto::meta::{Answer, BadChunk, Command, Outcome, Query, Refusal};
@@ -56,6 +56,7 @@ impl Site {
             listen: node.addr.parse().expect("an address"),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             meta: folder.path().join(format!("{}/meta", node.id)),
+            gone: Vec::new(),
             disks: vec![folder.path().join(format!("{}/disk", node.id))],
             create: true,
             memory: MemoryConfig::default(),
@@ -65,6 +66,7 @@ impl Site {
                 round: Duration::from_millis(100),
                 sweep: Duration::from_millis(500),
             },
+            raft: RaftConfig::default(),
             map: map.clone(),
         };
         let starting = planned.iter().map(|node| NodeServer::start(config(node)));
@@ -97,7 +99,7 @@ impl Site {
 
     /// A client that renews its session so often.
     fn client(&self, renew: Duration) -> Arc<Client> {
-        let credentials = self.ca.issue(&Role::Client("test".to_owned())).expect("credentials");
+        let credentials = self.ca.issue(&Role::Operator("test".to_owned())).expect("credentials");
         let endpoint = Endpoint::client(&credentials, TransportConfig::default()).expect("an endpoint");
         let mut config = ClientConfig::new(endpoint, self.addrs.clone(), "test");
         config.session_renew = renew;

@@ -6,7 +6,9 @@
 
 use crate::{InitialPlan, PlacementError, PlannedNode, voters};
 use std::collections::BTreeMap;
-use types::{Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions, REPLICAS};
+use types::{
+    FeatureLevel, Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions, REPLICAS,
+};
 
 /// Makes the first map of a cluster, version 1 with all epochs at 1 and all nodes taken to be up.
 ///
@@ -26,7 +28,15 @@ pub fn initial(nodes: &[PlannedNode], plan: &InitialPlan) -> Result<PlacementMap
     let slots = (0..u32::from(plan.slots)).map(|slot| slot % u32::from(plan.groups)).collect();
     let raft_groups = voters::place(&nodes, plan.meta_groups);
     let nodes = nodes.into_iter().map(entry).collect();
-    Ok(PlacementMap { version: 1, nodes, groups, slots, raft_groups, options: PlacementOptions::default() })
+    Ok(PlacementMap {
+        version: 1,
+        nodes,
+        groups,
+        slots,
+        raft_groups,
+        options: PlacementOptions::default(),
+        level: FeatureLevel::NEWEST,
+    })
 }
 
 fn entry(node: PlannedNode) -> NodeEntry {

@@ -12,9 +12,9 @@ type NodeDisks = BTreeMap<types::NodeId, Vec<(Member, f64)>>;
 /// The share of each disk that counts, in copies.
 pub(crate) type Shares = BTreeMap<Member, f64>;
 
-/// Whether copies are meant to stay on a disk: it may be away for a while, but not out, draining or broken.
+/// Whether copies are meant to stay on a disk: it may be away for a while, or full, but not out, draining or broken.
 pub(crate) fn counts(node: &NodeEntry, disk: usize) -> bool {
-    let fits = |state| matches!(state, DiskState::Active | DiskState::ReadOnly);
+    let fits = |state| matches!(state, DiskState::Active | DiskState::ReadOnly | DiskState::Full);
     node.mode == NodeMode::Active
         && node.state != NodeState::Out
         && node.disks.get(disk).is_some_and(|disk| fits(disk.state) && disk.weight > 0)

@@ -1,9 +1,10 @@
 //! Calls to the control group: nodes, placement map, buckets, users, sessions.
 
+use crate::join::{Invitation, InvitationState};
 use serde::{Deserialize, Serialize};
 use types::{
-    BucketId, DiskId, DiskState, GroupId, Incarnation, Member, MoveFault, NodeId, NodeMode, NodeState, OptionFault,
-    PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
+    BucketId, DiskId, DiskState, FeatureLevel, GroupId, Incarnation, InvitationId, LogIndex, Member, MoveFault, NodeId,
+    NodeMode, NodeState, OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
 };
 
 /// A call to the control group.
@@ -187,6 +188,71 @@ pub enum ControlCommand {
         /// Let nodes delete the orphans that their breaker has held back.
         lift: bool,
     },
+    /// Say who shall vote in a Raft group; its leader changes the members accordingly. -> [`ControlOutcome::Done`]
+    PlaceVoters {
+        /// The group.
+        group: GroupId,
+        /// An odd number of known nodes in distinct failure domains.
+        wanted: Vec<NodeId>,
+    },
+    /// Record who votes in a Raft group, as its leader knows it. What is older than what is known changes nothing.
+    RecordVoters {
+        /// The group.
+        group: GroupId,
+        /// An entry of the group's log at which they were these.
+        at: LogIndex,
+        /// The voters; while they change, those before and after.
+        voters: Vec<NodeId>,
+    },
+    /// Record what a node's program can do. Only for nodes, each for itself.
+    SpeakLevel {
+        /// The node.
+        node: NodeId,
+        /// The newest level it can do.
+        level: FeatureLevel,
+    },
+    /// Have the cluster go to a level that all its nodes can do; there is no way back. Only for operators.
+    Finalize {
+        /// The level.
+        level: FeatureLevel,
+    },
+    /// Invite a node. Takes the place of an invitation of the same node that was not used. Only for operators. -> [`ControlOutcome::Done`]
+    Invite {
+        /// What is said of it.
+        invitation: Invitation,
+    },
+    /// Take an invitation back; one that is not there is taken back already. A node that was admitted stays. Only for operators.
+    RevokeInvitation {
+        /// Which.
+        id: InvitationId,
+    },
+    /// Claim an invitation for a key: the first one that does has it. Only for nodes, who speak for the joiner.
+    ClaimInvitation {
+        /// The one in the joiner's certificate.
+        id: InvitationId,
+        /// See [`InvitationState::Claimed`].
+        request: Vec<u8>,
+        /// See [`InvitationState::Claimed`].
+        proof: [u8; 32],
+    },
+    /// Take a node into the map, as its invitation says. It is down until it is heard. Only for operators.
+    AdmitNode {
+        /// The invitation.
+        id: InvitationId,
+        /// The request that was certified: the one it was claimed with.
+        request: Vec<u8>,
+        /// The certificate, PEM.
+        cert: String,
+    },
+    /// A node has one more disk. It counts as broken until the node says that it is well. The same again changes nothing. Only for operators.
+    AddDisk {
+        /// The node.
+        node: NodeId,
+        /// The disk, new to the cluster.
+        disk: DiskId,
+        /// Its class; empty for none.
+        class: String,
+    },
 }
 
 /// How garbage is collected in this cluster.
@@ -287,6 +353,29 @@ pub enum ControlRefusal {
     /// A setting outside its range.
     #[error("setting out of range")]
     Setting,
+    /// No such Raft group.
+    #[error("no such raft group")]
+    NoSuchRaftGroup,
+    /// Voters that no group can have.
+    #[error("voters are an odd number of known nodes, at most seven, in distinct failure domains")]
+    BadVoters,
+    /// The node's id, or one of its disks, is in the map already.
+    #[error("the node or one of its disks is known already")]
+    NodeExists,
+    /// No such invitation, or its time is over.
+    #[error("no such invitation")]
+    NoSuchInvitation,
+    /// The invitation was used with another key.
+    #[error("the invitation was used")]
+    InvitationUsed,
+    /// A node cannot do that level, or has not said so.
+    #[error("{node} does level {speaks}")]
+    NodeBehind {
+        /// The node.
+        node: NodeId,
+        /// What it can do.
+        speaks: FeatureLevel,
+    },
 }
 
 impl From<MoveFault> for ControlRefusal {
@@ -365,6 +454,8 @@ pub enum ControlQuery {
     OpenSessions,
     /// How garbage is collected. -> [`ControlAnswer::Garbage`]
     Garbage,
+    /// All invitations. -> [`ControlAnswer::Invitations`]
+    Invitations,
 }
 
 /// The answer to a query.
@@ -395,4 +486,6 @@ pub enum ControlAnswer {
     },
     /// How garbage is collected.
     Garbage(GarbageOptions),
+    /// All invitations and how far they have come, by id.
+    Invitations(Vec<(Invitation, InvitationState)>),
 }

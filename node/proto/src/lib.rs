@@ -9,6 +9,7 @@
 pub mod chunk;
 pub mod control;
 pub mod frame;
+pub mod join;
 pub mod log;
 pub mod meta;
 pub mod node;

@@ -1,8 +1,8 @@
 //! Keeping a replica from voting that may have forgotten what it promised.
 //!
 //! After a power cut a disk that lied about its flush may have lost the end of the log, and votes with it. Such a replica neither
-//! votes nor campaigns until it has caught up with a live leader's commit index (and with its own durable watermark). It tells the
-//! leader what it holds, since the leader counts on what it acknowledged before.
+//! votes nor campaigns until it has caught up with a live leader's commit index (and with its own durable watermark), by a log that ends in
+//! that leader's term and so is part of the leader's. It tells the leader what it holds, since the leader counts on what it acknowledged before.
 //!
 //! If nobody leads, because the whole cluster was cut, it waits until every other voter has said where its log ends. What this replica
 //! may have acknowledged and lost is then in the best of those logs, and no candidate it may have voted for is in a later term than the
@@ -16,7 +16,7 @@
 use crate::entry::LogStart;
 use crate::message::{MessageKind, RaftMessage};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{LogIndex, NodeId, Term};
+use types::{LogIndex, ReplicaId, Term};
 
 /// Ticks after which a majority suffices when some voters stay silent: 30 seconds.
 const ALONE_TICKS_MAX: u64 = 300;
@@ -30,8 +30,8 @@ const LEADER_SILENT_TICKS: u64 = 20;
 /// Why and until when a replica does not vote.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
-    others: BTreeSet<NodeId>,
-    heard: BTreeMap<NodeId, Heard>,
+    others: BTreeSet<ReplicaId>,
+    heard: BTreeMap<ReplicaId, Heard>,
     /// The log must reach at least here: the durable watermark.
     watermark: LogIndex,
     ticks: u64,
@@ -47,7 +47,7 @@ struct Heard {
 
 #[derive(Clone, Copy, Debug)]
 struct LeaderHeard {
-    node: NodeId,
+    node: ReplicaId,
     term: Term,
     /// The newest commit index it named.
     commit: LogIndex,
@@ -74,13 +74,18 @@ pub enum Release {
 impl Quarantine {
     /// `others` are the other voters, `watermark` what the replica knows to have acknowledged.
     #[must_use]
-    pub fn new(others: impl IntoIterator<Item = NodeId>, watermark: LogIndex) -> Self {
+    pub fn new(others: impl IntoIterator<Item = ReplicaId>, watermark: LogIndex) -> Self {
         Quarantine { others: others.into_iter().collect(), heard: BTreeMap::new(), watermark, ticks: 0, leader: None }
+    }
+
+    /// The voters have changed.
+    pub(crate) fn set_others(&mut self, others: impl Iterator<Item = ReplicaId>) {
+        self.others = others.collect();
     }
 
     /// Whom to tell now that this replica is back, and where its log ends. After a power cut of everything all replicas are kept
     /// from campaigning, and silence would last for ever. Only the leader, once one was heard.
-    pub(crate) fn to_greet(&self) -> impl Iterator<Item = NodeId> + '_ {
+    pub(crate) fn to_greet(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         let now = self.ticks % GREETING_TICKS == 1;
         let leader = self.leader.map(|leader| leader.node);
         self.others.iter().copied().filter(move |node| now && leader.is_none_or(|leader| leader == *node))
@@ -114,7 +119,9 @@ impl Quarantine {
             });
         }
         let caught_up = self.leader.is_some_and(|leader| {
-            leader.heartbeats >= QUIET_HEARTBEATS && last.index >= leader.commit.max(self.watermark)
+            // A log that ends in the leader's term is part of the leader's; any other may have old entries where the leader has new ones.
+            let quiet = leader.heartbeats >= QUIET_HEARTBEATS && last.term == leader.term;
+            quiet && last.index >= leader.commit.max(self.watermark)
         });
         if caught_up {
             return Release::Now;
@@ -159,7 +166,7 @@ impl Quarantine {
     }
 
     /// The newest term that any of the others is in, but for `except`.
-    fn newest_term(&self, except: Option<NodeId>) -> Term {
+    fn newest_term(&self, except: Option<ReplicaId>) -> Term {
         let others = self.heard.iter().filter(|(node, _)| Some(**node) != except);
         others.map(|(_, heard)| heard.term).max().unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 //!
 //! Replicated by the control group; clients keep a copy and refresh it when a node answers that an epoch is stale.
 
-use crate::{DiskId, GroupId, Incarnation, NodeId, PgEpoch, PgId, Slot};
+use crate::{DiskId, FeatureLevel, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, Slot};
 use serde::{Deserialize, Serialize};
 
 mod disk;
@@ -53,6 +53,8 @@ pub struct NodeEntry {
     pub state: NodeState,
     /// What operators want of it.
     pub mode: NodeMode,
+    /// The newest level that its program can do, as it has said itself; 0 before it has.
+    pub speaks: FeatureLevel,
 }
 
 impl NodeEntry {
@@ -67,6 +69,7 @@ impl NodeEntry {
             incarnation: Incarnation(0),
             state: NodeState::Up,
             mode: NodeMode::Active,
+            speaks: FeatureLevel(0),
         }
     }
 
@@ -122,8 +125,29 @@ impl PlacementGroup {
 pub struct GroupPlacement {
     /// The group.
     pub id: GroupId,
-    /// Its voters.
+    /// Its voters, as its leader reported them last. While they change: those before and after.
     pub voters: Vec<NodeId>,
+    /// The entry of the group's log that made them so; 0 for those it began with. An older report is ignored.
+    pub voters_at: LogIndex,
+    /// Who shall vote. Its leader changes the members, one step after the other, until they are these.
+    pub wanted: Vec<NodeId>,
+}
+
+impl GroupPlacement {
+    /// A group that begins with `voters`.
+    #[must_use]
+    pub fn founding(id: GroupId, voters: Vec<NodeId>) -> Self {
+        GroupPlacement { id, wanted: voters.clone(), voters, voters_at: LogIndex(0) }
+    }
+
+    /// Whether those vote who shall.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let (mut voters, mut wanted) = (self.voters.clone(), self.wanted.clone());
+        voters.sort_unstable();
+        wanted.sort_unstable();
+        voters == wanted
+    }
 }
 
 /// The whole map.
@@ -141,6 +165,8 @@ pub struct PlacementMap {
     pub raft_groups: Vec<GroupPlacement>,
     /// How copies are placed and moved.
     pub options: PlacementOptions,
+    /// What all nodes understand: nobody writes or asks what is newer. Never goes back.
+    pub level: FeatureLevel,
 }
 
 impl PlacementMap {
@@ -199,10 +225,24 @@ impl PlacementMap {
             || self.disk(member).is_none_or(|disk| matches!(disk.state, DiskState::Failed | DiskState::Broken))
     }
 
+    /// The newest level that every node can do which was not removed, and one that can do no more.
+    #[must_use]
+    pub fn level_of_all(&self) -> Option<(FeatureLevel, NodeId)> {
+        let nodes = self.nodes.iter().filter(|node| node.mode != NodeMode::Removed);
+        nodes.map(|node| (node.speaks, node.id)).min()
+    }
+
     /// The voters of a Raft group.
     #[must_use]
     pub fn voters(&self, group: GroupId) -> &[NodeId] {
         self.raft_groups.iter().find(|placed| placed.id == group).map_or(&[], |placed| &placed.voters)
+    }
+
+    /// Whether `node` has or shall have a replica of a Raft group.
+    #[must_use]
+    pub fn concerns(&self, group: GroupId, node: NodeId) -> bool {
+        let placed = self.raft_groups.iter().find(|placed| placed.id == group);
+        placed.is_some_and(|placed| placed.voters.contains(&node) || placed.wanted.contains(&node))
     }
 
     /// The metadata groups, without the control group.

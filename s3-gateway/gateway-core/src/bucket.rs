@@ -92,6 +92,12 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         | ControlRefusal::Move(_)
         | ControlRefusal::InUse
         | ControlRefusal::Gone
-        | ControlRefusal::Setting => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
+        | ControlRefusal::Setting
+        | ControlRefusal::NoSuchRaftGroup
+        | ControlRefusal::BadVoters
+        | ControlRefusal::NodeExists
+        | ControlRefusal::NoSuchInvitation
+        | ControlRefusal::InvitationUsed
+        | ControlRefusal::NodeBehind { .. } => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

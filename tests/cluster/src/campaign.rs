@@ -50,6 +50,12 @@ impl Campaign {
         self.reports.len()
     }
 
+    /// What the load of the last round has seen.
+    #[must_use]
+    pub fn last(&self) -> Option<&LoadReport> {
+        self.reports.last()
+    }
+
     /// Starts the load of the next round, under a prefix of its own, and waits until there is something to lose.
     ///
     /// # Errors

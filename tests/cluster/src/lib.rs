@@ -5,11 +5,23 @@
 #![forbid(unsafe_code)]
 
 mod campaign;
+mod collector;
 mod fault;
+mod newcomer;
+mod readers;
+mod segments;
+mod shelf;
+mod shop;
 mod verdict;
 
 pub use campaign::Campaign;
+pub use collector::hasty_collector;
 pub use fault::{Violence, one_node_at_a_time};
+pub use newcomer::{Background, Newcomer};
+pub use readers::{Readers, Waits};
+pub use segments::{Records, forget_cached, places, segments};
+pub use shelf::{Shelf, Titles};
+pub use shop::{Copies, Foreground, Served, Shop, levelled_on, repaired};
 pub use verdict::conclude;
 
 use harness::{Load, LoadConfig, Options};

@@ -14,7 +14,8 @@ use loadgen::s3::{Payload, S3Client};
 use loadgen::target::Target;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -63,6 +64,8 @@ pub struct Cluster {
     target: Target,
     /// Nodes that the harness has started again; the others are children of `demo`.
     restarted: BTreeMap<usize, Child>,
+    /// What nodes are started with from their next start on.
+    environments: BTreeMap<usize, Vec<(&'static str, OsString)>>,
     // The disks before the folder that they lie in, and both after every process has ended.
     site: site::Site,
     folder: TempDir,
@@ -94,7 +97,8 @@ impl Cluster {
         let port = free_port()?;
         let site = site::prepare(&sago, folder.path(), port, &options)?;
         let (demo, target) = launch(&sago, folder.path(), port, &options)?;
-        let cluster = Self { options, port, sago, demo, target, restarted: BTreeMap::new(), site, folder };
+        let (restarted, environments) = (BTreeMap::new(), BTreeMap::new());
+        let cluster = Self { options, port, sago, demo, target, restarted, environments, site, folder };
         cluster.wait_writable()?;
         cluster.operate(&["bucket", "breaker", "set", &cluster.target.bucket, "--limit", "off"])?;
         Ok(cluster)
@@ -115,6 +119,12 @@ impl Cluster {
         self.target.s3().expect("a client of a loopback address")
     }
 
+    /// A `sago` command that is yet to be given its words.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(&self.sago)
+    }
+
     /// Runs a `sago` command on this cluster and returns what it printed.
     ///
     /// # Errors
@@ -128,6 +138,16 @@ impl Cluster {
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "sago {}: {said}", words.join(" "));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a `sago` command that speaks with no cluster: how it ended, and what it printed on standard output.
+    ///
+    /// # Errors
+    /// It cannot be run, or was ended by a signal.
+    pub fn sago_alone(&self, words: &[&str]) -> anyhow::Result<(i32, String)> {
+        let output = Command::new(&self.sago).args(words).output()?;
+        let code = output.status.code().with_context(|| format!("sago {} was killed", words.join(" ")))?;
+        Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
     /// As [`Self::sago`] with an operator's certificate.
@@ -210,12 +230,18 @@ impl Cluster {
     #[must_use]
     pub fn said(&self, at: usize, text: &str) -> usize {
         let id = self.target.nodes[at].id;
-        let logs = [format!("cluster/logs/node-{id}.log"), format!("node-{id}.log")];
-        let count = |name: &String| {
-            let log = std::fs::read(self.folder.path().join(name)).unwrap_or_default();
-            String::from_utf8_lossy(&log).matches(text).count()
-        };
-        logs.iter().map(count).sum()
+        self.said_in(&format!("cluster/logs/node-{id}.log"), text) + self.said_in(&format!("node-{id}.log"), text)
+    }
+
+    /// How often the log of the demo's own gateway has a text.
+    #[must_use]
+    pub fn gateway_said(&self, text: &str) -> usize {
+        self.said_in("cluster/logs/gateway.log", text)
+    }
+
+    fn said_in(&self, log: &str, text: &str) -> usize {
+        let log = fs::read(self.folder.path().join(log)).unwrap_or_default();
+        String::from_utf8_lossy(&log).matches(text).count()
     }
 
     /// The disk of node `at`.
@@ -297,6 +323,7 @@ impl Cluster {
             .args(arguments)
             // A test that is killed leaves no node behind, and no node keeps a disk of it.
             .args(["--with-parent", &std::process::id().to_string()])
+            .envs(self.environments.get(&at).into_iter().flatten().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -305,6 +332,37 @@ impl Cluster {
         self.target.nodes[at].pid = child.id();
         self.restarted.insert(at, child);
         Ok(())
+    }
+
+    /// Has node `at` run with these variables from its next start on.
+    pub fn set_environment(&mut self, at: usize, variables: Vec<(&'static str, OsString)>) {
+        self.environments.insert(at, variables);
+    }
+
+    /// Changes a setting in the `node.toml` of node `at`, from its next start on. The value is as it stands in the file.
+    ///
+    /// # Errors
+    /// The file has no such setting.
+    pub fn configure(&self, at: usize, key: &str, value: &str) -> anyhow::Result<()> {
+        let file = self.node_folder(at).join("node.toml");
+        let text = fs::read_to_string(&file)?;
+        let is = |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim() == key);
+        ensure!(text.lines().filter(|line| is(line)).count() == 1, "{} has no setting {key}", file.display());
+        let lines = text.lines().map(|line| if is(line) { format!("{key} = {value}") } else { line.to_owned() });
+        Ok(fs::write(&file, lines.map(|line| line + "\n").collect::<String>())?)
+    }
+
+    /// Kills and starts one node after the other, each once the one before is back at work: so that all of them run with what was configured.
+    ///
+    /// # Errors
+    /// One does not end, or does not come back.
+    pub fn restart_each(&mut self) -> anyhow::Result<()> {
+        for at in 0..self.nodes() {
+            self.kill(at)?;
+            self.restart(at)?;
+            until("a node is back", READY_MAX, || self.is_whole()).with_context(|| self.last_words())?;
+        }
+        self.wait_writable().map(drop)
     }
 
     /// SIGKILL to everything, the gateway, the mount and the demo included: a power cut as far as processes know.
@@ -361,7 +419,8 @@ impl Cluster {
         last_words(self.folder.path())
     }
 
-    fn log(&self, name: &str) -> anyhow::Result<File> {
+    /// A log beside those of the nodes; its end is among the last words.
+    pub(crate) fn log(&self, name: &str) -> anyhow::Result<File> {
         log(self.folder.path(), name)
     }
 
@@ -455,11 +514,11 @@ fn last_words(folder: &Path) -> String {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-fn is_mounted(path: &Path) -> bool {
+pub(crate) fn is_mounted(path: &Path) -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let text = path.to_string_lossy();
     mounts.lines().any(|line| line.split(' ').nth(1) == Some(text.as_ref()))

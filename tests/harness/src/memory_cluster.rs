@@ -63,7 +63,7 @@ impl MemoryCluster {
             chunk_seq: AtomicU64::new(0),
             faults: Mutex::default(),
         };
-        let raft_groups = (0..=metadata_groups).map(|id| GroupPlacement { id: GroupId(id), voters: vec![NodeId(1)] });
+        let raft_groups = (0..=metadata_groups).map(|id| GroupPlacement::founding(GroupId(id), vec![NodeId(1)]));
         let map = PlacementMap { version: 1, raft_groups: raft_groups.collect(), ..PlacementMap::default() };
         cluster.change(ControlCommand::Bootstrap { map }).expect("an empty cluster takes a map");
         match cluster.change(ControlCommand::OpenSession { kind: "test".into() }) {

@@ -47,13 +47,23 @@ pub enum Fault {
     ClockJump,
     /// A node's clock runs too fast or too slow.
     ClockDrift,
+    /// A client stands still, often for longer than its session lives, and goes on as if nothing had happened.
+    Silence,
+    /// A client's process ends, and another begins where it was.
+    ClientDies,
+    /// A machine is lost for good, with its disks.
+    Loss,
+    /// An operator has a node emptied; and sometimes thinks better of it.
+    Drain,
+    /// The disk of a node's chunks answers nothing any more, and the node says so; a new process finds it well.
+    DeadDisk,
     /// A node's disk is empty from now on; only with a planted mistake.
     Wipe,
 }
 
 impl Fault {
     /// All kinds that happen without a planted mistake.
-    pub const ALL: [Fault; 20] = [
+    pub const ALL: [Fault; 25] = [
         Fault::Kill,
         Fault::Power,
         Fault::PowerAll,
@@ -74,6 +84,11 @@ impl Fault {
         Fault::Misdirect,
         Fault::ClockJump,
         Fault::ClockDrift,
+        Fault::Silence,
+        Fault::ClientDies,
+        Fault::Loss,
+        Fault::Drain,
+        Fault::DeadDisk,
     ];
 
     /// One of them; those that stop everybody are rarer.
@@ -109,6 +124,11 @@ impl Fault {
             Fault::Misdirect => "misdirected write",
             Fault::ClockJump => "clock jump",
             Fault::ClockDrift => "clock drift",
+            Fault::Silence => "silence of a client",
+            Fault::ClientDies => "death of a client",
+            Fault::Loss => "machine lost for good",
+            Fault::Drain => "node emptied",
+            Fault::DeadDisk => "dead disk",
             Fault::Wipe => "wiped disk",
         }
     }
@@ -127,7 +147,7 @@ pub struct PlannedFault {
     pub at: Millis,
     /// What.
     pub fault: Fault,
-    /// To which node, counted from 0.
+    /// To which node, counted from 0; where it happens to a client, to that one.
     pub node: u64,
     /// For how long, where that means anything.
     pub length: Millis,

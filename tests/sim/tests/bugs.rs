@@ -5,7 +5,7 @@ use sim::{Bug, Script, run, shrink};
 /// Seeds within which a planted mistake must be found.
 const SEEDS_TO_FIND: u64 = 300;
 /// Runs spent on making the script shorter.
-const SHRINK_RUNS: u64 = 200;
+const SHRINK_RUNS: u64 = 400;
 
 /// Faults that may be left of the script. To lose a chunk that has one copy where three are claimed takes most: several nodes must fail.
 const FAULTS_LEFT_MAX: usize = 8;
@@ -65,6 +65,16 @@ fn m8_readers_that_believe_replicas() {
 }
 
 #[test]
+fn m9_a_collector_that_overlooks_uploads() {
+    found(Bug::UploadsOverlooked);
+}
+
+#[test]
+fn a_collector_that_takes_the_unknown_for_garbage() {
+    found(Bug::UnknownIsGarbage);
+}
+
+#[test]
 fn m10_a_wiped_node_that_goes_on() {
     found(Bug::WipedNodeVotes);
 }
@@ -80,6 +90,41 @@ fn m13_reads_that_mix_versions() {
 }
 
 #[test]
+fn m14_copies_made_without_a_look_at_the_hash() {
+    found(Bug::CopyUnchecked);
+}
+
+#[test]
+fn m15_a_removed_node_that_is_listened_to() {
+    found(Bug::RemovedNodeHeard);
+}
+
+#[test]
 fn m17_a_snapshot_installed_in_halves() {
     found(Bug::SnapshotInHalves);
+}
+
+#[test]
+fn m18_a_planner_that_ignores_failure_domains() {
+    found(Bug::DomainsIgnored);
+}
+
+#[test]
+fn a_move_that_is_committed_before_it_was_verified() {
+    found(Bug::MoveUnverified);
+}
+
+#[test]
+fn an_old_copy_that_is_taken_off_before_the_commit() {
+    found(Bug::OldCopyFirst);
+}
+
+#[test]
+fn puts_of_epochs_that_are_over() {
+    found(Bug::OldEpochTaken);
+}
+
+#[test]
+fn a_replica_that_was_let_go_and_is_back_with_its_vote() {
+    found(Bug::LetGoComesBack);
 }

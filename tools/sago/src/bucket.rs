@@ -3,11 +3,12 @@
 use crate::cli::{BreakerCommand, BucketCommand};
 use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
+use crate::operate::{operate, steer};
 use crate::output::{Output, bytes, table, time};
-use crate::trash::{bucket_named, not_allowed, operate, status};
+use crate::trash::{bucket_named, status};
 use crate::user::{unexpected, users};
 use crate::when::Length;
-use cluster_client::{CallError, Cluster};
+use cluster_client::Cluster;
 use gateway_core::{BucketError, Caller};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery};
 use proto::meta::Command;
@@ -204,12 +205,9 @@ async fn undelete(session: &Session, name: &str, new_name: Option<String>, id: O
 }
 
 async fn remember(cluster: &dyn Cluster, bucket: BucketId, name: String) -> Done<BucketInfo> {
-    match cluster.control(ControlCommand::UndeleteBucket { bucket, name }).await {
-        Ok(Ok(ControlOutcome::Bucket(bucket))) => Ok(bucket),
-        Ok(Ok(other)) => Err(unexpected(&other)),
-        Ok(Err(refusal)) => Err(refusal.into()),
-        Err(CallError::Rejected(why)) => Err(not_allowed(&why)),
-        Err(error) => Err(error.into()),
+    match steer(cluster, ControlCommand::UndeleteBucket { bucket, name }).await? {
+        ControlOutcome::Bucket(bucket) => Ok(bucket),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::cli::{ClientArgs, PlacementCommand, PlanArgs, SetArgs};
 use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
+use crate::operate::steer;
 use crate::output::{Output, bytes, table};
 use futures::future::join_all;
 use placement::{Limits, Obstacle, PlannedMove, Reason, Report};
@@ -94,7 +95,11 @@ pub async fn run(command: PlacementCommand, output: Output) -> Done {
     }
 }
 
-async fn map(session: &Session) -> Done<PlacementMap> {
+/// The map as it is.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn map(session: &Session) -> Done<PlacementMap> {
     match session.cluster.control_query(ControlQuery::Map).await? {
         ControlAnswer::Map(Some(map)) => Ok(*map),
         _ => Err(Failure::new(Kind::Unavailable, "the cluster has no placement map yet")),
@@ -103,9 +108,9 @@ async fn map(session: &Session) -> Done<PlacementMap> {
 
 async fn change(client: &ClientArgs, command: ControlCommand, output: Output) -> Done {
     let session = connect(client, "tool").await?;
-    let done = session.cluster.control(command).await;
+    let done = steer(&*session.cluster, command).await;
     session.close().await;
-    done??;
+    done?;
     output.show(&serde_json::json!({ "done": true }), |_| String::new())
 }
 
@@ -121,9 +126,9 @@ async fn set(args: SetArgs, output: Output) -> Done {
         options.classes = classes(&args.classes)?;
     }
     options.validate().map_err(|fault| Failure::new(Kind::Usage, fault.to_string()))?;
-    let done = session.cluster.control(ControlCommand::SetPlacement { options: options.clone() }).await;
+    let done = steer(&*session.cluster, ControlCommand::SetPlacement { options: options.clone() }).await;
     session.close().await;
-    done??;
+    done?;
     output.show(&options, |options| format!("{options:#?}"))
 }
 

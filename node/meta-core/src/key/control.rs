@@ -1,12 +1,12 @@
 //! The control group: `0x80` = counters, `0x81` = the placement map, `0x82 name` = a bucket, `0x83 bucket:8` = a bucket's name,
 //! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session, `0x87` = how garbage is collected,
-//! `0x8f bucket:8` = a deleted bucket.
+//! `0x88 invitation:16` = an invitation, `0x8f bucket:8` = a deleted bucket.
 
 use super::{Fields, KeyBytes, Table, end_of};
-use crate::control::{BucketRow, DeletedBucketRow, Header, SessionRow, UserRow};
+use crate::control::{BucketRow, DeletedBucketRow, Header, InvitationRow, SessionRow, UserRow};
 use crate::row::Key;
 use proto::control::{AccessKey, GarbageOptions};
-use types::{BucketId, PlacementMap, SessionId};
+use types::{BucketId, InvitationId, PlacementMap, SessionId};
 
 pub(crate) struct ControlKey;
 
@@ -20,6 +20,8 @@ pub(crate) struct BucketNameKey<'n>(pub(crate) &'n str);
 pub(crate) struct BucketIdKey(pub(crate) BucketId);
 
 pub(crate) struct DeletedBucketKey(pub(crate) BucketId);
+
+pub(crate) struct InvitationKey(pub(crate) InvitationId);
 
 pub(crate) struct UserKey<'n>(pub(crate) &'n str);
 
@@ -62,11 +64,19 @@ impl Key for GarbageOptionsKey {
 
 impl Key for MapKey {
     type Value = PlacementMap;
-    // 2: moves, modes, disks with classes and weights, options.
-    const VERSION: u8 = 2;
+    // 2: moves, modes, disks with classes and weights, options. 3: who shall vote beside who does, levels.
+    const VERSION: u8 = 3;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Map).done()
+    }
+}
+
+impl Key for InvitationKey {
+    type Value = InvitationRow;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::Invitation).bytes(&self.0.0).done()
     }
 }
 

@@ -13,6 +13,8 @@ pub enum ClusterCommand {
     Init(InitArgs),
     /// Show nodes, Raft groups and disks.
     Status(StatusArgs),
+    /// Go to the feature level that all nodes can do, after the last was upgraded; there is no way back.
+    Finalize(StatusArgs),
     /// Show or change how what was deleted for good is collected.
     Garbage(GarbageArgs),
 }

@@ -13,7 +13,7 @@
 use crate::cli::{InitArgs, NodeSpec};
 use crate::config::{
     ClientFile, ClientLimits, ClusterFile, ConfigError, GarbageSection, GatewaySection, MemorySection, MountSection,
-    NodeAddress, NodeFile, StoreSection, save_private,
+    NodeAddress, NodeFile, RaftSection, StoreSection, save_private,
 };
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
@@ -30,6 +30,8 @@ pub const FIRST_START: &str = "first-start";
 const CLIENT_NAME: &str = "client";
 /// The name in the certificate of operators made here.
 const OPERATOR_NAME: &str = "operator";
+/// Its folder.
+pub const OPERATOR_FOLDER: &str = "operator";
 const ADMIN_PORT: u16 = 7401;
 
 /// A cluster to make.
@@ -102,7 +104,7 @@ pub fn make(dir: &Path, new: &NewCluster) -> Done<ClusterFile> {
     let planned: Vec<_> = new.nodes.iter().map(|node| planned(node, new.disks)).collect();
     let plan = InitialPlan { meta_groups: new.meta_groups, ..InitialPlan::default() };
     let map = placement::initial(&planned, &plan).map_err(|error| Failure::new(Kind::Usage, error))?;
-    let cluster = ClusterFile { cluster: ClusterId(rand::random()), map };
+    let cluster = ClusterFile { cluster: ClusterId(rand::random()), map, joined: false };
     let ca = ClusterCa::create(cluster.cluster).map_err(Failure::failed)?;
     std::fs::create_dir_all(dir)?;
     ca.save(dir).map_err(Failure::failed)?;
@@ -113,7 +115,7 @@ pub fn make(dir: &Path, new: &NewCluster) -> Done<ClusterFile> {
         save_private(&folder.join(FIRST_START), "")?;
     }
     for role in [Role::Client(CLIENT_NAME.to_owned()), Role::Operator(OPERATOR_NAME.to_owned())] {
-        let folder = dir.join(if matches!(role, Role::Operator(_)) { "operator" } else { "client" });
+        let folder = dir.join(if matches!(role, Role::Operator(_)) { OPERATOR_FOLDER } else { "client" });
         save(&ca, role, &folder)?;
         save_toml(&folder.join("client.toml"), CLIENT_HEAD, &client_file(new))?;
     }
@@ -141,12 +143,12 @@ fn save(ca: &ClusterCa, role: Role, folder: &Path) -> Done {
     credentials.save(folder).map_err(Failure::failed)
 }
 
-const NODE_HEAD: &str =
+pub(crate) const NODE_HEAD: &str =
     "# A node of a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
 const CLIENT_HEAD: &str =
     "# The way to a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
 
-fn save_toml(path: &Path, head: &str, value: &impl serde::Serialize) -> Done {
+pub(crate) fn save_toml(path: &Path, head: &str, value: &impl serde::Serialize) -> Done {
     let text = toml::to_string(value).map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
     Ok(save_private(path, &format!("{head}{text}"))?)
 }
@@ -160,9 +162,12 @@ fn node_file(node: &NewNode, new: &NewCluster) -> NodeFile {
         admin: node.admin,
         meta: "data/meta".into(),
         disks: (0..new.disks).map(|disk| format!("data/disk-{disk}").into()).collect(),
+        added: Vec::new(),
+        gone: Vec::new(),
         memory: MemorySection::default(),
         store: new.store.clone(),
         garbage: GarbageSection::default(),
+        raft: RaftSection::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use transport::{Class, Endpoint};
-use types::{GroupId, NodeEntry, NodeId, NodeState, PlacementMap, Timestamp};
+use types::{GroupId, GroupPlacement, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap, Timestamp};
 
 /// How long a node is waited for. One that is down is noticed sooner.
 const ASK_MAX: Duration = Duration::from_secs(3);
@@ -21,6 +21,8 @@ const ASK_MAX: Duration = Duration::from_secs(3);
 #[derive(Serialize)]
 struct Shown {
     map_version: u64,
+    /// The feature level.
+    level: u32,
     nodes: Vec<ShownNode>,
     groups: Vec<ShownGroup>,
     /// Open sessions by kind of process.
@@ -36,6 +38,8 @@ struct ShownGarbage {
     condemned: u64,
     /// Sessions below it are over.
     session_floor: u64,
+    /// The group was recovered: nothing is collected before an operator says so.
+    held: bool,
 }
 
 /// A node's look for orphans, since its start.
@@ -55,6 +59,10 @@ struct ShownNode {
     domain: String,
     /// What the control group believes.
     state: &'static str,
+    /// What operators want of it.
+    mode: &'static str,
+    /// The newest feature level its program can do.
+    speaks: u32,
     /// Whether it answered just now.
     answers: bool,
     version: Option<String>,
@@ -85,6 +93,10 @@ struct ShownDisk {
 struct ShownGroup {
     group: u32,
     voters: Vec<u64>,
+    /// Who shall vote, if that is not who does.
+    wanted: Option<Vec<u64>>,
+    /// Nodes that learn: to vote, or to be let go.
+    learners: Vec<u64>,
     leader: Option<u64>,
     term: u64,
     commit: u64,
@@ -131,8 +143,9 @@ async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap<NodeId, No
 fn shown(map: &PlacementMap, statuses: &BTreeMap<NodeId, NodeStatus>, sessions: BTreeMap<String, u64>) -> Shown {
     Shown {
         map_version: map.version,
+        level: map.level.0,
         nodes: map.nodes.iter().map(|node| shown_node(node, statuses.get(&node.id))).collect(),
-        groups: map.raft_groups.iter().map(|group| shown_group(group.id, &group.voters, statuses)).collect(),
+        groups: map.raft_groups.iter().map(|group| shown_group(group, statuses)).collect(),
         sessions,
     }
 }
@@ -149,6 +162,12 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
             NodeState::Down => "down",
             NodeState::Out => "out",
         },
+        mode: match node.mode {
+            NodeMode::Active => "active",
+            NodeMode::Draining => "draining",
+            NodeMode::Removed => "removed",
+        },
+        speaks: node.speaks.0,
         answers: status.is_some(),
         version: status.map(|status| status.version.clone()),
         incarnation: status.map(|status| status.incarnation.0),
@@ -180,7 +199,8 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
 }
 
 /// The group as its newest voter that answered sees it.
-fn shown_group(group: GroupId, voters: &[NodeId], statuses: &BTreeMap<NodeId, NodeStatus>) -> ShownGroup {
+fn shown_group(placed: &GroupPlacement, statuses: &BTreeMap<NodeId, NodeStatus>) -> ShownGroup {
+    let (group, voters) = (placed.id, &placed.voters);
     let replicas: Vec<_> = voters
         .iter()
         .filter_map(|voter| {
@@ -191,9 +211,13 @@ fn shown_group(group: GroupId, voters: &[NodeId], statuses: &BTreeMap<NodeId, No
     let term = replicas.iter().map(|(_, status)| status.term.0).max().unwrap_or(0);
     let commit = replicas.iter().map(|(_, status)| status.commit.0).max().unwrap_or(0);
     let leader = replicas.iter().filter(|(_, status)| status.term.0 == term).find_map(|(_, status)| status.leader);
+    let leading = leader.and_then(|leader| replicas.iter().find(|(node, _)| *node == leader));
+    let learners = leading.map(|(_, status)| status.learners.clone());
     ShownGroup {
         group: group.0,
         voters: voters.iter().map(|voter| voter.0).collect(),
+        wanted: (!placed.is_settled()).then(|| placed.wanted.iter().map(|voter| voter.0).collect()),
+        learners: learners.into_iter().flatten().map(|learner| learner.0).collect(),
         leader: leader.map(|leader| leader.0),
         term,
         commit,
@@ -204,7 +228,12 @@ fn shown_group(group: GroupId, voters: &[NodeId], statuses: &BTreeMap<NodeId, No
 
 fn shown_garbage(group: GroupId, leader: &NodeStatus) -> Option<ShownGarbage> {
     let (_, status) = leader.garbage.iter().find(|(of, _)| *of == group)?;
-    Some(ShownGarbage { waiting: status.waiting, condemned: status.condemned, session_floor: status.session_floor.0 })
+    Some(ShownGarbage {
+        waiting: status.waiting,
+        condemned: status.condemned,
+        session_floor: status.session_floor.0,
+        held: status.held,
+    })
 }
 
 fn text(shown: &Shown) -> String {
@@ -215,7 +244,9 @@ fn text(shown: &Shown) -> String {
         let leads = node.leads.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         let starts = node.incarnation.map(|count| count.to_string()).unwrap_or_default();
         let answers = if node.answers { "yes" } else { "no" };
-        nodes.push(cells(&[&node.id.to_string(), node.state, answers, &node.domain, &node.addr, &starts, &leads]));
+        let standing =
+            if node.mode == "active" { node.state.to_owned() } else { format!("{}, {}", node.state, node.mode) };
+        nodes.push(cells(&[&node.id.to_string(), &standing, answers, &node.domain, &node.addr, &starts, &leads]));
         for disk in &node.disks {
             let state = state(disk);
             let free = format!("{} of {}", bytes(disk.free), bytes(disk.total));
@@ -235,15 +266,27 @@ fn text(shown: &Shown) -> String {
     for group in &shown.groups {
         let name = if group.group == 0 { "control".to_owned() } else { group.group.to_string() };
         let leader = group.leader.map_or("none".to_owned(), |leader| leader.to_string());
-        let voters = group.voters.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let list = |nodes: &[u64]| nodes.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let wanted = group.wanted.as_ref().map(|wanted| format!(" -> {}", list(wanted))).unwrap_or_default();
+        let voters = format!("{}{wanted}", list(&group.voters));
         let behind = group.behind.iter().map(|(voter, count)| format!("{voter}:{count}")).collect::<Vec<_>>().join(" ");
         let garbage = group.garbage.as_ref();
-        let garbage = garbage.map(|garbage| format!("{}+{}", garbage.waiting, garbage.condemned)).unwrap_or_default();
+        let amount = |garbage: &ShownGarbage| {
+            let held = if garbage.held { " held" } else { "" };
+            format!("{}+{}{held}", garbage.waiting, garbage.condemned)
+        };
+        let garbage = garbage.map(amount).unwrap_or_default();
         groups.push(vec![name, leader, voters, group.term.to_string(), group.commit.to_string(), behind, garbage]);
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
     let alarms = shown.nodes.iter().flat_map(alarms).map(|line| format!("ALARM: {line}\n")).collect::<String>();
-    format!("{alarms}{}\n{}\n{}\nsessions: {sessions}", table(&nodes), table(&groups), table(&disks))
+    format!(
+        "{alarms}{}\n{}\n{}\nfeature level {}; sessions: {sessions}",
+        table(&nodes),
+        table(&groups),
+        table(&disks),
+        shown.level
+    )
 }
 
 fn state(disk: &ShownDisk) -> String {

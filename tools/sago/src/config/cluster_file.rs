@@ -6,6 +6,7 @@
 //! ```toml
 //! format = 2
 //! cluster = "0123456789abcdef0123456789abcdef"
+//! joined = false             # true: as the cluster was when a node joined it, and the node's map until it hears of a newer one
 //!
 //! [[node]]
 //! id = 1
@@ -29,8 +30,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use types::{
-    ClusterId, DISK_WEIGHT_DEFAULT, DiskEntry, DiskId, GroupId, GroupPlacement, Member, NodeEntry, NodeId, PgEpoch,
-    PgId, PlacementGroup, PlacementMap, PlacementOptions,
+    ClusterId, DISK_WEIGHT_DEFAULT, DiskEntry, DiskId, FeatureLevel, GroupId, GroupPlacement, Member, NodeEntry,
+    NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions,
 };
 
 /// The format written here. History: 1 = first light, 2 = disks have a class and a weight.
@@ -41,8 +42,10 @@ const FORMAT: u32 = 2;
 pub struct ClusterFile {
     /// Its id.
     pub cluster: ClusterId,
-    /// Its first map.
+    /// Its first map; or the one a node joined at.
     pub map: PlacementMap,
+    /// Whether it is that of a node that joined. It was never a new cluster's, so it need not look like one.
+    pub joined: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +53,8 @@ pub struct ClusterFile {
 struct Written {
     format: u32,
     cluster: String,
+    #[serde(default)]
+    joined: bool,
     node: Vec<WrittenNode>,
     raft_group: Vec<WrittenRaftGroup>,
     placement_group: Vec<WrittenGroup>,
@@ -111,6 +116,9 @@ impl ClusterFile {
         );
         let mut line = |written: String| text.push_str(&written);
         line(format!("format = {FORMAT}\ncluster = \"{}\"\n", self.cluster));
+        if self.joined {
+            line("joined = true\n".to_owned());
+        }
         for node in &map.nodes {
             let disk = |disk: &DiskEntry| {
                 let class = toml::Value::from(disk.class.as_str());
@@ -153,20 +161,24 @@ impl ClusterFile {
         if slots.keys().next_back().is_some_and(|last| last + 1 != slots.len()) {
             return Err("a slot is in no placement group".to_owned());
         }
-        let raft_groups = written.raft_group.into_iter().map(|group| GroupPlacement {
-            id: GroupId(group.id),
-            voters: group.voters.into_iter().map(NodeId).collect(),
-        });
+        let raft_groups = written
+            .raft_group
+            .into_iter()
+            .map(|group| GroupPlacement::founding(GroupId(group.id), group.voters.into_iter().map(NodeId).collect()));
         let slots = slots.into_values().collect();
         let raft_groups = raft_groups.collect();
-        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups, options: PlacementOptions::default() };
-        let mut wrong = placement::check(&map);
+        let options = PlacementOptions::default();
+        // Of a new cluster: its first nodes run the program that made it. One that joined hears the level before it does anything.
+        let level = FeatureLevel::NEWEST;
+        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups, options, level };
+        // Copies and votes may have been under way, and domains may be shared for want of others.
+        let mut wrong = if written.joined { Vec::new() } else { placement::check(&map) };
         if wrong.len() > 3 {
             let more = wrong.len() - 3;
             wrong.truncate(3);
             let _ = write!(wrong[2], "; and {more} more");
         }
-        if wrong.is_empty() { Ok(ClusterFile { cluster, map }) } else { Err(wrong.join("; ")) }
+        if wrong.is_empty() { Ok(ClusterFile { cluster, map, joined: written.joined }) } else { Err(wrong.join("; ")) }
     }
 }
 
@@ -205,7 +217,7 @@ mod tests {
             })
             .collect();
         let map = placement::initial(&nodes, &InitialPlan::default()).expect("a map");
-        let mut file = ClusterFile { cluster: ClusterId([7; 16]), map };
+        let mut file = ClusterFile { cluster: ClusterId([7; 16]), map, joined: false };
         file.map.nodes[1].disks[0].class = "ssd".to_owned();
         file.map.nodes[1].disks[1].weight = 7;
         file
@@ -219,6 +231,14 @@ mod tests {
     #[test]
     fn the_file_says_the_whole_map() {
         assert_eq!(read(&sample().encode()), Ok(sample()));
+    }
+
+    #[test]
+    fn the_file_of_a_node_that_joined_may_show_votes_and_copies_under_way() {
+        let mut file = ClusterFile { joined: true, ..sample() };
+        file.map.raft_groups[1] = GroupPlacement::founding(GroupId(1), [1, 2, 3, 4].map(NodeId).into());
+        assert_eq!(read(&file.encode()), Ok(file.clone()));
+        assert!(read(&ClusterFile { joined: false, ..file }.encode()).is_err());
     }
 
     #[test]
