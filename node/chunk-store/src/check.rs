@@ -60,7 +60,7 @@ pub struct CheckedDisk {
     /// What was seen.
     pub summary: DiskSummary,
     index: Option<Index>,
-    /// What the segments say behind the index.
+    /// What the segments say behind the index, or all they say if there is none.
     behind: BTreeMap<ChunkId, Held>,
     /// There is more of that than is kept.
     far_behind: bool,
@@ -101,6 +101,16 @@ pub enum Held {
     Unknown,
 }
 
+impl From<&Entry> for Held {
+    fn from(entry: &Entry) -> Self {
+        match entry {
+            Entry::Live(located) => Held::Live(located.len, located.root),
+            Entry::Tombstone(_) => Held::Deleted,
+            Entry::Quarantined(_) => Held::Quarantined,
+        }
+    }
+}
+
 impl CheckedDisk {
     /// What the disk has of a chunk, by its index and the records behind that.
     #[must_use]
@@ -118,9 +128,7 @@ impl CheckedDisk {
         match self.index.as_ref().map(|index| index.get(chunk)) {
             None | Some(Err(_)) => Held::Unknown,
             Some(Ok(None)) => Held::Nothing,
-            Some(Ok(Some(Entry::Live(located)))) => Held::Live(located.len, located.root),
-            Some(Ok(Some(Entry::Tombstone(_)))) => Held::Deleted,
-            Some(Ok(Some(Entry::Quarantined(_)))) => Held::Quarantined,
+            Some(Ok(Some(entry))) => Held::from(&entry),
         }
     }
 
@@ -305,7 +313,7 @@ impl Look<'_> {
             findings.damage("segment-unreadable", self.path.display(), error, LOST_DISK);
             return seen;
         }
-        self.damage(&report, index.is_some(), findings);
+        self.damage(&report, index.is_some(), &seen, findings);
         let Some((index, position)) = index else { return seen };
         let start = position.place.segment;
         if !self.numbers.contains(&start) && start.0 > 0 {
@@ -318,14 +326,26 @@ impl Look<'_> {
         seen
     }
 
-    fn damage(&self, report: &crate::recovery::RecoveryReport, known: bool, findings: &mut Findings) {
+    fn damage(
+        &self,
+        report: &crate::recovery::RecoveryReport,
+        known: bool,
+        seen: &against::Seen,
+        findings: &mut Findings,
+    ) {
         for damage in &report.damage {
             let place = format!("{} at {}", self.place(damage.segment), damage.offset);
             let what = match damage.chunk {
                 Some(chunk) => format!("{} bytes are not the record of {chunk} that they were", damage.bytes),
                 None => format!("{} bytes hold no record although they did", damage.bytes),
             };
+            let settled = damage.chunk.and_then(|chunk| seen.behind.get(&chunk));
             match known {
+                // Written anew since, or deleted: a chunk never changes, so any whole record of it will do.
+                false if matches!(settled, Some(Held::Live(..) | Held::Deleted)) => {
+                    let advice = "nothing: the chunk has another record here that says what became of it";
+                    findings.note("segment-damaged", place, what, advice);
+                }
                 // Which chunks that costs is told by the index, one by one.
                 true => findings.warning(
                     "segment-damaged",

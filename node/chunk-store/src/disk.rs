@@ -263,10 +263,7 @@ impl Disk {
             Ok(None) => return Judged::Is(GetError::NotFound),
             Err(error) => return Judged::Is(GetError::Index(error)),
         }
-        // What the page cache has kept of a misread goes with the second look.
-        if read_record(&self.segments, self.tag(), chunk, located).is_ok_and(|verified| verified.framed) {
-            tracing::warn!(%chunk, disk = %self.id(), segment = located.place.segment.0, offset = located.place.offset, %error, "a replica was misread and is right");
-            self.observer.misread(self.number);
+        if self.is_right(chunk, located) {
             return Judged::Misread;
         }
         tracing::error!(%chunk, disk = %self.id(), segment = located.place.segment.0, offset = located.place.offset, %error, "damaged replica");
@@ -275,6 +272,17 @@ impl Disk {
             self.queue.push(Job::Quarantine(chunk, *located), permit);
         }
         Judged::Damaged(error)
+    }
+
+    /// A second look at a record that was not as it should be: whether all of it is right, and it was only misread. What the page cache has
+    /// kept of the misread goes with it. Blocks.
+    pub(crate) fn is_right(&self, chunk: ChunkId, located: &Located) -> bool {
+        let right = read_record(&self.segments, self.tag(), chunk, located).is_ok_and(|verified| verified.framed);
+        if right {
+            tracing::warn!(%chunk, disk = %self.id(), segment = located.place.segment.0, offset = located.place.offset, "a replica was misread and is right");
+            self.observer.misread(self.number);
+        }
+        right
     }
 
     pub(crate) fn info(&self) -> DiskInfo {

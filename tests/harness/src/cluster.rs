@@ -513,9 +513,12 @@ fn last_words(folder: &Path) -> String {
     out
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, below the range from which the kernel serves clients: it is still free when what listened on it was
+/// killed and starts again.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    const TRIES_MAX: usize = 1_000;
+    let mut tries = std::iter::repeat_with(|| rand::random_range(10_000..17_000_u16)).take(TRIES_MAX);
+    tries.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).context("no free port")
 }
 
 pub(crate) fn is_mounted(path: &Path) -> bool {

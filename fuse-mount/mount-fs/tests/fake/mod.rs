@@ -134,24 +134,24 @@ impl State {
         self.nodes.get_mut(&ino).ok_or(Refusal::StaleInode)
     }
 
-    fn change_root(&mut self) {
+    fn change_dir(&mut self, dir: Ino) {
         let now = Timestamp(self.clock);
-        let root = &mut self.nodes.get_mut(&ROOT).expect("it is there").attr;
-        (root.mtime, root.change) = (now, root.change + 1);
+        let dir = &mut self.nodes.get_mut(&dir).expect("it is there").attr;
+        (dir.mtime, dir.change) = (now, dir.change + 1);
     }
 
-    fn created(&self, attr: Attr) -> Outcome {
-        Outcome::Created { attr, parent: self.nodes[&ROOT].attr.clone() }
+    fn created(&self, attr: Attr, parent: Ino) -> Outcome {
+        Outcome::Created { attr, parent: self.nodes[&parent].attr.clone() }
     }
 
     fn apply(&mut self, command: Command) -> Result<Outcome, Refusal> {
         self.clock += 1;
         let now = Timestamp(self.clock);
         match command {
-            Command::Create { name, kind, mode, uid, gid, exclusive, .. } => {
+            Command::Create { parent, name, kind, mode, uid, gid, exclusive, .. } => {
                 if let Some(ino) = self.names.get(&name).copied() {
                     let there = self.node(ino)?.attr.clone();
-                    return if exclusive { Err(Refusal::Exists) } else { Ok(self.created(there)) };
+                    return if exclusive { Err(Refusal::Exists) } else { Ok(self.created(there, parent)) };
                 }
                 let ino = Ino(ROOT.0 + self.next);
                 self.next += 1;
@@ -159,15 +159,15 @@ impl State {
                 (node.attr.mode, node.attr.uid, node.attr.gid) = (mode, uid, gid);
                 self.names.insert(name, ino);
                 self.nodes.insert(ino, node.clone());
-                self.change_root();
-                Ok(self.created(node.attr))
+                self.change_dir(parent);
+                Ok(self.created(node.attr, parent))
             }
             Command::Unlink { name, .. } => {
                 let ino = self.names.remove(&name).ok_or(Refusal::NotFound)?;
                 let node = self.node(ino)?;
                 node.attr.nlink = 0;
                 node.attr.change += 1;
-                self.change_root();
+                self.change_dir(ROOT);
                 Ok(Outcome::Attr(self.node(ROOT)?.attr.clone()))
             }
             Command::SetAttr { ino, mode, size, .. } => {

@@ -17,7 +17,7 @@ pub(super) struct Seen {
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) rowless: u64,
-    /// What the segments say behind the index: after a crash the next start takes it up.
+    /// What the segments say behind the index, or all they say if there is none: after a crash the next start takes it up.
     pub(super) behind: BTreeMap<ChunkId, Held>,
     /// More of that than is kept.
     pub(super) far_behind: bool,
@@ -45,7 +45,7 @@ impl<'a> Against<'a> {
 
     /// All records have gone by.
     pub(super) fn end(self) -> Seen {
-        if !self.seen.behind.is_empty() {
+        if self.index.is_some() && !self.seen.behind.is_empty() {
             let what = format!("{} chunks are not in it yet", self.seen.behind.len());
             self.findings.note("index-behind", "the index", what, "nothing: the next start takes them up");
         }
@@ -54,7 +54,10 @@ impl<'a> Against<'a> {
 
     /// Holds what a record says of a chunk against its row.
     fn compare(&mut self, chunk: ChunkId, said: &Entry) {
-        let Some((index, position)) = self.index else { return };
+        let Some((index, position)) = self.index else {
+            self.is_behind(chunk, Held::from(said));
+            return;
+        };
         let row = match index.get(chunk) {
             Ok(row) => row,
             Err(error) => {

@@ -269,7 +269,7 @@ fn an_index_that_is_missing_distrusted_or_rotten_is_no_loss() {
     fs::remove_dir_all(dir.path().join("index")).expect("removed");
     let (findings, disk) = checked(dir.path(), true);
     assert_eq!((findings.worst(), findings.count("index-missing")), (Some(Severity::Note), 1));
-    assert_eq!(disk.map(|disk| disk.held(id(1))), Some(Held::Unknown));
+    assert!(matches!(disk.map(|disk| disk.held(id(1))), Some(Held::Live(..))), "the segments say it");
 }
 
 #[test]
@@ -284,6 +284,18 @@ fn a_known_damage_is_named_and_so_is_what_a_crash_left() {
     });
     drop(open);
     assert_eq!(found(dir.path(), false), [("chunk-quarantined", 1), ("segment-damaged", 1)]);
+
+    // Written anew it is no damage any more, also for who has no index.
+    let open = store(dir.path());
+    run(async {
+        put(&open, 2).await;
+        open.close().await;
+    });
+    drop(open);
+    fs::remove_dir_all(dir.path().join("index")).expect("removed");
+    let (findings, disk) = checked(dir.path(), true);
+    assert_eq!((findings.worst(), findings.count("segment-damaged")), (Some(Severity::Note), 1));
+    assert!(matches!(disk.map(|disk| disk.held(id(2))), Some(Held::Live(..))));
 
     // The folder as a kill leaves it: flushed segments, and an index of before.
     let (dir, killed) = (filled(), tempfile::tempdir().expect("a temporary folder"));
