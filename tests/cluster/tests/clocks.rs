@@ -47,6 +47,9 @@ fn steps() -> Vec<Step> {
 
 #[test]
 fn clocks_that_are_wrong_end_nothing_early_and_fail_no_write() {
+    if !harness::in_tier_two("T31") {
+        return;
+    }
     let _turn = harness::exclusive();
     if let Some(what) = FakeClock::missing() {
         return harness::skip(what);

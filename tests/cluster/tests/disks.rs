@@ -14,6 +14,9 @@ const NODE: usize = 1;
 
 #[test]
 fn a_disk_comes_and_a_disk_goes() {
+    if !harness::in_tier_two("disks that come and go") {
+        return;
+    }
     let _turn = harness::exclusive();
     must(run());
 }

@@ -27,6 +27,9 @@ fn lasts() -> Duration {
 
 #[test]
 fn a_node_without_processor_or_memory_harms_nobody() {
+    if !harness::in_tier_two("T33") {
+        return;
+    }
     let _turn = harness::exclusive();
     // Seen once, before anything is started.
     for bounded in [Bounded::Processor, Bounded::Memory] {

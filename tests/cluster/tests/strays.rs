@@ -20,6 +20,9 @@ const REWRITTEN: &str = "a damaged replica was written anew";
 
 #[test]
 fn writes_that_go_astray_are_found_and_written_anew() {
+    if !harness::in_tier_two("T11") {
+        return;
+    }
     let _turn = harness::exclusive();
     let Some(options) = on_fault_disks() else { return };
     must(run(options));

@@ -78,6 +78,17 @@ pub fn must<T>(result: anyhow::Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
+/// Whether a test of the second tier runs, for which `make test` has no time: in `make battery` at full length, with `SAGO_TIER=2` shortened.
+/// Says so if not.
+#[must_use]
+pub fn in_tier_two(test: &str) -> bool {
+    let asked = battery() || std::env::var_os("SAGO_TIER").is_some_and(|tier| tier == "2");
+    if !asked {
+        println!("{test}: left to `make battery` (SAGO_TIER=2 runs it shortened)");
+    }
+    asked
+}
+
 /// Whether the full lengths are asked for (`make battery`).
 #[must_use]
 pub fn battery() -> bool {
