@@ -13,8 +13,9 @@ use types::{
 };
 
 fn carry_out(kv: &mut MemoryKv, group: GroupId, command: LogCommand) -> Applied {
-    // A stamp of long ago: a recovery needs no clock.
-    let batch = LogBatch { time: Timestamp(0), commands: vec![command] };
+    // A recovery needs no clock: its stamp is the group's time.
+    let time = group_time(kv).expect("memory");
+    let batch = LogBatch { time, commands: vec![command] };
     let mut applied = apply(kv, group, &batch).expect("memory does not fail");
     assert_eq!(invariants::check(kv, group).expect("memory"), Vec::<String>::new());
     applied.pop().expect("one result")
