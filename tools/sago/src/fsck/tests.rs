@@ -68,7 +68,7 @@ fn store(path: &Path) -> ChunkStore {
     ChunkStore::open(&config).expect("the store opens")
 }
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(work)
 }
 

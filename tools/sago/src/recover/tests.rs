@@ -1,6 +1,6 @@
 use super::*;
 use crate::exit::Kind;
-use crate::fsck::tests::{DATA, ENTRIES, NODE, Node};
+use crate::fsck::tests::{DATA, ENTRIES, NODE, Node, run};
 use plan::Beginning;
 use proto::log::{LogBatch, LogCommand, Recovery};
 use raft_core::{Change, Entry, EntryKind, HardState, Members};
@@ -160,10 +160,10 @@ fn only_the_whole_sentence_is_a_yes() {
     }
 }
 
-#[tokio::test]
-async fn it_is_not_begun_without_the_word() {
+#[test]
+fn it_is_not_begun_without_the_word() {
     let node = voter();
     let args = RecoverArgs { path: node.path.clone(), unsafely: false, group: None, all: true, plan: true };
-    let refused = recover(&args, Output { json: true }).await;
+    let refused = run(recover(&args, Output { json: true }));
     assert_eq!(refused.map_err(|failure| failure.kind), Err(Kind::Usage));
 }
