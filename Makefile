@@ -36,7 +36,7 @@ demo: ## Three nodes, S3 and a mount on this machine; store a real book, kill a 
 test: ## Every test, real processes, clients and faults included
 	@sh tools/setup.sh --for test
 	$(CARGO) build --workspace --all-targets --locked
-	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" $(CARGO) test --workspace --locked
+	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" $(CARGO) run --quiet --locked --package xtask -- ci --only test --only doctest
 
 lint: ## What the gate of a commit looks at besides the tests: format, lints, docs, layers, tidy, licences
 	@sh tools/setup.sh --for test --with-deny
@@ -57,7 +57,7 @@ bench: ## Measure a fresh cluster, all replicas on this machine, and print the t
 battery: ## The fault tests at full length, on a release build
 	@sh tools/setup.sh --for test
 	$(CARGO) build --release --locked --package sago
-	SAGO_BATTERY=1 SAGO_BIN="$(CARGO_TARGET_DIR)/release/sago" $(CARGO) test --release --locked --package cluster --package meta-server -- --nocapture --test-threads 1
+	SAGO_BATTERY=1 SAGO_BIN="$(CARGO_TARGET_DIR)/release/sago" $(CARGO) test --release --locked --package cluster --package meta-server --package sim -- --nocapture --test-threads 1
 
 ci: ## The whole gate of a commit: format, lints, docs, layers, tidy, tests, licences
 	@sh tools/setup.sh --for test --with-deny

@@ -12,6 +12,7 @@ mod planted;
 mod purity;
 mod rocksdb;
 mod source;
+mod suite;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +41,8 @@ enum Chore {
         #[arg(long)]
         list: bool,
     },
+    /// Build and run all test programs, clusters and computations side by side.
+    Test,
     /// Plant mistakes and see that the tests find them; takes long.
     Planted {
         /// Only these (may be repeated).
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.chore {
         Chore::Ci { skip, only, list } => ci::run(&root(), &skip, &only, list),
+        Chore::Test => suite::run(&root()),
         Chore::Planted { only } => planted::run(&root(), &only),
         Chore::Layers => layers::check(&root()).map(|findings| report("layers", &findings)),
         Chore::Tidy => tidy::check(&root()).map(|findings| report("tidy", &findings)),
