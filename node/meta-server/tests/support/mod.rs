@@ -62,6 +62,17 @@ pub struct Cluster {
     seq: Mutex<u64>,
 }
 
+impl Drop for Cluster {
+    /// The servers end before their folders do: one that cannot write any more takes the whole process with it.
+    fn drop(&mut self) {
+        let servers: Vec<_> = std::mem::take(&mut *self.wires.servers.write()).into_values().collect();
+        tokio::task::block_in_place(|| {
+            let runtime = tokio::runtime::Handle::current();
+            servers.iter().for_each(|server| runtime.block_on(server.stop()));
+        });
+    }
+}
+
 impl Cluster {
     pub fn new(window: u64) -> Self {
         let cluster = Cluster { wires: Arc::default(), dir: tempfile::tempdir().unwrap(), window, seq: Mutex::new(0) };
