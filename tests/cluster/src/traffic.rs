@@ -37,6 +37,12 @@ impl Waits {
     pub fn p99_ms(&self) -> f64 {
         self.0.get(self.0.len() * 99 / 100).map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
     }
+
+    /// What the slowest took.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.0.last().copied().unwrap_or_default()
+    }
 }
 
 impl Traffic {
