@@ -61,7 +61,7 @@ pub struct NodeArgs {
 
 /// The levels at which this program works.
 fn levels() -> RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(FeatureLevel::OLDEST.0.into()..=FeatureLevel::NEWEST.0.into())
+    clap::value_parser!(u32).range(i64::from(FeatureLevel::OLDEST.0)..=i64::from(FeatureLevel::NEWEST.0))
 }
 
 /// Nodes come and go.
