@@ -58,7 +58,7 @@ fn run() -> anyhow::Result<()> {
         chunks(&cluster).is_ok_and(|now| now.iter().zip(&full).all(left))
     })
     .with_context(|| cluster.last_words())?;
-    (0..OLD).chainshelf.check(100..100 + NEW)
+    shelf.check((0..OLD).chain(100..100 + NEW)).with_context(|| cluster.last_words())
 }
 
 /// An export of a node that runs, which is the one that is used later, and one of the same node stopped.
