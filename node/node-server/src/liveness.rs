@@ -205,7 +205,7 @@ mod tests {
         let mut liveness = Liveness::default();
         let mut map = map(&[Up, Up]);
         map.options.out_after_seconds = 3;
-        let mut ticks = |liveness: &mut Liveness, map: &mut PlacementMap| {
+        let ticks = |liveness: &mut Liveness, map: &mut PlacementMap| {
             for _ in 0..40 {
                 liveness.heard(NodeId(1), Incarnation(1), Vec::new());
                 for verdict in liveness.tick(true, map) {

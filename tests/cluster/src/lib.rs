@@ -21,7 +21,7 @@ pub use copies::{Copies, levelled_on, repaired};
 pub use fault::{Violence, one_node_at_a_time};
 pub use newcomer::{Background, Newcomer};
 pub use segments::{Records, forget_cached, places, segments};
-pub use shelf::{Shelf, Titles, shop_files, shop_images, stocked_shop};
+pub use shelf::{Shelf, Titles, all_take_chunks, shop_files, shop_images, stocked_shop};
 pub use traffic::{Traffic, Waits};
 pub use verdict::conclude;
 

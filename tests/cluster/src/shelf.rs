@@ -2,13 +2,15 @@
 
 use anyhow::{Context, ensure};
 use futures::StreamExt as _;
-use harness::{Cluster, Payload, S3Client, S3Error};
+use harness::{Cluster, Payload, S3Client, S3Error, until};
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// Requests under way at once.
 const PARALLEL: usize = 8;
+/// Longest time until every node takes chunks.
+const TAKEN_MAX: Duration = Duration::from_secs(60);
 
 /// What stands on a shelf: keys, and the bytes of each.
 #[derive(Clone, Debug)]
@@ -119,6 +121,21 @@ impl Shelf {
             Ok(())
         })
     }
+}
+
+/// Waits until every node of a cluster has taken a chunk. One that was just started refuses them for want of a lease; what is refused is written again
+/// under another name, and leaves copies of the same bytes that nobody refers to.
+///
+/// # Errors
+/// Not within a minute.
+pub fn all_take_chunks(cluster: &Cluster) -> anyhow::Result<()> {
+    let shelf = Shelf::new(cluster, "first", |_| 10_000)?;
+    let mut stored = 0;
+    until("every node takes chunks", TAKEN_MAX, || {
+        stored += usize::from(shelf.put(stored).is_ok());
+        (0..cluster.nodes()).all(|at| cluster.status(at).is_ok_and(|page| page.chunks() > 0))
+    })
+    .map(drop)
 }
 
 /// Reads an object whole, and holds its bytes against those it has by its number.

@@ -2,7 +2,7 @@
 //! none is. T07, T08, T09 and T37 of the battery.
 
 use anyhow::{Context, ensure};
-use cluster::{Records, Shelf, Traffic};
+use cluster::{Records, Shelf, Traffic, all_take_chunks};
 use harness::{Cluster, Options, must, schedule, until};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ fn rot_is_never_returned_and_goes_away_or_is_an_alarm() {
 
 fn rot() -> anyhow::Result<()> {
     let cluster = Cluster::start(Options::default())?;
+    all_take_chunks(&cluster)?;
     let shelf = Shelf::new(&cluster, "rot", len)?;
     shelf.store(0..objects())?;
     ensure!(cluster.nodes() == 3, "the shares below are of three nodes");
@@ -117,6 +118,7 @@ fn a_scrub_under_load_finds_every_damage() {
 fn scrub_under_load() -> anyhow::Result<()> {
     let (objects, calm) = scrubbed();
     let cluster = Cluster::start(Options::default())?;
+    all_take_chunks(&cluster)?;
     let shelf = Shelf::new(&cluster, "scrubbed", len)?;
     shelf.store(0..objects)?;
     let readers = Traffic::of_readers(&shelf, 0..objects);
