@@ -70,12 +70,8 @@ fn run() -> anyhow::Result<()> {
 /// Objects of one chunk each, small ones that lie in the metadata, and some that are deleted.
 fn fill(cluster: &Cluster) -> anyhow::Result<Shelf> {
     let shelf = Shelf::new(cluster, "fsck", |number| 60_000 + 1009 * number)?;
-    let small = Shelf::new(cluster, "small", |_| 100)?;
-    // One after the other: a node that dies too soon has never written its index, and what was written anew since counts as damage in its segments.
-    for number in 0..OBJECTS + 10 {
-        shelf.put(number)?;
-        small.put(number)?;
-    }
+    shelf.store(0..OBJECTS + 10)?;
+    Shelf::new(cluster, "small", |_| 100)?.store(0..OBJECTS + 10)?;
     for number in OBJECTS..OBJECTS + 10 {
         cluster.sago(&["rm", &format!("{}/{}", shelf.bucket, shelf.titles.key(number))])?;
     }
