@@ -45,8 +45,9 @@ lint: ## What the gate of a commit looks at besides the tests: format, lints, do
 # One seed (SEED=n), or so many (SEEDS=n) from FIRST on. Optimised, with all assertions.
 SEEDS ?= 1000
 FIRST ?= 0
-sim: ## More seeds of the simulation (SEEDS=n FIRST=n), or one of them with its shrunk script if it fails (SEED=n)
-	SAGO_SIM_SEEDS=$(SEEDS) SAGO_SIM_FIRST=$(FIRST) SAGO_SIM_SEED=$(SEED) $(CARGO) test --profile sim --locked --package sim --test seeds \
+THREADS ?= $(shell nproc)
+sim: ## More seeds of the simulation (SEEDS=n FIRST=n THREADS=n), or one of them with its shrunk script if it fails (SEED=n)
+	SAGO_SIM_SEEDS=$(SEEDS) SAGO_SIM_FIRST=$(FIRST) SAGO_SIM_SEED=$(SEED) SAGO_SIM_THREADS=$(THREADS) $(CARGO) test --profile sim --locked --package sim --test seeds \
 	  -- --nocapture --exact $(if $(SEED),one_seed,nothing_acknowledged_is_lost_and_every_answer_is_linearizable)
 
 bench: ## Measure a fresh cluster, all replicas on this machine, and print the table of docs/BENCHMARKS.md

@@ -32,7 +32,7 @@ use crate::invariants::Broken;
 use crate::key::Table;
 use crate::key::control::{
     AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, DeletedBucketKey, GarbageOptionsKey, InvitationKey, MapKey,
-    UserKey, WriterSessionKey,
+    RestKey, UserKey, WriterSessionKey,
 };
 use crate::kv::{KvError, KvRead};
 use crate::row::decode;
@@ -146,6 +146,7 @@ fn is_control_row(key: &[u8], value: &[u8]) -> bool {
         Some(0x86) => WriterSessionKey::decode(key).is_some() && decode::<WriterSessionKey>(key, value).is_ok(),
         Some(0x87) => key.len() == 1 && decode::<GarbageOptionsKey>(key, value).is_ok(),
         Some(0x88) => key.len() == 17 && decode::<InvitationKey>(key, value).is_ok(),
+        Some(0x89) => RestKey::decode(key).is_some() && decode::<RestKey>(key, value).is_ok(),
         Some(0x8f) => key.len() == 9 && decode::<DeletedBucketKey>(key, value).is_ok(),
         _ => false,
     }

@@ -8,6 +8,7 @@ mod invitations;
 mod level;
 mod moves;
 mod nodes;
+mod rests;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -152,6 +153,7 @@ impl Change<'_> {
             C::RevokeInvitation { id } => self.revoke_invitation(*id),
             C::ClaimInvitation { id, request, proof } => self.claim_invitation(*id, request, *proof),
             C::AdmitNode { id, request, cert } => self.admit_node(*id, request, cert),
+            C::RestNode { node, seconds } => self.rest_node(*node, *seconds),
             C::AddDisk { node, disk, class } => self.add_disk(*node, *disk, class),
             C::RecordVoters { group, at, voters } => self.record_voters(*group, *at, voters),
         }
@@ -236,6 +238,7 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
             ControlAnswer::DeletedBuckets(deleted.map(|row| (row.bucket.info, row.deleted)).collect())
         }
         ControlQuery::Invitations => invitations::all(kv)?,
+        ControlQuery::Rests => rests::all(kv)?,
         ControlQuery::OpenSessions => sessions::open(kv)?,
         ControlQuery::Garbage => ControlAnswer::Garbage(row::read(kv, &GarbageOptionsKey)?.unwrap_or_default()),
     })

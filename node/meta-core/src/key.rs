@@ -51,6 +51,7 @@ pub(crate) enum Table {
     WriterSession = 0x86,
     GarbageOptions = 0x87,
     Invitation = 0x88,
+    Rest = 0x89,
     DeletedBucket = 0x8f,
 }
 

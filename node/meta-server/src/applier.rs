@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use types::LogIndex;
+use types::{FeatureLevel, LogIndex};
 
 pub(crate) enum ApplyTask {
     /// Apply these, in order, and answer.
@@ -28,6 +28,11 @@ pub(crate) enum ApplyTask {
     Sync,
 }
 
+/// An entry of a level that this program does not do.
+#[derive(Debug, thiserror::Error)]
+#[error("the entry is of level {0}")]
+struct NewerEntry(FeatureLevel);
+
 pub(crate) struct Applier {
     pub(crate) shared: Arc<GroupShared>,
     pub(crate) path: PathBuf,
@@ -36,6 +41,8 @@ pub(crate) struct Applier {
     pub(crate) events: SyncSender<Event>,
     /// See [`crate::MetaConfig::hash_entries`].
     pub(crate) hash_entries: u64,
+    /// The newest feature level of this program.
+    pub(crate) level: FeatureLevel,
 }
 
 impl Applier {
@@ -110,6 +117,9 @@ impl Applier {
             // Going on without it would make this replica differ from those that understand it.
             Err(error) => fence("a log entry cannot be decoded; is this program older than the cluster?", &error),
         };
+        if commands.level() > self.level {
+            fence("a log entry is newer than this program", &NewerEntry(commands.level()));
+        }
         match meta_core::apply(batch, self.shared.id, &commands) {
             Ok(results) => results,
             Err(error) => fence("the state store cannot be read", &error),

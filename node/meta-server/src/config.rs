@@ -1,7 +1,7 @@
 //! Settings of the metadata service.
 
 use std::path::PathBuf;
-use types::{Incarnation, NodeId, PlacementMap};
+use types::{FeatureLevel, Incarnation, NodeId, PlacementMap};
 
 /// What the metadata service of a node starts from.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct MetaConfig {
     pub log_window_bytes: u64,
     /// Entries of a group from one comparison of its replicas' states to the next. The same on all nodes, or nothing is compared.
     pub hash_entries: u64,
+    /// The newest feature level of this program.
+    pub level: FeatureLevel,
 }
 
 impl MetaConfig {

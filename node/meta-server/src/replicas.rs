@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, channel};
 use std::thread::JoinHandle;
-use types::{GroupId, NodeId, ReplicaId};
+use types::{FeatureLevel, GroupId, NodeId, ReplicaId};
 
 /// Replicas a node takes in. Each has a thread and a store; a map that asks for more is wrong.
 const REPLICAS_MAX: usize = 1024;
@@ -44,6 +44,7 @@ pub(crate) struct Replicas {
     pub(crate) seed: u64,
     pub(crate) limits: (u64, u64),
     pub(crate) hash_entries: u64,
+    pub(crate) level: FeatureLevel,
     pub(crate) log: Arc<RaftLog>,
     pub(crate) cache: SharedCache,
     pub(crate) registry: Arc<Registry>,
@@ -117,6 +118,7 @@ impl Replicas {
             tasks,
             events: self.events.clone(),
             hash_entries: self.hash_entries,
+            level: self.level,
         };
         let name = format!("apply-{}", shared.id.0);
         let thread = std::thread::Builder::new().name(name.clone());

@@ -15,7 +15,7 @@ use crate::writer::Writer;
 use bytes::Bytes;
 use meta_core::Applied;
 use parking_lot::Mutex;
-use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlReply, ControlRequest};
+use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlRefusal, ControlReply, ControlRequest};
 use proto::log::LogCommand;
 use proto::meta::{Command, MetaOp, MetaReply, MetaRequest, Outcome, Query, Refusal};
 use proto::node::GroupStatus;
@@ -31,7 +31,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use types::{COMMAND_BYTES_MAX, GroupId, LogIndex, NodeId, PlacementMap, ReplicaId};
+use types::{COMMAND_BYTES_MAX, FeatureLevel, GroupId, LogIndex, NodeId, PlacementMap, ReplicaId};
 
 /// Events that wait for the raft thread. When they pile up, messages of other nodes are dropped and requests are refused.
 const EVENTS_MAX: usize = 8192;
@@ -82,6 +82,7 @@ impl MetaServer {
             seed: config.seed,
             limits: (config.log_window_entries, config.log_window_bytes),
             hash_entries: config.hash_entries,
+            level: config.level,
             log: log.clone(),
             cache: recovered.cache.clone(),
             registry: registry.clone(),
@@ -174,6 +175,9 @@ impl MetaServer {
     pub async fn control(&self, request: ControlRequest) -> Result<ControlReply, GroupError> {
         match request {
             ControlRequest::Command(command) => {
+                if let Some(refusal) = self.is_early(&command)? {
+                    return Ok(ControlReply::Applied(Err(refusal)));
+                }
                 match self.propose(GroupId::CONTROL, LogCommand::Control(command)).await? {
                     Applied::Control(result) => Ok(ControlReply::Applied(result)),
                     Applied::Meta(_) => Err(GroupError::NotHere),
@@ -185,6 +189,21 @@ impl MetaServer {
             }
             ControlRequest::StaleQuery(query) => Ok(ControlReply::Answer(self.control_query(&query)?)),
         }
+    }
+
+    /// Why a command is not proposed to the control group, if its level is above that of the cluster: there may be replicas that could not read
+    /// it. The level never falls, so whoever leads and has seen it once may go by it.
+    fn is_early(&self, command: &ControlCommand) -> Result<Option<ControlRefusal>, GroupError> {
+        let needs = command.level();
+        if needs <= FeatureLevel::OLDEST {
+            return Ok(None);
+        }
+        self.leading(GroupId::CONTROL)?;
+        Ok(match self.map().map(|map| map.level) {
+            None => Some(ControlRefusal::NotBootstrapped),
+            Some(at) if at < needs => Some(ControlRefusal::Level { needs, at }),
+            Some(_) => None,
+        })
     }
 
     /// Proposes a command and waits until it is applied here. Dropping the future does not take the command back.

@@ -12,7 +12,7 @@ use proto::rpc::GroupError;
 use std::path::Path;
 use std::sync::Arc;
 use support::*;
-use types::{Incarnation, LogIndex, NodeId, PlacementMap, RequestId, SessionId};
+use types::{FeatureLevel, Incarnation, LogIndex, NodeId, PlacementMap, RequestId, SessionId};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_every_restart() {
@@ -141,6 +141,7 @@ async fn a_foreign_folder_is_refused() {
         log_window_entries: 100,
         log_window_bytes: 1 << 20,
         hash_entries: 16,
+        level: FeatureLevel::NEWEST,
     };
     let network = Arc::new(Plug { node: NodeId(1), wires: cluster.wires.clone() });
     assert!(MetaServer::start(&config, network).is_err());

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use transport::Credentials;
-use types::{NodeEntry, NodeId, PlacementMap};
+use types::{FeatureLevel, NodeEntry, NodeId, PlacementMap};
 
 /// What a node starts from.
 #[derive(Clone, Debug)]
@@ -43,6 +43,9 @@ pub struct NodeConfig {
     pub garbage: GarbageConfig,
     /// How much of the metadata's log is kept.
     pub raft: RaftConfig,
+    /// The newest feature level that the node does. [`FeatureLevel::NEWEST`], but for tests of upgrades: below it the node behaves as the program before
+    /// did, says so, and takes what came later for what it does not understand.
+    pub level: FeatureLevel,
 }
 
 /// What a node may hold in memory, bytes.

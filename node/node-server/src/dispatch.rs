@@ -22,11 +22,12 @@ use proto::node::{Ailment, NodeReply, NodeRequest};
 use proto::raft_wire::RaftBatch;
 use proto::rpc::{GroupError, Rejection};
 use proto::{Reply, Request};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use transport::{Handler, PeerIdentity};
-use types::{DiskId, DiskState, GroupId, Incarnation, NodeId, NodeMode, PlacementMap};
+use types::{DiskId, DiskState, FeatureLevel, GroupId, Incarnation, NodeId, NodeMode, PlacementMap};
 
 /// Longer than any client waits; a call must come to an end even if its group never does.
 const CALL_MAX: Duration = Duration::from_secs(30);
@@ -40,6 +41,8 @@ pub(crate) struct Dispatch {
     /// The map that moves are driven by.
     pub(crate) mandate: Mandate,
     pub(crate) door: Door,
+    /// The newest feature level that this node does.
+    pub(crate) level: FeatureLevel,
 }
 
 impl Dispatch {
@@ -53,7 +56,22 @@ impl Dispatch {
     }
 
     pub(crate) fn tick(&self, map: &PlacementMap) -> Vec<Verdict> {
-        self.liveness.lock().tick(self.leads_control(), map)
+        let resting = self.resting(map);
+        let mut liveness = self.liveness.lock();
+        liveness.let_rest(resting);
+        liveness.tick(self.leads_control(), map)
+    }
+
+    /// Nodes that an operator lets be away, by this node's clock.
+    fn resting(&self, map: &PlacementMap) -> BTreeSet<NodeId> {
+        if map.level < FeatureLevel::RESTS || !self.leads_control() {
+            return BTreeSet::new();
+        }
+        let Ok(ControlAnswer::Rests(rests)) = self.meta.control_query(&ControlQuery::Rests) else {
+            return BTreeSet::new();
+        };
+        let now = crate::clock::now();
+        rests.into_iter().filter(|(_, until)| now < *until).map(|(node, _)| node).collect()
     }
 
     /// How long this leader has heard nothing of a node, at least.
@@ -131,6 +149,10 @@ impl Handler for Dispatch {
         if peer.node().is_some_and(|node| self.is_removed(node)) {
             return (Reply::Rejected(Rejection::Removed), Bytes::new());
         }
+        if request.level() > self.level {
+            // As a program that has never heard of it answers.
+            return (Reply::Rejected(Rejection::Malformed), Bytes::new());
+        }
         if !allowed(peer, &request) {
             return (Reply::Rejected(Rejection::Forbidden), Bytes::new());
         }
@@ -207,6 +229,7 @@ fn operators_only(request: &Request) -> bool {
                 | ControlCommand::SetPlacement { .. }
                 | ControlCommand::SetGarbage { .. }
                 | ControlCommand::AddDisk { .. }
+                | ControlCommand::RestNode { .. }
         ),
         Request::Meta(request) => matches!(
             &request.op,
@@ -289,6 +312,7 @@ mod tests {
             ControlCommand::AdmitNode { id: InvitationId([1; 16]), request: Vec::new(), cert: String::new() },
             ControlCommand::Finalize { level: types::FeatureLevel(1) },
             ControlCommand::AddDisk { node: NodeId(1), disk: DiskId([9; 16]), class: String::new() },
+            ControlCommand::RestNode { node: NodeId(1), seconds: 60 },
         ] {
             let request = Request::Control(ControlRequest::Command(command));
             assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");

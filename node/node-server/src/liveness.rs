@@ -7,12 +7,12 @@
 //! | heard of a node | map says | proposal |
 //! | --- | --- | --- |
 //! | nothing for [`SILENT_TICKS_MAX`] | up | down |
-//! | nothing for the out time, a setting of the cluster | down | out |
+//! | nothing for the out time, a setting of the cluster, and no operator lets it rest | down | out |
 //! | nothing for [`DRAINED_OUT`], of a node that is being emptied | down | out |
 //! | within [`RECENT_TICKS`] | down, out, or an older incarnation | up, with the incarnation that was heard |
 
 use proto::node::Ailment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use types::{DiskId, DiskState, Incarnation, NodeId, NodeMode, NodeState, PlacementMap};
 
@@ -44,6 +44,8 @@ pub(crate) struct Liveness {
     heard: BTreeMap<NodeId, (u64, Incarnation)>,
     /// Disks of which nodes last reported that they are not well.
     ailing: BTreeMap<NodeId, Vec<(DiskId, Ailment)>>,
+    /// Nodes that may be away.
+    resting: BTreeSet<NodeId>,
 }
 
 impl Liveness {
@@ -62,6 +64,11 @@ impl Liveness {
         }
     }
 
+    /// These may be away from now on, and nobody else.
+    pub(crate) fn let_rest(&mut self, nodes: BTreeSet<NodeId>) {
+        self.resting = nodes;
+    }
+
     /// A tick has passed. Returns what should be recorded; the same again at the next tick until the map shows it.
     pub(crate) fn tick(&mut self, leading: bool, map: &PlacementMap) -> Vec<Verdict> {
         self.now += 1;
@@ -77,13 +84,15 @@ impl Liveness {
             let (last, incarnation) = self.heard.get(&entry.id).copied().unwrap_or((0, entry.incarnation));
             let silent = self.now - last.max(since);
             let out = if entry.mode == NodeMode::Draining { out.min(ticks(DRAINED_OUT)) } else { out };
+            // Who is being emptied leaves, whatever was said before.
+            let rests = self.resting.contains(&entry.id) && entry.mode != NodeMode::Draining;
             let recent = last > 0 && self.now - last <= RECENT_TICKS;
             let state = |state| Verdict { node: entry.id, incarnation: entry.incarnation.max(incarnation), state };
             if recent && (entry.state != NodeState::Up || incarnation > entry.incarnation) {
                 Some(Verdict { node: entry.id, incarnation, state: NodeState::Up })
             } else if silent >= SILENT_TICKS_MAX && entry.state == NodeState::Up {
                 Some(state(NodeState::Down))
-            } else if silent >= out && entry.state == NodeState::Down {
+            } else if silent >= out && entry.state == NodeState::Down && !rests {
                 Some(state(NodeState::Out))
             } else {
                 None
@@ -189,6 +198,30 @@ mod tests {
         assert_eq!(liveness.silence(NodeId(3)), TICK);
         liveness.tick(false, &map);
         assert_eq!(liveness.silence(NodeId(2)), Duration::ZERO, "who does not lead knows nothing");
+    }
+
+    #[test]
+    fn a_node_that_rests_is_down_and_not_out() {
+        let mut liveness = Liveness::default();
+        let mut map = map(&[Up, Up]);
+        map.options.out_after_seconds = 3;
+        let ticks = |liveness: &mut Liveness, map: &mut PlacementMap| {
+            for _ in 0..40 {
+                liveness.heard(NodeId(1), Incarnation(1), Vec::new());
+                for verdict in liveness.tick(true, map) {
+                    map.nodes[1].state = verdict.state;
+                }
+            }
+            map.nodes[1].state
+        };
+        liveness.let_rest([NodeId(2)].into());
+        assert_eq!(ticks(&mut liveness, &mut map), Down);
+        map.nodes[1].mode = NodeMode::Draining;
+        assert_eq!(ticks(&mut liveness, &mut map), Out, "who is being emptied leaves");
+        (map.nodes[1].mode, map.nodes[1].state) = (NodeMode::Active, Down);
+        assert_eq!(ticks(&mut liveness, &mut map), Down);
+        liveness.let_rest(BTreeSet::new());
+        assert_eq!(ticks(&mut liveness, &mut map), Out, "the rest is over");
     }
 
     #[test]

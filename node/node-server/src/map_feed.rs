@@ -18,19 +18,20 @@ const LOOK: Duration = Duration::from_millis(200);
 const ASK_MAX: Duration = Duration::from_secs(1);
 
 /// Feeds the map to the chunk service and the address book for ever. `first` is proposed as the first map of the cluster
-/// until there is one; where the nodes are is noted in `folder`.
+/// until there is one; where the nodes are is noted in `folder`. A cluster beyond `level` ends the process.
 pub(crate) async fn feed(
     meta: Arc<MetaServer>,
     chunks: Arc<ChunkService>,
     peers: Peers,
     (first, folder): (PlacementMap, PathBuf),
+    level: FeatureLevel,
 ) {
     let (mut known, mut noted) = (None, None);
     loop {
         if let Some(map) = newest(&meta, &peers).await
             && known.is_none_or(|known| known < map.version)
         {
-            if map.level > FeatureLevel::NEWEST {
+            if map.level > level {
                 // Whatever comes next may mean something else than this program takes it for.
                 tracing::error!(level = %map.level, "the cluster has gone on to what this program does not know: start a newer one");
                 std::process::abort();

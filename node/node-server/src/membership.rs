@@ -23,15 +23,15 @@ const CALL_MAX: Duration = Duration::from_secs(2);
 /// Without a leader of the control group for so long there is nobody to report to.
 const LEADER_SILENT_MAX: Duration = Duration::from_secs(2);
 
-/// Keeps the groups of this node in step with the map, for ever.
-pub(crate) async fn keep(meta: Arc<MetaServer>, peers: Peers, last_heard: Arc<LastHeard>) {
+/// Keeps the groups of this node in step with the map, for ever, and the map with what this program does.
+pub(crate) async fn keep(meta: Arc<MetaServer>, peers: Peers, last_heard: Arc<LastHeard>, level: FeatureLevel) {
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         let map = peers.map();
-        if map.node(peers.own()).is_some_and(|entry| entry.speaks != FeatureLevel::NEWEST) {
-            let command = ControlCommand::SpeakLevel { node: peers.own(), level: FeatureLevel::NEWEST };
+        if map.node(peers.own()).is_some_and(|entry| entry.speaks != level) {
+            let command = ControlCommand::SpeakLevel { node: peers.own(), level };
             record(&meta, &peers, &last_heard, command).await;
         }
         for membership in meta.memberships() {

@@ -85,7 +85,7 @@ impl NodeServer {
                 return Err(error);
             }
         };
-        if let Err(error) = understands(&meta, &peers) {
+        if let Err(error) = understands(&meta, &peers, config.level) {
             endpoint.close().await;
             meta.stop().await;
             chunks.close().await;
@@ -106,13 +106,14 @@ impl NodeServer {
         let (meta_, chunks_) = (meta.clone(), chunks.clone());
         let mandate = Mandate::default();
         let door = Door { meta: meta.clone(), peers: peers.clone(), last_heard: last_heard.clone() };
-        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness, mandate, door };
+        let (status_, level) = (status.clone(), config.level);
+        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status_, liveness, mandate, door, level };
         let dispatch = Arc::new(dispatch);
         // A node that was just started has no lease yet.
         chunks.lease(0, Instant::now());
         endpoint.serve(dispatch.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), (config.map, config.meta)));
+        tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), (config.map, config.meta), level));
         tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard.clone()));
         tasks.spawn(drive(dispatch.clone(), peers.clone()));
         let mover = Mover { dispatch: dispatch.clone(), peers: peers.clone(), last_heard: last_heard.clone() };
@@ -120,7 +121,7 @@ impl NodeServer {
         tasks.spawn(PullWorker::new(mover.clone(), chunks.clone(), config.node).run());
         tasks.spawn(LeftoverWorker::new(mover, chunks.clone(), config.node).run());
         tasks.spawn(expire(dispatch.clone(), config.garbage.session_lease));
-        tasks.spawn(membership::keep(meta.clone(), peers.clone(), last_heard));
+        tasks.spawn(membership::keep(meta.clone(), peers.clone(), last_heard, level));
         tasks.spawn(judge(dispatch, peers.clone()));
         let trash = TrashHost { meta: meta.clone(), peers: peers.clone() };
         tasks.spawn(TrashKeeper::new(trash).run());
@@ -192,9 +193,8 @@ impl NodeServer {
 }
 
 /// Whether this program can do what the cluster relies on, as far as is known here before anybody is asked.
-fn understands(meta: &MetaServer, peers: &Peers) -> Result<(), StartError> {
+fn understands(meta: &MetaServer, peers: &Peers, program: FeatureLevel) -> Result<(), StartError> {
     let known = meta.map().map(|map| map.level).max(Some(peers.map().level)).unwrap_or_default();
-    let program = FeatureLevel::NEWEST;
     if known > program { Err(StartError::TooOld { cluster: known, program }) } else { Ok(()) }
 }
 
@@ -258,6 +258,7 @@ fn meta_config(config: &NodeConfig, incarnation: Incarnation) -> MetaConfig {
         log_window_entries: config.raft.log_entries,
         log_window_bytes: config.raft.log_bytes,
         hash_entries: MetaConfig::HASH_ENTRIES,
+        level: config.level,
     }
 }
 

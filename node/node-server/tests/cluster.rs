@@ -3,7 +3,7 @@
 mod support;
 
 use node_server::{NodeConfig, NodeServer, StartError};
-use proto::control::ControlRequest;
+use proto::control::{ControlCommand, ControlOutcome, ControlRefusal, ControlRequest};
 use proto::node::{NodeReply, NodeRequest};
 use proto::rpc::Rejection;
 use proto::{Reply, Request};
@@ -81,6 +81,42 @@ async fn a_program_that_is_older_than_the_cluster_does_not_start() {
     assert!(matches!(refused, Err(StartError::TooOld { .. })));
     site.map.level = FeatureLevel::NEWEST;
     site.start(1, false).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_program_before_cannot_read_is_neither_asked_of_it_nor_proposed() {
+    let mut site = Site::new(3);
+    site.map.level = FeatureLevel::FIRST;
+    let operator = site.endpoint(&Role::Operator("kim".to_owned()));
+    let rest = |seconds| ControlCommand::RestNode { node: NodeId(2), seconds };
+    let finalize = ControlCommand::Finalize { level: FeatureLevel::RESTS };
+    // The first two elect one of them.
+    let (one, two) = tokio::join!(site.start(1, true), site.start(2, true));
+    let early = site.control(&operator, &[1, 2], rest(60)).await;
+    assert_eq!(early, Err(ControlRefusal::Level { needs: FeatureLevel::RESTS, at: FeatureLevel::FIRST }));
+
+    let before = |create| NodeConfig { level: FeatureLevel::FIRST, ..site.config(3, create) };
+    let three = NodeServer::start(before(true)).await.expect("the program before");
+    let unread = site.call(&operator, 3, Request::Control(ControlRequest::Command(rest(60)))).await;
+    assert!(matches!(unread, Err(TransportError::Rejected(Rejection::Malformed))), "{unread:?}");
+    let said = async || site.map_of(&operator, 1).await.and_then(|map| map.level_of_all());
+    until("all say what they can do", async || said().await == Some((FeatureLevel::FIRST, NodeId(3)))).await;
+    let behind = site.control(&operator, &[1, 2], finalize.clone()).await;
+    assert_eq!(behind, Err(ControlRefusal::NodeBehind { node: NodeId(3), speaks: FeatureLevel::FIRST }));
+
+    three.stop().await;
+    let three = site.start(3, false).await;
+    until("it can do it now", async || said().await.map(|(level, _)| level) == Some(FeatureLevel::RESTS)).await;
+    let nodes = [1, 2, 3];
+    assert_eq!(site.control(&operator, &nodes, finalize).await, Ok(ControlOutcome::Done));
+    assert_eq!(site.control(&operator, &nodes, rest(60)).await, Ok(ControlOutcome::Done));
+    let level = async || site.map_of(&operator, 3).await.map(|map| map.level);
+    until("the third knows it", async || level().await == Some(FeatureLevel::RESTS)).await;
+    three.stop().await;
+    // At another port: the socket of a node that was stopped is closed by a task of its own.
+    let elsewhere = NodeConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..before(false) };
+    assert!(matches!(NodeServer::start(elsewhere).await, Err(StartError::TooOld { .. })));
+    tokio::join!(one.stop(), two.stop());
 }
 
 #[tokio::test(flavor = "multi_thread")]

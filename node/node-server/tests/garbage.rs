@@ -14,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use transport::{ClusterCa, Endpoint, Role, TransportConfig};
-use types::{BucketId, ClusterId, DiskId, GroupId, Ino, NodeId, SessionId, UploadId};
+use types::{BucketId, ClusterId, DiskId, FeatureLevel, GroupId, Ino, NodeId, SessionId, UploadId};
 
 /// Far more than anything here takes, also on a busy machine.
 const BOUND: Duration = Duration::from_secs(120);
@@ -67,6 +67,7 @@ impl Site {
                 sweep: Duration::from_millis(500),
             },
             raft: RaftConfig::default(),
+            level: FeatureLevel::NEWEST,
             map: map.clone(),
         };
         let starting = planned.iter().map(|node| NodeServer::start(config(node)));

@@ -253,7 +253,18 @@ pub enum ControlCommand {
         /// Its class; empty for none.
         class: String,
     },
+    /// A node may be away for so long: it is down meanwhile, and not out. Takes the place of a rest that it has. From level
+    /// [`FeatureLevel::RESTS`] on. Only for operators. -> [`ControlOutcome::Done`]
+    RestNode {
+        /// The node.
+        node: NodeId,
+        /// For so long from now on, at most [`REST_SECONDS_MAX`]; 0 ends its rest.
+        seconds: u32,
+    },
 }
+
+/// Longest rest of a node: a week. Its copies are missing all the while, and a second loss in that time is one too many.
+pub const REST_SECONDS_MAX: u32 = 7 * 24 * 3600;
 
 /// How garbage is collected in this cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -376,6 +387,16 @@ pub enum ControlRefusal {
         /// What it can do.
         speaks: FeatureLevel,
     },
+    /// The cluster is not at the level that the command came with: some node could not read it.
+    #[error(
+        "it needs feature level {needs}, and the cluster is at {at}: once every node runs a program that can do it, `sago cluster finalize`"
+    )]
+    Level {
+        /// The level that it came with.
+        needs: FeatureLevel,
+        /// The level of the cluster.
+        at: FeatureLevel,
+    },
 }
 
 impl From<MoveFault> for ControlRefusal {
@@ -456,6 +477,8 @@ pub enum ControlQuery {
     Garbage,
     /// All invitations. -> [`ControlAnswer::Invitations`]
     Invitations,
+    /// Nodes that may be away. From level [`FeatureLevel::RESTS`] on. -> [`ControlAnswer::Rests`]
+    Rests,
 }
 
 /// The answer to a query.
@@ -488,4 +511,6 @@ pub enum ControlAnswer {
     Garbage(GarbageOptions),
     /// All invitations and how far they have come, by id.
     Invitations(Vec<(Invitation, InvitationState)>),
+    /// By node, and until when by the group's time; some may be over.
+    Rests(Vec<(NodeId, Timestamp)>),
 }

@@ -6,18 +6,23 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A level. History: 1 = the first. 0 = nothing is known.
+/// A level. History: 1 = the first; 2 = nodes rest. 0 = nothing is known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct FeatureLevel(pub u32);
 
 impl FeatureLevel {
+    /// What every program can do.
+    pub const FIRST: FeatureLevel = FeatureLevel(1);
+    /// A node may be away for a while without being given up (docs/adr/0026-rests.md).
+    pub const RESTS: FeatureLevel = FeatureLevel(2);
     /// What this program can do.
-    pub const NEWEST: FeatureLevel = FeatureLevel(1);
+    pub const NEWEST: FeatureLevel = FeatureLevel::RESTS;
     /// The oldest at which it works; the level before [`FeatureLevel::NEWEST`], if there was one.
-    pub const OLDEST: FeatureLevel = FeatureLevel(1);
+    pub const OLDEST: FeatureLevel = FeatureLevel::FIRST;
 }
 
 const _: () = assert!(FeatureLevel::OLDEST.0 <= FeatureLevel::NEWEST.0, "a program works at its own level");
+const _: () = assert!(FeatureLevel::NEWEST.0 - FeatureLevel::OLDEST.0 <= 1, "N and N-1 work together, and no others");
 
 impl fmt::Display for FeatureLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -98,6 +98,7 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         | ControlRefusal::NodeExists
         | ControlRefusal::NoSuchInvitation
         | ControlRefusal::InvitationUsed
-        | ControlRefusal::NodeBehind { .. } => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
+        | ControlRefusal::NodeBehind { .. }
+        | ControlRefusal::Level { .. } => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

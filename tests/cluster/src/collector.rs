@@ -1,6 +1,7 @@
-//! Collectors of garbage that do not wait for hours, so that a test sees what they do, and what they leave.
+//! What collects garbage: what it says of itself, and collectors that do not wait for hours, so that a test sees what they do, and what they leave.
 
 use harness::Cluster;
+use serde_json::Value;
 use std::fs;
 
 /// Has node `at` (an index) look for garbage and orphans all the time, from its next start on.
@@ -13,6 +14,21 @@ pub fn hasty_collector(cluster: &Cluster, at: usize) -> anyhow::Result<()> {
     set(&mut lines, "garbage", "round", "200");
     set(&mut lines, "garbage", "sweep", "1000");
     Ok(fs::write(file, lines.join("\n") + "\n")?)
+}
+
+/// What `sago cluster garbage` shows, after it was told something.
+///
+/// # Errors
+/// The command failed.
+pub fn garbage(cluster: &Cluster, words: &[&str]) -> anyhow::Result<Value> {
+    let words = [&["cluster", "garbage", "--json"], words].concat();
+    Ok(serde_json::from_str(&cluster.operate(&words)?)?)
+}
+
+/// Groups that collect nothing since they were recovered, by what `sago cluster garbage` shows.
+#[must_use]
+pub fn held(garbage: &Value) -> usize {
+    garbage["held"].as_array().map_or(0, Vec::len)
 }
 
 /// Replaces a setting of a section of a TOML file, or adds it.

@@ -2,7 +2,7 @@
 //! even the last one. T10 of the battery.
 
 use anyhow::{Context, ensure};
-use cluster::{Records, Shelf, forget_cached, on_fault_disks, places};
+use cluster::{Records, Shelf, all_take_chunks, forget_cached, on_fault_disks, places};
 use harness::{Cluster, Options, must, until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -31,6 +31,7 @@ fn run(options: Options) -> anyhow::Result<()> {
     let seed = harness::seed();
     let mut rng = StdRng::seed_from_u64(seed);
     let cluster = Cluster::start(Options { seed, ..options })?;
+    all_take_chunks(&cluster)?;
     let shelf = Shelf::new(&cluster, "flips", |n| 100_000 + 3001 * n)?;
     shelf.store(0..OBJECTS)?;
     let rounds = if harness::battery() { 2 * cluster.nodes() } else { 1 };

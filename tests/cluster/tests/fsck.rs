@@ -1,7 +1,9 @@
 //! `sago fsck` on the folders of a real cluster: nothing to report after a kill, nothing changed, and a damage is named until it is mended.
 
 use anyhow::{Context, ensure};
-use harness::{Cluster, Options, Payload, must, until};
+use cluster::Shelf;
+use cluster::exit::{DAMAGE, DONE, UNCHECKED};
+use harness::{Cluster, Options, must, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +13,6 @@ use std::time::Duration;
 const OBJECTS: usize = 40;
 /// The object that is damaged on one node.
 const DAMAGED: usize = 7;
-/// Exit codes that `sago fsck` promises.
-const SOUND: i32 = 0;
-const DAMAGE: i32 = 5;
-const UNCHECKED: i32 = 6;
 /// Within this time a damaged copy is found and written anew.
 const REWRITTEN_MAX: Duration = Duration::from_secs(60);
 /// Longest time until a node that was started again serves.
@@ -29,7 +27,7 @@ fn a_stopped_node_is_looked_at_and_what_was_damaged_is_named() {
 fn run() -> anyhow::Result<()> {
     const VICTIM: usize = 1;
     let mut cluster = Cluster::start(Options::default())?;
-    fill(&cluster)?;
+    let shelf = fill(&cluster)?;
     let (code, _) = fsck(&cluster, VICTIM)?;
     ensure!(code == UNCHECKED, "a node that runs was checked: {code}");
 
@@ -38,14 +36,14 @@ fn run() -> anyhow::Result<()> {
     let before = bytes_of(&folder)?;
     for _ in 0..2 {
         let (code, report) = fsck(&cluster, VICTIM)?;
-        ensure!(code == SOUND, "a node that was killed is damaged: {code}, {report}");
+        ensure!(code == DONE, "a node that was killed is damaged: {code}, {report}");
         let homes = &report["homes"];
         ensure!(homes["wanted"].as_u64().unwrap_or(0) >= OBJECTS as u64, "too few chunks are wanted here: {report}");
         ensure!(homes["missing"] == 0, "chunks are missing: {report}");
         ensure!(before == bytes_of(&folder)?, "fsck has changed something");
     }
 
-    flip(&folder, &content(DAMAGED))?;
+    flip(&folder, &shelf.titles.content(DAMAGED))?;
     let (code, report) = fsck(&cluster, VICTIM)?;
     // By the index, or by the segment if the node died before its index was written the first time.
     let named = count(&report, "chunk-damaged") + count(&report, "segment-damaged");
@@ -64,35 +62,20 @@ fn run() -> anyhow::Result<()> {
     cluster.kill_nodes()?;
     for node in 0..cluster.nodes() {
         let (code, report) = fsck(&cluster, node)?;
-        ensure!(code == SOUND, "node {node} is damaged: {code}, {report}");
+        ensure!(code == DONE, "node {node} is damaged: {code}, {report}");
     }
     Ok(())
 }
 
 /// Objects of one chunk each, small ones that lie in the metadata, and some that are deleted.
-fn fill(cluster: &Cluster) -> anyhow::Result<()> {
-    let (s3, bucket) = (cluster.s3(), cluster.target().bucket.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for number in 0..OBJECTS + 10 {
-        let whole = Payload::new(content(number));
-        runtime.block_on(s3.put(&bucket, &format!("fsck/{number:03}"), &whole)).map(drop)?;
-        let small = Payload::new(vec![number as u8; 100]);
-        runtime.block_on(s3.put(&bucket, &format!("small/{number:03}"), &small)).map(drop)?;
-    }
+fn fill(cluster: &Cluster) -> anyhow::Result<Shelf> {
+    let shelf = Shelf::new(cluster, "fsck", |number| 60_000 + 1009 * number)?;
+    shelf.store(0..OBJECTS + 10)?;
+    Shelf::new(cluster, "small", |_| 100)?.store(0..OBJECTS + 10)?;
     for number in OBJECTS..OBJECTS + 10 {
-        cluster.sago(&["rm", &format!("{bucket}/fsck/{number:03}")])?;
+        cluster.sago(&["rm", &format!("{}/{}", shelf.bucket, shelf.titles.key(number))])?;
     }
-    Ok(())
-}
-
-/// What an object holds: one chunk, unlike any other.
-fn content(number: usize) -> Vec<u8> {
-    let mut state = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut step = || {
-        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        (state >> 56) as u8
-    };
-    (0..60_000 + 1009 * number).map(|_| step()).collect()
+    Ok(shelf)
 }
 
 fn fsck(cluster: &Cluster, node: usize) -> anyhow::Result<(i32, Value)> {

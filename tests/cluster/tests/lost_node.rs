@@ -2,13 +2,12 @@
 //! afterwards. T17 of the battery.
 
 use anyhow::Context;
-use cluster::{Foreground, Shop, repaired};
+use cluster::{Shelf, Traffic, repaired, shop_files, shop_images, stocked_shop};
 use harness::{Cluster, Options, must, schedule};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
 
 /// How long the load runs before the loss, to compare with.
 const CALM: Duration = Duration::from_secs(15);
@@ -24,38 +23,36 @@ fn a_lost_node_is_made_good_and_no_request_fails() {
     }
 }
 
-fn run(lose: fn(&mut Cluster, &Runtime, &Shop) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn run(lose: fn(&mut Cluster, &Shelf) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options { nodes: 6, ..Options::default() })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let shop = Shop::new(&cluster);
-    shop.store(&runtime)?;
+    let shop = stocked_shop(&cluster)?;
     cluster.operate(&["placement", "set", "--out-after", OUT_AFTER])?;
-    lose(&mut cluster, &runtime, &shop).with_context(|| cluster.last_words())?;
-    shop.check(&runtime)
+    lose(&mut cluster, &shop).with_context(|| cluster.last_words())?;
+    shop.check(shop_files())
 }
 
 /// At the default cap, with readers and a writer, whose slowest requests are compared with those before.
-fn under_load(cluster: &mut Cluster, runtime: &Runtime, shop: &Shop) -> anyhow::Result<()> {
-    let load = Foreground::start(runtime, shop, "calm");
+fn under_load(cluster: &mut Cluster, shop: &Shelf) -> anyhow::Result<()> {
+    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "calm");
     schedule(Instant::now() + CALM);
-    let calm = load.finish(runtime)?;
-    let load = Foreground::start(runtime, shop, "busy");
+    let calm = load.finish(shop)?;
+    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "busy");
     let lost = lose_last(cluster)?;
     let took = repaired(cluster)?;
-    let busy = load.finish(runtime)?;
+    let busy = load.finish(shop)?;
     println!(
         "under load: {} MiB of copies lost, whole again after {:.1} s; p99 {:.1} ms before, {:.1} ms meanwhile; {} requests",
         lost >> 20,
         took.as_secs_f64(),
         calm.p99_ms(),
         busy.p99_ms(),
-        busy.requests()
+        busy.count()
     );
     Ok(())
 }
 
 /// Without load and without a cap, beside what a plain copy of as many bytes takes.
-fn in_calm(cluster: &mut Cluster, _: &Runtime, _: &Shop) -> anyhow::Result<()> {
+fn in_calm(cluster: &mut Cluster, _: &Shelf) -> anyhow::Result<()> {
     cluster.operate(&["placement", "set", "--copy-rate", "0"])?;
     let lost = lose_last(cluster)?;
     let took = repaired(cluster)?;

@@ -2,8 +2,9 @@
 //! docs/OPERATIONS.md.
 
 use anyhow::{Context, ensure};
-use cluster::{Newcomer, hasty_collector};
-use harness::{Cluster, Options, Payload, must, until};
+use cluster::exit::{DONE, FAILED, UNCHECKED, USAGE};
+use cluster::{Copies, GROUPS, Newcomer, Shelf, garbage, hasty_collector, held};
+use harness::{Cluster, Options, must, until};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -17,18 +18,10 @@ const LOST: [usize; 2] = [1, 2];
 const OBJECTS: usize = 40;
 /// Objects that are deleted, after which their chunks are garbage.
 const DELETED: usize = 10;
-/// Groups of the demo: the control group and four of metadata.
-const GROUPS: usize = 5;
 /// Longest time until a node that was started leads, or ends.
 const STARTED_MAX: Duration = Duration::from_secs(60);
 /// Longest time until all copies and votes are where they belong again.
 const WHOLE_MAX: Duration = Duration::from_secs(300);
-/// Exit codes of `sago`.
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const USAGE: i32 = 2;
-const UNCHECKED: i32 = 6;
-
 #[test]
 fn what_one_of_three_has_becomes_the_truth_when_the_others_are_gone_for_good() {
     let _turn = harness::exclusive();
@@ -37,8 +30,8 @@ fn what_one_of_three_has_becomes_the_truth_when_the_others_are_gone_for_good() {
 
 fn run() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options::default())?;
-    let shelf = Shelf::new(&cluster)?;
-    (0..OBJECTS).try_for_each(|number| shelf.put(number))?;
+    let shelf = Shelf::new(&cluster, "book", |n| 50_000 + 97 * n)?;
+    shelf.store(0..OBJECTS)?;
     // Read at its next start.
     hasty_collector(&cluster, LEFT)?;
     refused_while_anybody_is_there(&mut cluster)?;
@@ -48,13 +41,13 @@ fn run() -> anyhow::Result<()> {
         fs::rename(cluster.node_folder(lost).join("data"), aside(&cluster, lost))?;
     }
     recover_the_one_that_is_left(&mut cluster)?;
-    (0..OBJECTS).try_for_each(|number| shelf.is_there(number)).with_context(|| cluster.last_words())?;
+    shelf.check(0..OBJECTS).with_context(|| cluster.last_words())?;
 
     // What is deleted now is garbage at once, and stays on the disk.
-    (0..DELETED).try_for_each(|number| shelf.delete(number))?;
+    shelf.delete(0..DELETED)?;
     cluster.operate(&["trash", "purge", &shelf.bucket, "--yes"])?;
     cluster.operate(&["cluster", "garbage", "--grace", "0"])?;
-    let before = chunks(&cluster)?;
+    let before = cluster.status(LEFT)?.chunks();
     ensure!(before >= OBJECTS as u64, "there are {before} chunks only");
 
     an_old_voter_is_refused(&mut cluster)?;
@@ -62,59 +55,22 @@ fn run() -> anyhow::Result<()> {
     cluster.operate(&[&["placement", "set"][..], &many].concat())?;
     let (_fourth, _fifth) = (Newcomer::new(&cluster, 4)?.come(&cluster)?, Newcomer::new(&cluster, 5)?.come(&cluster)?);
     until("the cluster is whole", WHOLE_MAX, || is_whole(&cluster)).with_context(|| cluster.last_words())?;
-    (OBJECTS..2 * OBJECTS).try_for_each(|number| shelf.put(number))?;
+    shelf.store(OBJECTS..2 * OBJECTS)?;
 
     let kept = garbage(&cluster, &[])?;
     ensure!(kept["on"] == false && held(&kept) == GROUPS - 1, "not held any more: {kept}");
-    let full = chunks(&cluster)?;
+    let full = cluster.status(LEFT)?.chunks();
     ensure!(full >= before + OBJECTS as u64, "chunks are deleted though nobody has said so: {before}, now {full}");
     let released = garbage(&cluster, &["--on"])?;
     ensure!(released["on"] == true && held(&released) == 0, "still held: {released}");
     let left = full - DELETED as u64;
-    until("the garbage is collected", WHOLE_MAX, || chunks(&cluster).is_ok_and(|chunks| chunks <= left))
+    until("the garbage is collected", WHOLE_MAX, || cluster.status(LEFT).is_ok_and(|page| page.chunks() <= left))
         .with_context(|| cluster.last_words())?;
 
     // Those that joined have all of it: the one that was left is not needed any more.
     cluster.kill(LEFT)?;
     cluster.wait_writable()?;
-    (DELETED..2 * OBJECTS).try_for_each(|number| shelf.is_there(number)).with_context(|| cluster.last_words())
-}
-
-/// Objects of one chunk each, through S3.
-struct Shelf {
-    runtime: tokio::runtime::Runtime,
-    s3: harness::S3Client,
-    bucket: String,
-}
-
-impl Shelf {
-    fn new(cluster: &Cluster) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Shelf { runtime, s3: cluster.s3(), bucket: cluster.target().bucket.clone() })
-    }
-
-    fn put(&self, number: usize) -> anyhow::Result<()> {
-        let payload = Payload::new(content(number));
-        Ok(self.runtime.block_on(self.s3.put(&self.bucket, &key(number), &payload)).map(drop)?)
-    }
-
-    fn is_there(&self, number: usize) -> anyhow::Result<()> {
-        let bytes = self.runtime.block_on(self.s3.get(&self.bucket, &key(number))).with_context(|| key(number))?;
-        ensure!(bytes.as_ref() == content(number), "{} has other bytes", key(number));
-        Ok(())
-    }
-
-    fn delete(&self, number: usize) -> anyhow::Result<()> {
-        Ok(self.runtime.block_on(self.s3.delete(&self.bucket, &key(number)))?)
-    }
-}
-
-fn key(number: usize) -> String {
-    format!("book/{number:03}")
-}
-
-fn content(number: usize) -> Vec<u8> {
-    posix::sample(50_000 + 97 * number, number as u64)
+    shelf.check(DELETED..2 * OBJECTS).with_context(|| cluster.last_words())
 }
 
 fn aside(cluster: &Cluster, node: usize) -> std::path::PathBuf {
@@ -197,9 +153,8 @@ fn an_old_voter_is_refused(cluster: &mut Cluster) -> anyhow::Result<()> {
 
 /// Three voters of every group, three copies of every chunk, nothing under way.
 fn is_whole(cluster: &Cluster) -> bool {
-    let json = |words: &[&str]| serde_json::from_str::<Value>(&cluster.sago(words).ok()?).ok();
-    let Some(status) = json(&["cluster", "status", "--json"]) else { return false };
-    let Some(placement) = json(&["placement", "status", "--json"]) else { return false };
+    let status = cluster.sago(&["cluster", "status", "--json"]).unwrap_or_default();
+    let status: Value = serde_json::from_str(&status).unwrap_or_default();
     let groups = status["groups"].as_array().cloned().unwrap_or_default();
     let voters = serde_json::json!([1, 4, 5]);
     let sorted = |group: &Value| {
@@ -211,24 +166,7 @@ fn is_whole(cluster: &Cluster) -> bool {
         && groups.iter().all(|group| {
             sorted(group) == voters && group["wanted"].is_null() && group["learners"] == serde_json::json!([])
         });
-    let copies = &placement["groups_by_copies"];
-    let still = placement["moves"].as_array().is_some_and(Vec::is_empty);
-    votes && still && (0..3).all(|few| copies[few] == 0) && copies[3] != 0
-}
-
-/// What `sago cluster garbage` shows, after it was told something.
-fn garbage(cluster: &Cluster, words: &[&str]) -> anyhow::Result<Value> {
-    let words = [&["cluster", "garbage", "--json"], words].concat();
-    Ok(serde_json::from_str(&cluster.operate(&words)?)?)
-}
-
-fn held(garbage: &Value) -> usize {
-    garbage["held"].as_array().map_or(0, Vec::len)
-}
-
-/// Chunks on the node that was left.
-fn chunks(cluster: &Cluster) -> anyhow::Result<u64> {
-    Ok(cluster.status(LEFT)?.disks.iter().map(|disk| disk.chunks).sum())
+    votes && Copies::of(cluster).is_ok_and(|copies| copies.are_whole())
 }
 
 /// Names and bytes of the files in a folder and one below it.

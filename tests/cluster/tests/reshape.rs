@@ -2,10 +2,9 @@
 //! its share afterwards, and every byte is there.
 
 use anyhow::Context;
-use cluster::{Foreground, Newcomer, Shop, levelled_on};
+use cluster::{Newcomer, Shelf, Traffic, levelled_on, shop_files, shop_images, stocked_shop};
 use harness::{Cluster, Options, must};
 use std::time::Instant;
-use tokio::runtime::Runtime;
 
 /// Nodes that stay.
 const STAY: [u64; 3] = [1, 2, 3];
@@ -25,17 +24,15 @@ fn six_nodes_become_three_and_six_again_and_no_request_fails() {
 
 fn run() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options { nodes: 6, ..Options::default() })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let shop = Shop::new(&cluster);
-    shop.store(&runtime)?;
+    let shop = stocked_shop(&cluster)?;
     let words = |cluster: &Cluster| cluster.last_words();
-    shrink(&mut cluster, &runtime, &shop).with_context(|| words(&cluster))?;
-    shop.check(&runtime)?;
-    grow(&cluster, &runtime, &shop).with_context(|| words(&cluster))
+    shrink(&mut cluster, &shop).with_context(|| words(&cluster))?;
+    shop.check(shop_files())?;
+    grow(&cluster, &shop).with_context(|| words(&cluster))
 }
 
-fn shrink(cluster: &mut Cluster, runtime: &Runtime, shop: &Shop) -> anyhow::Result<()> {
-    let load = Foreground::start(runtime, shop, "shrink");
+fn shrink(cluster: &mut Cluster, shop: &Shelf) -> anyhow::Result<()> {
+    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "shrink");
     for node in GO {
         let (start, name) = (Instant::now(), node.to_string());
         cluster.operate(&["node", "drain", &name])?;
@@ -44,13 +41,13 @@ fn shrink(cluster: &mut Cluster, runtime: &Runtime, shop: &Shop) -> anyhow::Resu
         println!("node {node} drained and removed after {:.1} s", start.elapsed().as_secs_f64());
     }
     levelled_on(cluster, &STAY)?;
-    let served = load.finish(runtime)?;
-    println!("meanwhile {} requests, p99 {:.1} ms, none failed", served.requests(), served.p99_ms());
+    let served = load.finish(shop)?;
+    println!("meanwhile {} requests, p99 {:.1} ms, none failed", served.count(), served.p99_ms());
     Ok(())
 }
 
-fn grow(cluster: &Cluster, runtime: &Runtime, shop: &Shop) -> anyhow::Result<()> {
-    let load = Foreground::start(runtime, shop, "grow");
+fn grow(cluster: &Cluster, shop: &Shelf) -> anyhow::Result<()> {
+    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "grow");
     let start = Instant::now();
     let mut nodes = Vec::new();
     for id in COME {
@@ -59,8 +56,8 @@ fn grow(cluster: &Cluster, runtime: &Runtime, shop: &Shop) -> anyhow::Result<()>
     println!("three nodes joined after {:.1} s", start.elapsed().as_secs_f64());
     levelled_on(cluster, &[STAY, COME].concat())?;
     println!("level after {:.1} s", start.elapsed().as_secs_f64());
-    let served = load.finish(runtime)?;
-    println!("meanwhile {} requests, p99 {:.1} ms, none failed", served.requests(), served.p99_ms());
+    let served = load.finish(shop)?;
+    println!("meanwhile {} requests, p99 {:.1} ms, none failed", served.count(), served.p99_ms());
     // While the new nodes still run.
-    shop.check(runtime)
+    shop.check(shop_files())
 }

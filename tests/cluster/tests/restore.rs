@@ -2,8 +2,9 @@
 //! there, chunks that only the lost metadata knew are kept, and nothing is collected before an operator says so. T38 of the battery.
 
 use anyhow::{Context, ensure};
-use cluster::hasty_collector;
-use harness::{Cluster, Options, Payload, must, until};
+use cluster::exit::{DAMAGE, DONE, FAILED};
+use cluster::{GROUPS, Shelf, garbage, hasty_collector, held};
+use harness::{Cluster, Options, must, until};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,12 @@ const OLD: usize = 30;
 const NEW: usize = 12;
 /// Objects of the backup that were deleted after it.
 const DELETED: usize = 5;
-/// Groups of the demo: the control group and four of metadata.
-const GROUPS: usize = 5;
 /// Longest time until nodes that were started serve, or end.
 const STARTED_MAX: Duration = Duration::from_secs(60);
+/// Longest time until every node has its copies of what was just stored.
+const GROWN_MAX: Duration = Duration::from_secs(60);
 /// Longest time until orphans are gone.
 const COLLECTED_MAX: Duration = Duration::from_secs(120);
-/// Exit codes of `sago`.
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const DAMAGE: i32 = 5;
-
 #[test]
 fn a_backup_of_the_metadata_that_is_older_than_the_data_is_restored_and_orphans_are_kept() {
     let _turn = harness::exclusive();
@@ -33,29 +29,33 @@ fn a_backup_of_the_metadata_that_is_older_than_the_data_is_restored_and_orphans_
 
 fn run() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options::default())?;
-    let shelf = Shelf::new(&cluster)?;
-    (0..OLD).try_for_each(|number| shelf.put(number))?;
+    let shelf = Shelf::new(&cluster, "book", |n| 50_000 + 97 * n)?;
+    shelf.store(0..OLD)?;
     let backup = back_up(&mut cluster)?;
 
     // By a process whose session the backup does not know.
-    (OLD..OLD + NEW).try_for_each(|number| shelf.put_by_command(&cluster, number))?;
-    (0..DELETED).try_for_each(|number| shelf.delete(number))?;
+    (OLD..OLD + NEW).try_for_each(|number| put_by_command(&cluster, &shelf, number))?;
+    shelf.delete(0..DELETED)?;
     let before = chunks(&cluster)?;
     ensure!(before.iter().all(|chunks| *chunks >= (OLD + NEW) as u64), "too few chunks: {before:?}");
 
     lose_all_metadata(&mut cluster)?;
     restore(&mut cluster, &backup)?;
-    (0..OLD).try_for_each(|number| shelf.is_there(number)).with_context(|| cluster.last_words())?;
-    (OLD..OLD + NEW).try_for_each(|number| shelf.is_gone(number))?;
+    shelf.check(0..OLD).with_context(|| cluster.last_words())?;
+    (OLD..OLD + NEW).try_for_each(|number| is_gone(&shelf, number))?;
 
     // It goes on, and no number comes back: what is stored now is not taken for what lies there.
-    (100..100 + NEW).try_for_each(|number| shelf.put(number))?;
-    (100..100 + NEW).try_for_each(|number| shelf.is_there(number))?;
+    shelf.store(100..100 + NEW)?;
+    shelf.check(100..100 + NEW)?;
     let kept = garbage(&cluster, &[])?;
     ensure!(kept["on"] == false && held(&kept) == GROUPS - 1, "not held: {kept}");
+    // A node without a lease yet is given what it missed.
+    let grown = |(full, before): (&u64, &u64)| *full >= before + NEW as u64;
+    until("every node has the new ones, and all it had", GROWN_MAX, || {
+        chunks(&cluster).is_ok_and(|full| full.iter().zip(&before).all(grown))
+    })
+    .with_context(|| format!("{before:?}, now {:?}", chunks(&cluster)))?;
     let full = chunks(&cluster)?;
-    let grown = full.iter().zip(&before).all(|(full, before)| *full >= before + NEW as u64);
-    ensure!(grown, "chunks are deleted though nobody has said so: {before:?}, now {full:?}");
 
     let released = garbage(&cluster, &["--on"])?;
     ensure!(released["on"] == true && held(&released) == 0, "still held: {released}");
@@ -64,7 +64,7 @@ fn run() -> anyhow::Result<()> {
         chunks(&cluster).is_ok_and(|now| now.iter().zip(&full).all(left))
     })
     .with_context(|| cluster.last_words())?;
-    (0..OLD).chain(100..100 + NEW).try_for_each(|number| shelf.is_there(number))
+    shelf.check((0..OLD).chain(100..100 + NEW)).with_context(|| cluster.last_words())
 }
 
 /// An export of a node that runs, which is the one that is used later, and one of the same node stopped.
@@ -140,59 +140,20 @@ fn restore(cluster: &mut Cluster, backup: &Path) -> anyhow::Result<()> {
     cluster.wait_writable().map(drop)
 }
 
-/// Objects of one chunk each.
-struct Shelf {
-    runtime: tokio::runtime::Runtime,
-    s3: harness::S3Client,
-    bucket: String,
+/// Stores an object by a process of its own.
+fn put_by_command(cluster: &Cluster, shelf: &Shelf, number: usize) -> anyhow::Result<()> {
+    let file = cluster.folder().join(format!("object-{number}"));
+    fs::write(&file, shelf.titles.content(number))?;
+    let file = file.to_str().context("a name of text")?;
+    cluster.sago(&["put", file, &format!("{}/{}", shelf.bucket, shelf.titles.key(number))]).map(drop)
 }
 
-impl Shelf {
-    fn new(cluster: &Cluster) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Shelf { runtime, s3: cluster.s3(), bucket: cluster.target().bucket.clone() })
-    }
-
-    fn put(&self, number: usize) -> anyhow::Result<()> {
-        let payload = Payload::new(content(number));
-        Ok(self.runtime.block_on(self.s3.put(&self.bucket, &key(number), &payload)).map(drop)?)
-    }
-
-    /// By a process of its own.
-    fn put_by_command(&self, cluster: &Cluster, number: usize) -> anyhow::Result<()> {
-        let file = cluster.folder().join(format!("object-{number}"));
-        fs::write(&file, content(number))?;
-        let file = file.to_str().context("a name of text")?;
-        cluster.sago(&["put", file, &format!("{}/{}", self.bucket, key(number))]).map(drop)
-    }
-
-    fn is_there(&self, number: usize) -> anyhow::Result<()> {
-        let bytes = self.runtime.block_on(self.s3.get(&self.bucket, &key(number))).with_context(|| key(number))?;
-        ensure!(bytes.as_ref() == content(number), "{} has other bytes", key(number));
-        Ok(())
-    }
-
-    fn is_gone(&self, number: usize) -> anyhow::Result<()> {
-        let found = self.runtime.block_on(self.s3.head(&self.bucket, &key(number)));
-        ensure!(
-            matches!(&found, Err(harness::S3Error::Refused { status: 404, .. })),
-            "{}, which the backup does not know: {found:?}",
-            key(number)
-        );
-        Ok(())
-    }
-
-    fn delete(&self, number: usize) -> anyhow::Result<()> {
-        Ok(self.runtime.block_on(self.s3.delete(&self.bucket, &key(number)))?)
-    }
-}
-
-fn key(number: usize) -> String {
-    format!("book/{number:03}")
-}
-
-fn content(number: usize) -> Vec<u8> {
-    posix::sample(50_000 + 97 * number, number as u64)
+/// Objects that the backup does not know are not there.
+fn is_gone(shelf: &Shelf, number: usize) -> anyhow::Result<()> {
+    let found = shelf.look(number)?;
+    let gone = matches!(&found, Err(error) if error.is_not_found());
+    ensure!(gone, "{}, which the backup does not know: {found:?}", shelf.titles.key(number));
+    Ok(())
 }
 
 fn node(cluster: &Cluster, at: usize) -> anyhow::Result<String> {
@@ -211,17 +172,7 @@ fn groups(said: &Value) -> usize {
     said["groups"].as_array().map_or(0, Vec::len)
 }
 
-/// What `sago cluster garbage` shows, after it was told something.
-fn garbage(cluster: &Cluster, words: &[&str]) -> anyhow::Result<Value> {
-    let words = [&["cluster", "garbage", "--json"], words].concat();
-    Ok(serde_json::from_str(&cluster.operate(&words)?)?)
-}
-
-fn held(garbage: &Value) -> usize {
-    garbage["held"].as_array().map_or(0, Vec::len)
-}
-
 /// Chunks on each node.
 fn chunks(cluster: &Cluster) -> anyhow::Result<Vec<u64>> {
-    (0..cluster.nodes()).map(|at| Ok(cluster.status(at)?.disks.iter().map(|disk| disk.chunks).sum())).collect()
+    (0..cluster.nodes()).map(|at| Ok(cluster.status(at)?.chunks())).collect()
 }

@@ -2,7 +2,7 @@
 //! none is. T07, T08, T09 and T37 of the battery.
 
 use anyhow::{Context, ensure};
-use cluster::{Readers, Records, Shelf};
+use cluster::{Records, Shelf, Traffic, all_take_chunks};
 use harness::{Cluster, Options, must, schedule, until};
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 const REWRITTEN_MAX: Duration = Duration::from_secs(60);
 /// Damages of the scrub under load (T37).
 const DAMAGES: usize = 100;
-/// Readers of the load.
-const READERS: u64 = 4;
 /// What the slowest of a hundred reads may cost under a scrub, against without (T37). Judged at full length: a few seconds on a busy machine
 /// say nothing of one in a hundred.
 const SLOWER_MAX: f64 = 1.5;
@@ -38,6 +36,7 @@ fn rot_is_never_returned_and_goes_away_or_is_an_alarm() {
 
 fn rot() -> anyhow::Result<()> {
     let cluster = Cluster::start(Options::default())?;
+    all_take_chunks(&cluster)?;
     let shelf = Shelf::new(&cluster, "rot", len)?;
     shelf.store(0..objects())?;
     ensure!(cluster.nodes() == 3, "the shares below are of three nodes");
@@ -119,9 +118,10 @@ fn a_scrub_under_load_finds_every_damage() {
 fn scrub_under_load() -> anyhow::Result<()> {
     let (objects, calm) = scrubbed();
     let cluster = Cluster::start(Options::default())?;
+    all_take_chunks(&cluster)?;
     let shelf = Shelf::new(&cluster, "scrubbed", len)?;
     shelf.store(0..objects)?;
-    let readers = Readers::start(&shelf, READERS, objects);
+    let readers = Traffic::of_readers(&shelf, 0..objects);
     schedule(Instant::now() + calm);
     let before = readers.finish(&shelf)?;
     // One copy each, on the nodes in turn.
@@ -132,7 +132,7 @@ fn scrub_under_load() -> anyhow::Result<()> {
             ensure!(records.rot(&shelf.titles.content(*n), 0)?, "object {n} is not on node {}", at + 1);
         }
     }
-    let readers = Readers::start(&shelf, READERS, objects);
+    let readers = Traffic::of_readers(&shelf, 0..objects);
     let start = Instant::now();
     cluster.sago(&["scrub", "--wait", "--json"]).with_context(|| cluster.last_words())?;
     let took = start.elapsed();
@@ -143,15 +143,15 @@ fn scrub_under_load() -> anyhow::Result<()> {
         found == DAMAGES
     })
     .with_context(|| format!("{found} of {DAMAGES}: {}", cluster.last_words()))?;
-    let slower = during.p99().as_secs_f64() / before.p99().as_secs_f64().max(1e-6);
+    let slower = during.p99_ms() / before.p99_ms().max(1e-3);
     println!(
         "a scrub of {objects} objects in {:.1} s: {found} of {DAMAGES} damages found and written anew; p99 of {} reads {:.1} ms before, \
          of {} reads {:.1} ms meanwhile, {slower:.2} times",
         took.as_secs_f64(),
         before.count(),
-        before.p99().as_secs_f64() * 1e3,
+        before.p99_ms(),
         during.count(),
-        during.p99().as_secs_f64() * 1e3
+        during.p99_ms()
     );
     ensure!(!harness::battery() || slower <= SLOWER_MAX, "reads are {slower:.2} times slower under a scrub");
     Ok(())

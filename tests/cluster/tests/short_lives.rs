@@ -2,6 +2,7 @@
 //! its segments. In the end it is whole, and holds alone what another one loses. T35 of the battery.
 
 use anyhow::{Context, ensure};
+use cluster::exit::DAMAGE;
 use cluster::{Campaign, Shelf, segments};
 use harness::{Load, Options, must, schedule, until};
 use rand::rngs::StdRng;
@@ -29,8 +30,6 @@ const CHUNKS: usize = 24;
 const SEGMENT: &str = "\"8MiB\"";
 /// What a node says when a snapshot is in place.
 const INSTALLED: &str = "snapshot installed";
-/// `sago fsck`: nothing is damaged, or there is.
-const DAMAGE: i32 = 5;
 
 /// Lives of a round.
 fn lives() -> usize {

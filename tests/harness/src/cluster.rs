@@ -30,6 +30,8 @@ const WRITABLE_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// The role of a leader on the status page.
 const LEADER: &str = "leader";
+/// The variable that holds a node to a feature level.
+const LEVEL: &str = "SAGO_NODE_FEATURE_LEVEL";
 /// The bucket that is made and mounted.
 const BUCKET: &str = "test";
 
@@ -46,11 +48,13 @@ pub struct Options {
     pub network: bool,
     /// Decides what the network loses and damages.
     pub seed: u64,
+    /// The feature level that the nodes do at first, if it is not the newest; those that are started again do the newest.
+    pub level: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, mount: false, disk_bytes: None, network: false, seed: 0 }
+        Self { nodes: 3, mount: false, disk_bytes: None, network: false, seed: 0, level: None }
     }
 }
 
@@ -155,10 +159,18 @@ impl Cluster {
     /// # Errors
     /// As [`Self::sago`].
     pub fn operate(&self, words: &[&str]) -> anyhow::Result<String> {
+        self.sago_with(words, &self.operator()?)
+    }
+
+    /// The folder of an operator's certificate, as commands take it after `--config`.
+    ///
+    /// # Errors
+    /// The demo told none.
+    pub fn operator(&self) -> anyhow::Result<PathBuf> {
         let config = self.target.config.as_ref().context("sago demo told no config")?;
         let client = Path::new(config);
         let client = if client.is_dir() { client } else { client.parent().context("a folder")? };
-        self.sago_with(words, &client.with_file_name("operator"))
+        Ok(client.with_file_name("operator"))
     }
 
     /// The folder of the cluster and of its logs.
@@ -277,6 +289,15 @@ impl Cluster {
         self.gone(&[at])
     }
 
+    /// SIGTERM to one node: it hands over what it leads; returns when it has ended.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn stop(&mut self, at: usize) -> anyhow::Result<()> {
+        process::send(self.pid(at), Signal::TERM);
+        self.gone(&[at])
+    }
+
     /// SIGKILL to all nodes, as close together as a loop can; returns when all are gone.
     ///
     /// # Errors
@@ -332,6 +353,12 @@ impl Cluster {
         self.target.nodes[at].pid = child.id();
         self.restarted.insert(at, child);
         Ok(())
+    }
+
+    /// Has node `at` do no more than a program of this feature level, from its next start on; `None`: all that its program can do.
+    pub fn set_level(&mut self, at: usize, level: Option<u32>) {
+        let variable = level.map(|level| (LEVEL, level.to_string().into()));
+        self.set_environment(at, variable.into_iter().collect());
     }
 
     /// Has node `at` run with these variables from its next start on.
@@ -490,6 +517,7 @@ fn demo_command(sago: &Path, folder: &Path, port: u16, options: &Options) -> Com
     let mut command = Command::new(sago);
     command.arg("demo").arg("--dir").arg(folder.join("cluster")).args(["--bucket", BUCKET, "--no-sample", "--json"]);
     command.args(["--nodes", &options.nodes.to_string(), "--s3-port", &port.to_string()]);
+    command.envs(options.level.map(|level| (LEVEL, level.to_string())));
     command
 }
 

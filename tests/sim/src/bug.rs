@@ -45,11 +45,13 @@ pub enum Bug {
     OldEpochTaken,
     /// Not of the table: a replica that its group has let go is still there at the next start of its node, with its vote.
     LetGoComesBack,
+    /// Not of the table: whoever recovers a group from its last voter keeps what that one has applied, and forgets what else is in its log.
+    LogEndForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 20] = [
+    pub const ALL: [Bug; 21] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -70,6 +72,7 @@ impl Bug {
         Bug::OldCopyFirst,
         Bug::OldEpochTaken,
         Bug::LetGoComesBack,
+        Bug::LogEndForgotten,
     ];
 
     /// The faults that bring it out: with it, many are of these kinds. A wiped disk is among them only here, since without the
@@ -90,6 +93,7 @@ impl Bug {
             }
             Bug::LetGoComesBack => &[Fault::Drain, Fault::Kill],
             Bug::RemovedNodeHeard => &[Fault::Drain],
+            Bug::LogEndForgotten => &[Fault::Majority],
             Bug::RetryUnderAnotherNumber | Bug::MixedVersions | Bug::UnknownIsGarbage => &[],
         }
     }

@@ -234,6 +234,17 @@ impl Disk {
         forgot
     }
 
+    /// What `sago recover` writes into a log that nobody has open, all of it or nothing: entries behind those that are there, committed, and the
+    /// replica's new name.
+    pub fn recover(&mut self, name: ReplicaId, entries: &[Entry]) {
+        let Some(last) = entries.last() else { return };
+        put(&mut self.durable.entries, entries);
+        self.durable.hard_state = HardState { term: last.term, vote: ReplicaId(0), commit: last.index };
+        self.durable.replica = Some(name);
+        self.written = Arc::default();
+        self.written.lock().clone_from(&self.durable.entries);
+    }
+
     /// Everything is gone.
     pub fn wipe(&mut self) {
         *self = Disk::default();

@@ -74,6 +74,23 @@ pub enum Event {
     Join(Party, Party),
     /// The storm of losses is over.
     StormEnds,
+    /// Two of three voters are lost for good.
+    Bereave(Bereavement),
+    /// An operator recovers what this node is the last voter of.
+    Recover(NodeId),
+}
+
+/// A loss of two of three voters that is about to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bereavement {
+    /// The group.
+    pub group: GroupId,
+    /// The voter that is left.
+    pub survivor: NodeId,
+    /// Until when it is tried again while it must not be.
+    pub until: Millis,
+    /// Decides the rest.
+    pub dice: u64,
 }
 
 impl Event {
@@ -129,6 +146,8 @@ impl Event {
             Event::Reweigh => trace.add(21),
             Event::Mend(node) => trace.add(22).add(node.0),
             Event::Remove(node) => trace.add(24).add(node.0),
+            Event::Bereave(loss) => trace.add(25).add(loss.survivor.0).add(u64::from(loss.group.0)),
+            Event::Recover(node) => trace.add(26).add(node.0),
             Event::FetchLate(node, _, number) => trace.add(23).add(node.0).add(*number),
         }
     }

@@ -57,13 +57,16 @@ pub enum Fault {
     Drain,
     /// The disk of a node's chunks answers nothing any more, and the node says so; a new process finds it well.
     DeadDisk,
+    /// Two of the three voters of a group are lost for good, and an operator makes what the third has the only truth. Planned apart from all others.
+    Majority,
     /// A node's disk is empty from now on; only with a planted mistake.
     Wipe,
 }
 
 impl Fault {
     /// All kinds that happen without a planted mistake.
-    pub const ALL: [Fault; 25] = [
+    pub const ALL: [Fault; 26] = [
+        Fault::Majority,
         Fault::Kill,
         Fault::Power,
         Fault::PowerAll,
@@ -91,10 +94,10 @@ impl Fault {
         Fault::DeadDisk,
     ];
 
-    /// One of them; those that stop everybody are rarer.
+    /// One of them, but for the first; those that stop everybody are rarer.
     #[must_use]
     pub fn draw(random: &mut Random) -> Fault {
-        match *random.pick(&Self::ALL).expect("there are some") {
+        match *random.pick(&Self::ALL[1..]).expect("there are some") {
             Fault::PowerAll if random.chance(500) => Fault::Kill,
             drawn => drawn,
         }
@@ -129,6 +132,7 @@ impl Fault {
             Fault::Loss => "machine lost for good",
             Fault::Drain => "node emptied",
             Fault::DeadDisk => "dead disk",
+            Fault::Majority => "two of three voters lost for good",
             Fault::Wipe => "wiped disk",
         }
     }

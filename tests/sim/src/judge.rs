@@ -9,6 +9,7 @@ mod content;
 mod copies;
 mod evidence;
 mod model;
+mod rewind;
 
 pub use content::value_bytes;
 use copies::Copies;
@@ -101,6 +102,8 @@ struct Consensus {
     /// Replicas that were let go and removed.
     let_go: BTreeSet<ReplicaId>,
     log: Vec<Seen>,
+    /// What the one voter that a group was recovered from had in its log beyond what was known to be committed: it has to stay.
+    promised: BTreeMap<usize, (Term, blake3::Hash)>,
 }
 
 /// The one who sees everything.
@@ -118,6 +121,8 @@ pub struct Judge {
     chunks: BTreeMap<ChunkId, Bytes>,
     /// Chunks that metadata refers or referred to, the newest last.
     committed: Vec<ChunkRef>,
+    /// By which entry each of them was first.
+    claimed_by: Vec<LogIndex>,
     /// The same, by id.
     claimed: BTreeSet<ChunkId>,
     copies: Copies,
@@ -130,7 +135,9 @@ impl Judge {
     /// Before anything has happened.
     #[must_use]
     pub fn new() -> Self {
-        Judge { models: vec![Model::default()], ..Judge::default() }
+        let mut judge = Judge { models: vec![Model::default()], ..Judge::default() };
+        judge.evidence.entry_ends();
+        judge
     }
 
     /// A node leads in a term: nobody else may have.
@@ -212,7 +219,7 @@ impl Judge {
         let AppliedEntry { entry, results, fingerprint, map: _ } = applied;
         let place = entry.index.0 as usize;
         let hash = blake3::hash(&entry.data);
-        let log = &mut self.groups.entry(group).or_default().log;
+        let Consensus { log, promised, .. } = self.groups.entry(group).or_default();
         match log.get(place - 1) {
             Some(there) if there.term != entry.term || there.hash != hash => {
                 return Err(Violation::new(
@@ -235,6 +242,10 @@ impl Judge {
                 ));
             }
         }
+        if promised.remove(&place).is_some_and(|there| there != (entry.term, hash)) {
+            let text = format!("{node} has another entry {place} than the voter had that its group was recovered from");
+            return Err(Violation::new(Rule::Raft, text));
+        }
         log.push(Seen { term: entry.term, hash, fingerprint: *fingerprint });
         if group == GroupId::CONTROL {
             // There is no model of it: its replicas judge each other.
@@ -254,11 +265,13 @@ impl Judge {
                         self.carry_out(entry.index, &mut model, SessionId::default(), command, result)?;
                         self.mark(command, result);
                     }
+                    (LogCommand::Recover(_), _) => model.recovers(),
                     _ => {}
                 }
             }
         }
         self.models.push(model);
+        self.evidence.entry_ends();
         Ok(())
     }
 
@@ -313,7 +326,7 @@ impl Judge {
                     format!("{step:?} took effect as {other} and as {}: {command:?}", id.seq),
                 ));
             }
-            self.claim(command)?;
+            self.claim(at, command)?;
         }
         self.mark(command, result);
         Ok(())
@@ -335,7 +348,7 @@ impl Judge {
         told.map_err(|why| Violation::new(Rule::Rows, format!("entry {}, {command:?}: {why}", at.0)))
     }
 
-    fn claim(&mut self, command: &Command) -> Result<(), Violation> {
+    fn claim(&mut self, at: LogIndex, command: &Command) -> Result<(), Violation> {
         let extents: &[NewExtent] = match command {
             Command::PutObject { content: NewContent::Chunks(extents), .. }
             | Command::PutPart { content: NewContent::Chunks(extents), .. }
@@ -355,6 +368,7 @@ impl Judge {
             self.says(chunk.id, new.missing);
             if self.claimed.insert(chunk.id) {
                 self.committed.push(chunk);
+                self.claimed_by.push(at);
             }
         }
         Ok(())

@@ -112,11 +112,17 @@ pub enum Mark {
     ReplicaLetGo,
     /// A node learned that it was removed, and ended.
     NodeRemoved,
+    /// A group was recovered from its last voter.
+    Recovered,
+    /// With that, entries were lost that the others had acknowledged.
+    RecoveredLess,
+    /// With that, entries became committed that never were.
+    RecoveredMore,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 53] = [
+    pub const ALL: [Mark; 56] = [
         Mark::LeaderChangedInFlight,
         Mark::SnapshotInstalled,
         Mark::Quarantined,
@@ -170,6 +176,9 @@ impl Mark {
         Mark::ReplicaTaken,
         Mark::ReplicaLetGo,
         Mark::NodeRemoved,
+        Mark::Recovered,
+        Mark::RecoveredLess,
+        Mark::RecoveredMore,
     ];
 }
 
@@ -229,6 +238,9 @@ impl fmt::Display for Mark {
             Mark::ReplicaTaken => "replica taken in",
             Mark::ReplicaLetGo => "replica let go",
             Mark::NodeRemoved => "node removed",
+            Mark::Recovered => "group recovered from one voter",
+            Mark::RecoveredLess => "recovery with entries lost",
+            Mark::RecoveredMore => "recovery of uncommitted entries",
         })
     }
 }

@@ -539,6 +539,7 @@ fn changes_map(command: &LogCommand) -> bool {
                 | C::ExpireSession { .. }
                 | C::SetGarbage { .. }
         ),
-        _ => false,
+        LogCommand::Recover(_) => true,
+        LogCommand::Meta(..) => false,
     }
 }

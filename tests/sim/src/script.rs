@@ -17,6 +17,11 @@ const FAULTS_UNTIL: Millis = 34_000;
 const AFTERMATH: Millis = 6_000;
 /// Planned faults; a few of them find nothing to break.
 const FAULTS: (u64, u64) = (11, 21);
+/// When two of three voters may be lost for good: there is something to lose, and time to see what comes of it.
+const MAJORITY: (Millis, Millis) = (7_000, 22_000);
+/// In how many of a thousand runs that is planned, and of how many nodes it takes: three in as many failure domains have to be left.
+const MAJORITY_CHANCE: u64 = 350;
+const MAJORITY_NODES_MIN: u64 = 5;
 /// How long a fault lasts.
 const LENGTHS: (Millis, Millis) = (200, 6_000);
 /// Ticks after which a leader that does not hear a majority has noticed it, and how slowly its clock may run then.
@@ -158,7 +163,13 @@ impl Script {
     pub fn draw(seed: u64, bug: Option<Bug>) -> Script {
         let root = Random::new(seed);
         let knobs = Knobs::draw(&mut root.fork(1));
-        let faults = draw_faults(&mut root.fork(2), &knobs, bug);
+        let mut faults = draw_faults(&mut root.fork(2), &knobs, bug);
+        if let Some(majority) = draw_majority(&mut root.fork(6), &knobs, bug) {
+            // What a disk forgot may be nowhere else, and a third machine would be one too many.
+            faults.retain(|fault| !matches!(fault.fault, Fault::LyingDisk | Fault::Loss));
+            let place = faults.partition_point(|fault| fault.at <= majority.at);
+            faults.insert(place, majority);
+        }
         let operations = draw_operations(&mut root.fork(3), &knobs);
         Script { seed, bug, knobs, faults, operations }
     }
@@ -177,6 +188,7 @@ fn draw_faults(random: &mut Random, knobs: &Knobs, bug: Option<Bug>) -> Vec<Plan
     let one = |_| {
         let favoured = bug.map_or(&[][..], Bug::favours);
         let own = if random.chance(400) { random.pick(favoured).copied() } else { None };
+        let own = own.filter(|fault| *fault != Fault::Majority);
         let fault = own.unwrap_or_else(|| Fault::draw(random));
         PlannedFault {
             at: random.between(FAULTS_FROM, FAULTS_UNTIL),
@@ -189,6 +201,18 @@ fn draw_faults(random: &mut Random, knobs: &Knobs, bug: Option<Bug>) -> Vec<Plan
     let mut faults: Vec<PlannedFault> = (0..count).map(one).collect();
     faults.sort_by_key(|fault| fault.at);
     faults
+}
+
+/// A stream of its own: the other faults of a seed are what they were before this one was thought of.
+fn draw_majority(random: &mut Random, knobs: &Knobs, bug: Option<Bug>) -> Option<PlannedFault> {
+    let wanted = bug.map_or(random.chance(MAJORITY_CHANCE), |bug| bug.favours().contains(&Fault::Majority));
+    (wanted && knobs.nodes >= MAJORITY_NODES_MIN).then(|| PlannedFault {
+        at: random.between(MAJORITY.0, MAJORITY.1),
+        fault: Fault::Majority,
+        node: random.below(knobs.nodes),
+        length: random.between(LENGTHS.0, LENGTHS.1),
+        dice: random.next(),
+    })
 }
 
 fn draw_operations(random: &mut Random, knobs: &Knobs) -> Vec<PlannedOperation> {

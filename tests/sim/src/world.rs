@@ -10,6 +10,7 @@ mod faults;
 mod members;
 mod moves;
 mod nodes;
+mod recover;
 
 use crate::client::{Around, Client, Tally};
 use crate::event::{Agenda, Event, Millis};
@@ -29,7 +30,7 @@ use proto::control::ControlCommand;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use types::{ChunkId, DiskId, NodeId, PlacementGroup, PlacementMap};
+use types::{ChunkId, DiskId, GroupId, NodeId, PlacementGroup, PlacementMap};
 
 /// The client that repairs, and how often it looks.
 const REPAIRER: u64 = CLIENTS;
@@ -88,6 +89,8 @@ struct World<'a> {
     away: Option<NodeId>,
     /// The node that an operator has wanted to be emptied.
     emptied: Option<NodeId>,
+    /// Groups that have lost two of three voters, and the one that is left.
+    bereft: BTreeMap<GroupId, NodeId>,
     /// Clients that stand still, and until when.
     silent: BTreeMap<u64, Millis>,
     /// How far any wall clock was ever ahead.
@@ -154,6 +157,7 @@ impl<'a> World<'a> {
             calm: false,
             away: None,
             emptied: None,
+            bereft: BTreeMap::new(),
             silent: BTreeMap::new(),
             ahead_max: 0,
             report: Report::default(),
@@ -299,6 +303,11 @@ impl<'a> World<'a> {
                 self.network.ordinary();
                 Ok(())
             }
+            Event::Bereave(loss) => {
+                self.bereave(loss);
+                Ok(())
+            }
+            Event::Recover(id) => self.recover(id),
         }
     }
 

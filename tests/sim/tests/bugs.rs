@@ -130,3 +130,8 @@ fn puts_of_epochs_that_are_over() {
 fn a_replica_that_was_let_go_and_is_back_with_its_vote() {
     found(Bug::LetGoComesBack);
 }
+
+#[test]
+fn a_recovery_that_forgets_the_end_of_the_log() {
+    found(Bug::LogEndForgotten);
+}

@@ -28,7 +28,7 @@ pub use meta::{MetaCommand, MetaExportArgs, MetaImportArgs};
 pub use mount::MountArgs;
 pub use node::{
     AdmitArgs, DiskAddArgs, DiskArgs, DiskCommand, DiskDrainArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs,
-    NodeCommand, RemoveArgs, ReplaceArgs,
+    NodeCommand, RemoveArgs, ReplaceArgs, RestArgs, RestartArgs,
 };
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};

@@ -143,6 +143,7 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::NodeExists
             | ControlRefusal::InvitationUsed
             | ControlRefusal::NodeBehind { .. }
+            | ControlRefusal::Level { .. }
             | ControlRefusal::Limit => Kind::Failed,
         };
         Failure::new(kind, refusal)

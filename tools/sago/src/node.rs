@@ -1,9 +1,12 @@
-//! `sago node invite|admit|join|drain|remove|replace|disk`: nodes come and go. Running one is `serve`.
+//! `sago node invite|admit|join|drain|remove|replace|rest|restart|disk`: nodes come and go. Running one is `serve`.
 
 mod disk;
 mod invite;
 mod join;
 mod leave;
+mod rest;
+mod restart;
+mod wholeness;
 
 use crate::cli::{AdmitArgs, InviteArgs, NodeCommand, ReplaceArgs};
 use crate::exit::{Done, Failure, Kind};
@@ -23,6 +26,8 @@ pub async fn run(command: NodeCommand, output: Output) -> Done {
         NodeCommand::Join(args) => Box::pin(join::join(args, output)).await,
         NodeCommand::Drain(args) => Box::pin(leave::drain(args, output)).await,
         NodeCommand::Remove(args) => Box::pin(leave::remove(args, output)).await,
+        NodeCommand::Rest(args) => Box::pin(rest::rest(args, output)).await,
+        NodeCommand::Restart(args) => Box::pin(restart::restart(args, output)).await,
         NodeCommand::Disk(command) => Box::pin(disk::run(command, output)).await,
         NodeCommand::Replace(args) => Box::pin(replace(args, output)).await,
     }

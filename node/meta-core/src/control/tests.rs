@@ -1,6 +1,7 @@
 mod invitations;
 mod level;
 mod moves;
+mod rests;
 
 use super::buckets::is_bucket_name;
 use crate::memory::MemoryKv;

@@ -1,12 +1,12 @@
 //! The control group: `0x80` = counters, `0x81` = the placement map, `0x82 name` = a bucket, `0x83 bucket:8` = a bucket's name,
 //! `0x84 name` = a user, `0x85 access key` = a key pair, `0x86 session:8` = an open session, `0x87` = how garbage is collected,
-//! `0x88 invitation:16` = an invitation, `0x8f bucket:8` = a deleted bucket.
+//! `0x88 invitation:16` = an invitation, `0x89 node:8` = until when a node may be away, `0x8f bucket:8` = a deleted bucket.
 
 use super::{Fields, KeyBytes, Table, end_of};
 use crate::control::{BucketRow, DeletedBucketRow, Header, InvitationRow, SessionRow, UserRow};
 use crate::row::Key;
 use proto::control::{AccessKey, GarbageOptions};
-use types::{BucketId, InvitationId, PlacementMap, SessionId};
+use types::{BucketId, InvitationId, NodeId, PlacementMap, SessionId, Timestamp};
 
 pub(crate) struct ControlKey;
 
@@ -22,6 +22,9 @@ pub(crate) struct BucketIdKey(pub(crate) BucketId);
 pub(crate) struct DeletedBucketKey(pub(crate) BucketId);
 
 pub(crate) struct InvitationKey(pub(crate) InvitationId);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RestKey(pub(crate) NodeId);
 
 pub(crate) struct UserKey<'n>(pub(crate) &'n str);
 
@@ -43,6 +46,15 @@ impl WriterSessionKey {
         let session = SessionId(fields.u64()?);
         fields.end()?;
         Some(WriterSessionKey(session))
+    }
+}
+
+impl RestKey {
+    pub(crate) fn decode(key: &[u8]) -> Option<Self> {
+        let mut fields = Fields::new(Table::Rest, key)?;
+        let node = NodeId(fields.u64()?);
+        fields.end()?;
+        Some(RestKey(node))
     }
 }
 
@@ -77,6 +89,14 @@ impl Key for InvitationKey {
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Invitation).bytes(&self.0.0).done()
+    }
+}
+
+impl Key for RestKey {
+    type Value = Timestamp;
+
+    fn encode(&self) -> Vec<u8> {
+        KeyBytes::new(Table::Rest).u64(self.0.0).done()
     }
 }
 

@@ -12,7 +12,9 @@ use proto::raft_wire::{RaftBatch, SnapshotError, SnapshotReply, SnapshotRequest}
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use types::{BucketId, GroupId, GroupPlacement, Incarnation, LogIndex, NodeId, PlacementMap, RequestId, SessionId};
+use types::{
+    BucketId, FeatureLevel, GroupId, GroupPlacement, Incarnation, LogIndex, NodeId, PlacementMap, RequestId, SessionId,
+};
 
 pub const GROUP: GroupId = GroupId(1);
 pub const BUCKET: BucketId = BucketId(7);
@@ -95,6 +97,7 @@ impl Cluster {
             log_window_entries: self.window,
             log_window_bytes: MetaConfig::LOG_WINDOW_BYTES,
             hash_entries: 16,
+            level: FeatureLevel::NEWEST,
         };
         let network = Arc::new(Plug { node, wires: self.wires.clone() });
         let server = MetaServer::start(&config, network).unwrap();

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use transport::{Class, ClusterCa, Credentials, Endpoint, NodeKey, Role, TransportConfig, TransportError, join_proof};
-use types::{ClusterId, DiskId, InvitationId, NodeId, PlacementMap, Timestamp};
+use types::{ClusterId, DiskId, FeatureLevel, InvitationId, NodeId, PlacementMap, Timestamp};
 
 /// Far more than anything here takes, also on a busy machine.
 pub const BOUND: Duration = Duration::from_secs(180);
@@ -87,6 +87,7 @@ impl Site {
             },
             garbage: GarbageConfig::default(),
             raft: RaftConfig::default(),
+            level: FeatureLevel::NEWEST,
             map,
         }
     }

@@ -27,6 +27,14 @@ pub struct NodePage {
     pub garbage: Vec<(GroupId, GarbageStatus)>,
 }
 
+impl NodePage {
+    /// Replicas of chunks on all its disks.
+    #[must_use]
+    pub fn chunks(&self) -> u64 {
+        self.disks.iter().map(|disk| disk.chunks).sum()
+    }
+}
+
 /// One disk on it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DiskPage {

@@ -26,6 +26,15 @@ pub(super) struct Copies {
     barriers: BTreeMap<PgId, PgEpoch>,
 }
 
+impl Copies {
+    /// The commit of a chunk is lost.
+    pub(super) fn unsays(&mut self, chunk: ChunkId) {
+        if let Some(written) = self.written.get_mut(&chunk) {
+            (written.said, written.whole) = (None, false);
+        }
+    }
+}
+
 impl Judge {
     /// A writer sends a chunk to these, the members first, under an epoch.
     pub(super) fn sends_out(&mut self, chunk: ChunkId, epoch: PgEpoch, takers: &[Member], at: Millis) {

@@ -49,6 +49,9 @@ pub(super) struct Model {
     session: SessionId,
 }
 
+/// Numbers of inodes that a recovery passes over.
+const NUMBERS_PASSED: u64 = 1 << 20;
+
 type Why = String;
 
 /// An outcome is the one that is expected.
@@ -72,6 +75,12 @@ impl Model {
     /// An entry of that stamp begins.
     pub(super) fn entry(&mut self, stamp: Timestamp) {
         self.trash.advance(stamp);
+    }
+
+    /// The group was recovered: numbers are passed over, and nothing expires.
+    pub(super) fn recovers(&mut self) {
+        self.numbered += NUMBERS_PASSED;
+        self.trash.keep(true);
     }
 
     /// Carries out a command and compares what it came to.
@@ -145,7 +154,11 @@ impl Model {
                 Some(_) => same(&Ok(Outcome::Done), found),
                 None => refused(Refusal::NoSuchUpload, found),
             },
-            Command::ClearUnderReplicated { .. } | Command::ReleaseHold => same(&Ok(Outcome::Done), found),
+            Command::ClearUnderReplicated { .. } => same(&Ok(Outcome::Done), found),
+            Command::ReleaseHold => {
+                self.trash.keep(false);
+                same(&Ok(Outcome::Done), found)
+            }
             posix => self.apply_posix(posix, found),
         }
     }

@@ -73,33 +73,33 @@ impl World<'_> {
         let Some(group) = self.map.group_of(chunk.slot()) else { return false };
         let broken = self.damaged.range((chunk, NodeId(0))..=(chunk, NodeId(u64::MAX)));
         let broken = broken.filter(|(_, at)| *at != id).count();
-        broken < 2 && group.takers().any(|taker| taker.node == id) && self.is_good_elsewhere(chunk, id)
+        broken < 2 && group.takers().any(|taker| taker.node == id) && self.is_good_elsewhere(chunk, &[id])
     }
 
-    /// Whether a good copy of a chunk is left without that of a node.
-    fn is_good_elsewhere(&self, chunk: ChunkId, id: NodeId) -> bool {
+    /// Whether a good copy of a chunk is left without those of some nodes.
+    pub(super) fn is_good_elsewhere(&self, chunk: ChunkId, than: &[NodeId]) -> bool {
         let Some(group) = self.map.group_of(chunk.slot()) else { return false };
         let leaves = group.moving.as_ref().map(|moving| usize::from(moving.at));
         let said = self.judge.holders(chunk);
         let counts = |(at, member): (usize, &Member)| {
             let node = &self.nodes[&member.node];
-            let lives = member.node != id && Some(at) != leaves && !node.gone && !node.troubles.dead;
+            let lives = !than.contains(&member.node) && Some(at) != leaves && !node.gone && !node.troubles.dead;
             let there = || said.is_some_and(|said| said.contains(&node.id)) || node.chunks.has_good(chunk);
             lives && !self.damaged.contains(&(chunk, node.id)) && there()
         };
         group.members.iter().enumerate().any(counts)
     }
 
-    /// Whether everything on a node may be lost: there is another good copy of all that is referred to or may yet be.
-    pub(super) fn may_lose(&self, id: NodeId) -> bool {
+    /// Whether everything on some nodes may be lost: there is another good copy of all that is referred to or may yet be.
+    pub(super) fn may_lose(&self, ids: &[NodeId]) -> bool {
         let referenced = self.judge.referenced();
-        let mut chunks = self.nodes[&id].chunks.list(None, usize::MAX).into_iter();
+        let mut chunks = ids.iter().flat_map(|id| self.nodes[id].chunks.list(None, usize::MAX));
         chunks.all(|chunk| {
             let needed = match self.judge.holders(chunk) {
                 Some(_) => referenced.contains(&chunk),
                 None => self.judge.may_commit(chunk, self.now.saturating_sub(COMMIT_MAX)),
             };
-            !needed || self.is_good_elsewhere(chunk, id)
+            !needed || self.is_good_elsewhere(chunk, ids)
         })
     }
 

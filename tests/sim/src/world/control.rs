@@ -67,7 +67,8 @@ impl World<'_> {
     pub(super) fn hear_of_sessions(&mut self, id: NodeId) {
         let Some(replica) = self.nodes[&id].replica(GroupId::CONTROL) else { return };
         if let ControlAnswer::OpenSessions { open, last } = replica.ask_control(&ControlQuery::OpenSessions) {
-            self.judge.sessions(&open, last);
+            let at = replica.state().1.index;
+            self.judge.sessions(at, &open, last);
         }
     }
 

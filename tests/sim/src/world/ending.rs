@@ -3,7 +3,6 @@
 use super::{REPAIRER, World};
 use crate::disk::Crash;
 use crate::event::Millis;
-use crate::fault::Fault;
 use crate::judge::{Rule, Violation};
 use crate::marks::Mark;
 use crate::node::Node;
@@ -44,7 +43,7 @@ impl World<'_> {
     /// Not where a disk has lied: with another voter away, what it forgot may be nowhere else, and that is outside the promise.
     pub(super) fn serve_without_one(&mut self) -> Result<(), Violation> {
         let mut random = Random::new(self.script.seed).fork(5);
-        let lied = self.script.faults.iter().any(|planned| matches!(planned.fault, Fault::LyingDisk | Fault::Wipe));
+        let lied = self.may_lie();
         // Nor where a node is gone for good: two away are a majority.
         let lied = lied || self.nodes.values().any(|node| node.gone);
         let Some(away) = random.pick(self.voters(GROUP)).copied().filter(|_| !lied && random.chance(300)) else {
@@ -269,6 +268,7 @@ impl World<'_> {
         let mut left = String::new();
         while self.now < end {
             self.end_sessions()?;
+            self.release_holds()?;
             self.until(self.now + 500)?;
             match self.garbage() {
                 None => {

@@ -17,12 +17,12 @@ use types::{ChunkId, NodeId, NodeMode};
 /// How far a wall clock jumps: a day, either way.
 const JUMP_MAX: u64 = 86_400_000;
 /// A fault that would take the last good copy of a chunk is tried again after a pause, for so long.
-const LATER: Millis = 150;
-const LATER_MAX: Millis = 6_000;
+pub(super) const LATER: Millis = 150;
+pub(super) const LATER_MAX: Millis = 6_000;
 /// How long a disk stays dead beyond the length of the fault: long enough for its copies to be made anew.
 const DEAD_MORE: Millis = 4_000;
 /// Failure domains whose nodes take copies, whatever is lost and emptied.
-const DOMAINS_MIN: usize = 3;
+pub(super) const DOMAINS_MIN: usize = 3;
 
 /// What came of a fault.
 enum Made {
@@ -48,7 +48,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn count(&mut self, fault: Fault) {
+    pub(super) fn count(&mut self, fault: Fault) {
         *self.report.faults.entry(fault).or_default() += 1;
     }
 
@@ -132,6 +132,10 @@ impl World<'_> {
                 self.nodes.get_mut(&id).expect("a node").wipe();
             }
             Fault::Loss => return Ok(self.lose(id)),
+            Fault::Majority => {
+                self.cut_off_survivor(id, &mut random);
+                return Ok(Made::No);
+            }
             Fault::DeadDisk => return Ok(self.kill_disk(id, until)),
             Fault::Drain => return self.drain(id, until, &mut random),
         }
@@ -141,20 +145,30 @@ impl World<'_> {
     /// A machine is lost for good, unless it has the last good copy of a chunk. One in a run; a voter only where no disk has lied, since what
     /// that one forgot may be nowhere else.
     fn lose(&mut self, id: NodeId) -> Made {
-        let lied = self.script.faults.iter().any(|planned| matches!(planned.fault, Fault::LyingDisk | Fault::Wipe));
+        let lied = self.may_lie();
         let votes = self.map.raft_groups.iter().any(|group| group.voters.contains(&id));
-        if self.nodes.values().any(|node| node.gone) || lied && votes || self.domains_without(id) < DOMAINS_MIN {
+        if self.nodes.values().any(|node| node.gone) || lied && votes || self.domains_without(&[id]) < DOMAINS_MIN {
             return Made::No;
         }
-        if !self.may_lose(id) {
+        if !self.may_lose(&[id]) {
             return Made::Later;
         }
+        self.is_gone(id);
+        Made::Yes
+    }
+
+    /// Whether a disk lies at some time of the run.
+    pub(super) fn may_lie(&self) -> bool {
+        self.script.faults.iter().any(|planned| matches!(planned.fault, Fault::LyingDisk | Fault::Wipe))
+    }
+
+    /// A machine is gone, with all it had.
+    pub(super) fn is_gone(&mut self, id: NodeId) {
         self.crash(id, Crash::Power);
         let node = self.nodes.get_mut(&id).expect("a node");
         node.gone = true;
         node.wipe();
         self.damaged.retain(|(_, at)| *at != id);
-        Made::Yes
     }
 
     /// The disk of a node's chunks answers nothing until a new process has looked at it, unless it has the last good copy of a chunk.
@@ -163,7 +177,7 @@ impl World<'_> {
         if !node.runs || node.troubles.dead {
             return Made::No;
         }
-        if !self.may_lose(id) {
+        if !self.may_lose(&[id]) {
             return Made::Later;
         }
         let node = self.nodes.get_mut(&id).expect("a node");
@@ -185,7 +199,7 @@ impl World<'_> {
     /// An operator has a node emptied, as far as enough others are left. In a third of the cases he thinks better of it, in another he removes
     /// it once it is empty. Counted when the map shows it.
     fn drain(&mut self, id: NodeId, until: Millis, random: &mut Random) -> Result<Made, Violation> {
-        if self.emptied.is_some() || self.domains_without(id) < DOMAINS_MIN {
+        if self.emptied.is_some() || self.domains_without(&[id]) < DOMAINS_MIN {
             return Ok(Made::No);
         }
         self.emptied = Some(id);
@@ -200,10 +214,11 @@ impl World<'_> {
         Ok(Made::No)
     }
 
-    /// Failure domains that take copies, without that node, the one that an operator has wanted to be emptied, and whatever is gone.
-    fn domains_without(&self, id: NodeId) -> usize {
-        let takes =
-            |node: &&types::NodeEntry| node.id != id && self.emptied != Some(node.id) && !self.nodes[&node.id].gone;
+    /// Failure domains that take copies, without those nodes, the one that an operator has wanted to be emptied, and whatever is gone.
+    pub(super) fn domains_without(&self, ids: &[NodeId]) -> usize {
+        let takes = |node: &&types::NodeEntry| {
+            !ids.contains(&node.id) && self.emptied != Some(node.id) && !self.nodes[&node.id].gone
+        };
         let domains: BTreeSet<&str> = self.map.nodes.iter().filter(takes).map(|node| node.domain.as_str()).collect();
         domains.len()
     }
@@ -219,7 +234,7 @@ impl World<'_> {
     }
 
     /// Cuts a node off from all others after `delay`, for `length`.
-    fn isolate(&mut self, id: NodeId, clients_too: bool, delay: Millis, length: Millis) {
+    pub(super) fn isolate(&mut self, id: NodeId, clients_too: bool, delay: Millis, length: Millis) {
         let nodes = self.nodes.keys().copied().map(Party::Node);
         let clients = self.clients.keys().copied().map(Party::Client).filter(|_| clients_too);
         let others: Vec<Party> = nodes.chain(clients).filter(|other| *other != Party::Node(id)).collect();

@@ -3,9 +3,11 @@
 use super::{ClientArgs, NodeSpec};
 use crate::config::Size;
 use crate::when::Length;
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use types::FeatureLevel;
 
 const EXAMPLES: &str = "\
 Example:
@@ -15,6 +17,9 @@ A node joins a cluster that runs:
   sago node invite 4=10.0.0.4:7400,zone=d --site site --token node-4.token     where the authority is; it waits
   sago node join --token node-4.token --dir node-4                             on the new machine
   sago node --config node-4/node.toml
+
+Restarts and upgrades, one node after the other, each once the one before has caught up:
+  sago node restart --each 'ssh $HOST systemctl restart sago-node' --config site/operator
 
 It stops cleanly on SIGTERM and SIGINT. Its health is at http://ADMIN/health, figures for Prometheus at /metrics.";
 
@@ -49,6 +54,14 @@ pub struct NodeArgs {
     /// End when the process of this id, our parent, does.
     #[arg(long, hide = true, value_name = "PID")]
     pub with_parent: Option<i32>,
+    /// Do no more than a program of this feature level does: for tests and rehearsals of upgrades.
+    #[arg(long, env = "SAGO_NODE_FEATURE_LEVEL", hide = true, value_name = "LEVEL", value_parser = levels())]
+    pub feature_level: Option<u32>,
+}
+
+/// The levels at which this program works.
+fn levels() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(FeatureLevel::OLDEST.0)..=i64::from(FeatureLevel::NEWEST.0))
 }
 
 /// Nodes come and go.
@@ -67,6 +80,10 @@ pub enum NodeCommand {
     /// Give a node one more disk, or take one away.
     #[command(subcommand)]
     Disk(DiskCommand),
+    /// Let a node be away for a while: it is down meanwhile, and its copies are not made anew elsewhere.
+    Rest(RestArgs),
+    /// Restart nodes one after the other, each once the one before has caught up and nothing is amiss.
+    Restart(RestartArgs),
     /// Put a new node in the place of another: invite it into the same failure domain, drain the other, remove it.
     Replace(ReplaceArgs),
 }
@@ -142,6 +159,47 @@ pub struct DrainArgs {
 pub struct RemoveArgs {
     /// The node's number.
     pub node: u64,
+    /// The cluster.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Which node, and for how long.
+#[derive(Debug, Args)]
+pub struct RestArgs {
+    /// The node's number.
+    pub node: u64,
+    /// For how long from now on, at most a week.
+    #[arg(long = "for", value_name = "TIME", required_unless_present = "over")]
+    pub length: Option<Length>,
+    /// It is back for good, or shall be given up after the out time as any other.
+    #[arg(long, conflicts_with = "length")]
+    pub over: bool,
+    /// The cluster.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+const RESTART_EXAMPLES: &str = "\
+The command is run by `sh` on this machine, once for each node, with its number in $NODE and its host in $HOST. It has to stop the node in order
+(SIGTERM: what it leads is handed over first) and to start it again, at once or in a moment:
+  sago node restart --each 'ssh $HOST systemctl restart sago-node' --config site/operator
+  sago node restart 2 3 --within 30m --each 'ssh $HOST upgrade-and-reboot' --config site/operator
+Nothing is restarted while anything is amiss. If a node does not come back in time, or the command fails, it ends there and the others are left alone.";
+
+/// Which nodes, and how.
+#[derive(Debug, Args)]
+#[command(after_help = RESTART_EXAMPLES)]
+pub struct RestartArgs {
+    /// Numbers of the nodes, in this order; all of them if none is given.
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<u64>,
+    /// What restarts a node.
+    #[arg(long, value_name = "COMMAND")]
+    pub each: String,
+    /// How long one node may take in all, and how long the cluster is waited for before the first.
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub within: Length,
     /// The cluster.
     #[command(flatten)]
     pub client: ClientArgs,

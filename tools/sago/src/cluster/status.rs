@@ -1,7 +1,7 @@
 //! `sago cluster status`: what the nodes say of themselves, and the control group of them.
 
 use crate::cli::StatusArgs;
-use crate::connect::{connect_with, load};
+use crate::connect::{Session, connect_with, load};
 use crate::exit::{Done, Kind};
 use crate::output::{Output, bytes, table, time};
 use futures::future::join_all;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use transport::{Class, Endpoint};
-use types::{GroupId, GroupPlacement, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap, Timestamp};
+use types::{FeatureLevel, GroupId, GroupPlacement, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap, Timestamp};
 
 /// How long a node is waited for. One that is down is noticed sooner.
 const ASK_MAX: Duration = Duration::from_secs(3);
@@ -61,6 +61,8 @@ struct ShownNode {
     state: &'static str,
     /// What operators want of it.
     mode: &'static str,
+    /// Until when it may be away without being given up.
+    rests_until: Option<String>,
     /// The newest feature level its program can do.
     speaks: u32,
     /// Whether it answered just now.
@@ -120,15 +122,25 @@ pub async fn status(args: StatusArgs, output: Output) -> Done {
         _ => return Err(crate::exit::Failure::new(Kind::Unavailable, "the cluster has no placement map yet")),
     };
     let statuses = ask_all(session.endpoint(), &map).await;
+    let rests = if map.level < FeatureLevel::RESTS { Ok(Vec::new()) } else { rests(&session).await };
     session.close().await;
+    let rests: BTreeMap<NodeId, Timestamp> = rests?.into_iter().collect();
     let mut counts = BTreeMap::new();
     if let Ok(ControlAnswer::Sessions(sessions)) = sessions {
         sessions.into_iter().for_each(|(_, kind, _)| *counts.entry(kind).or_default() += 1);
     }
-    output.show(&shown(&map, &statuses, counts), text)
+    output.show(&shown(&map, &statuses, &rests, counts), text)
 }
 
-async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap<NodeId, NodeStatus> {
+async fn rests(session: &Session) -> Done<Vec<(NodeId, Timestamp)>> {
+    match session.cluster.control_query(ControlQuery::Rests).await? {
+        ControlAnswer::Rests(rests) => Ok(rests),
+        _ => Err(crate::exit::Failure::new(Kind::Failed, "an answer to another question")),
+    }
+}
+
+/// What the nodes of the map say of themselves, as far as they answer.
+pub(crate) async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap<NodeId, NodeStatus> {
     let asked = map.nodes.iter().map(|node| async {
         let peer = endpoint.peer(node.id, &node.addr);
         let request = Request::Node(NodeRequest::Status);
@@ -140,17 +152,22 @@ async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap<NodeId, No
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-fn shown(map: &PlacementMap, statuses: &BTreeMap<NodeId, NodeStatus>, sessions: BTreeMap<String, u64>) -> Shown {
+fn shown(
+    map: &PlacementMap,
+    statuses: &BTreeMap<NodeId, NodeStatus>,
+    rests: &BTreeMap<NodeId, Timestamp>,
+    sessions: BTreeMap<String, u64>,
+) -> Shown {
     Shown {
         map_version: map.version,
         level: map.level.0,
-        nodes: map.nodes.iter().map(|node| shown_node(node, statuses.get(&node.id))).collect(),
+        nodes: map.nodes.iter().map(|node| shown_node(node, statuses.get(&node.id), rests.get(&node.id))).collect(),
         groups: map.raft_groups.iter().map(|group| shown_group(group, statuses)).collect(),
         sessions,
     }
 }
 
-fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
+fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>, rests: Option<&Timestamp>) -> ShownNode {
     let groups = status.map(|status| status.groups.as_slice()).unwrap_or_default();
     let disks = status.map(|status| status.disks.as_slice()).unwrap_or_default();
     ShownNode {
@@ -167,6 +184,7 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
             NodeMode::Draining => "draining",
             NodeMode::Removed => "removed",
         },
+        rests_until: rests.map(|until| time(*until)),
         speaks: node.speaks.0,
         answers: status.is_some(),
         version: status.map(|status| status.version.clone()),

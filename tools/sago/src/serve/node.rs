@@ -9,7 +9,7 @@ use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, RaftConfi
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
-use types::NodeId;
+use types::{FeatureLevel, NodeId, PlacementMap};
 
 /// What is said of a node that comes back after it was removed.
 const REMOVED: &str = "was removed from the cluster, for ever: no other node listens to it. Its folder may be deleted; to use the machine \
@@ -77,6 +77,7 @@ fn resolve(args: &NodeArgs, path: &Path, file: &NodeFile, cluster: ClusterFile) 
         None => everywhere(node, &cluster, path)?,
     };
     let memory = &file.memory;
+    let level = args.feature_level.map_or(FeatureLevel::NEWEST, FeatureLevel);
     let config = NodeConfig {
         node,
         credentials: load_credentials(&beside(path, &file.credentials))?,
@@ -110,7 +111,9 @@ fn resolve(args: &NodeArgs, path: &Path, file: &NodeFile, cluster: ClusterFile) 
             sweep: Duration::from_millis(file.garbage.sweep),
         },
         raft: RaftConfig { log_entries: file.raft.log_entries, log_bytes: file.raft.log_bytes.0 },
-        map: cluster.map,
+        // A cluster that begins is at the level of the program that begins it.
+        map: PlacementMap { level: cluster.map.level.min(level), ..cluster.map },
+        level,
     };
     config.validate().map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
     Ok(config)
@@ -161,6 +164,9 @@ mod tests {
         let config = resolved(folder.path(), &["--state-cache", "1GiB", "--admin", "0.0.0.0:80"]).expect("flags");
         assert_eq!((config.memory.state_cache_bytes, config.admin.port()), (1 << 30, 80));
         assert!(resolved(folder.path(), &["--network", "1KiB"]).is_err());
+        let old = resolved(folder.path(), &["--feature-level", "1"]).expect("a level");
+        assert_eq!((old.level, old.map.level), (FeatureLevel::FIRST, FeatureLevel::FIRST));
+        assert_eq!((config.level, config.map.level), (FeatureLevel::NEWEST, FeatureLevel::NEWEST));
         std::fs::remove_file(node_folder(folder.path(), 2).join(FIRST_START)).expect("started once");
         assert!(!resolved(folder.path(), &[]).expect("settings").create);
     }

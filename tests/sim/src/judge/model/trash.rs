@@ -38,12 +38,14 @@ pub(super) struct Trash {
     /// Where the time stood after its last leap.
     leap: Timestamp,
     held: bool,
+    /// Nothing expires, since the group was recovered.
+    kept: bool,
 }
 
 impl Default for Trash {
     fn default() -> Self {
         let (entries, time) = (Arc::default(), Timestamp::default());
-        Trash { entries, window_secs: TRASH_WINDOW_SECS, time, leap: time, held: false }
+        Trash { entries, window_secs: TRASH_WINDOW_SECS, time, leap: time, held: false, kept: false }
     }
 }
 
@@ -55,6 +57,10 @@ impl Trash {
         }
         self.held = forward < -BEHIND_MAX || forward <= 0 && self.held;
         self.time = self.time.max(stamp);
+    }
+
+    pub(super) fn keep(&mut self, kept: bool) {
+        self.kept = kept;
     }
 
     pub(super) fn set(&mut self, options: &BucketOptions) {
@@ -149,6 +155,9 @@ impl Model {
 
     /// Releases entries for good: those that are due at `now`, or all.
     pub(super) fn release(&mut self, entries: &[TrashId], now: Option<Timestamp>) -> Outcome {
+        if now.is_some() && self.trash.kept {
+            return Outcome::Purged(Purged { left: entries.len() as u32, ..Purged::default() });
+        }
         let now = now.map(|now| now.min(self.trash.time));
         let mut purged = Purged::default();
         for id in entries {
