@@ -7,7 +7,8 @@
 use crate::{InitialPlan, PlacementError, PlannedNode, voters};
 use std::collections::BTreeMap;
 use types::{
-    FeatureLevel, Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions, REPLICAS,
+    FeatureLevel, Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions,
+    PlacementRule, REPLICAS, RuleEntry, RuleId,
 };
 
 /// Makes the first map of a cluster, version 1 with all epochs at 1 and all nodes taken to be up.
@@ -36,6 +37,12 @@ pub fn initial(nodes: &[PlannedNode], plan: &InitialPlan) -> Result<PlacementMap
         raft_groups,
         options: PlacementOptions::default(),
         level: FeatureLevel::NEWEST,
+        rules: vec![RuleEntry {
+            id: RuleId::DEFAULT,
+            name: RuleEntry::DEFAULT_NAME.to_owned(),
+            rule: PlacementRule::default(),
+        }],
+        bucket_rules: Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::{InitialPlan, Limits, Obstacle, Plan, PlannedNode, Reason, Report, ch
 use proptest::prelude::*;
 use types::{
     ClassCopies, DiskEntry, DiskId, DiskState, Member, Move, MovePhase, NodeEntry, NodeId, NodeMode, NodeState, PgId,
-    PlacementMap,
+    PlacementMap, RuleId,
 };
 
 fn disk_id(node: u64, disk: usize) -> DiskId {
@@ -76,7 +76,9 @@ fn settle(map: &mut PlacementMap) -> (Report, usize) {
 /// Disks that differ from their share by more than 5 % and more than one copy.
 fn uneven(map: &PlacementMap) -> Vec<String> {
     let holds = |member: Member| map.groups.iter().flat_map(|group| &group.members).filter(|m| **m == member).count();
-    let all = shares(map).into_iter().map(|(member, share)| (member, share, holds(member)));
+    let all = shares(map, RuleId::DEFAULT, map.groups.len())
+        .into_iter()
+        .map(|(member, share)| (member, share, holds(member)));
     let off = all.filter(|(_, share, copies)| (*copies as f64 - share).abs() > (share * 0.05).max(1.0) + 1e-6);
     off.map(|(member, share, copies)| format!("{member:?} holds {copies}, its share is {share:.2}")).collect()
 }
@@ -180,7 +182,7 @@ fn classes_are_given_what_they_ask_for() {
         entry.disks[1].class = "durable".to_owned();
     }
     let wanted = |class: &str, copies| ClassCopies { class: class.to_owned(), copies };
-    map.options.classes = vec![wanted("ssd", 2), wanted("durable", 1)];
+    map.rules[0].rule.classes = vec![wanted("ssd", 2), wanted("durable", 1)];
     let (report, _) = settle(&mut map);
     assert_eq!(report.blocked, Vec::new());
     for group in &map.groups {

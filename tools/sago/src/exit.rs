@@ -126,6 +126,7 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::NoSuchDisk
             | ControlRefusal::NoSuchGroup
             | ControlRefusal::NoSuchRaftGroup
+            | ControlRefusal::NoSuchRule
             | ControlRefusal::NoSuchInvitation => Kind::NotFound,
             ControlRefusal::InvalidBucketName
             | ControlRefusal::InvalidName
@@ -143,6 +144,9 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::NodeExists
             | ControlRefusal::InvitationUsed
             | ControlRefusal::NodeBehind { .. }
+            | ControlRefusal::RuleExists
+            | ControlRefusal::Rule(_)
+            | ControlRefusal::RuleGroups
             | ControlRefusal::Limit => Kind::Failed,
         };
         Failure::new(kind, refusal)

@@ -1,6 +1,7 @@
 mod invitations;
 mod level;
 mod moves;
+mod rules;
 
 use super::buckets::is_bucket_name;
 use crate::memory::MemoryKv;
@@ -12,7 +13,7 @@ use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Command, Refusal};
 use types::{
     BucketId, DiskId, GroupId, GroupPlacement, Incarnation, LogIndex, NodeEntry, NodeId, NodeState, PlacementMap,
-    SessionId, Timestamp,
+    RuleId, SessionId, Timestamp,
 };
 
 type Answered = Result<ControlOutcome, ControlRefusal>;
@@ -56,7 +57,12 @@ impl Control {
     }
 
     fn bucket(&mut self, name: &str, owner: &str, nonce: u128) -> Result<BucketInfo, ControlRefusal> {
-        match self.run(ControlCommand::CreateBucket { name: name.into(), owner: owner.into(), nonce })? {
+        match self.run(ControlCommand::CreateBucket {
+            name: name.into(),
+            owner: owner.into(),
+            nonce,
+            rule: RuleId::DEFAULT,
+        })? {
             ControlOutcome::Bucket(info) => Ok(info),
             other => panic!("{other:?}"),
         }
