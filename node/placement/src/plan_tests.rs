@@ -162,6 +162,34 @@ fn from_three_nodes_to_six_and_back() {
     assert_eq!(map.nodes.iter().map(|node| on_node(&map, node.id.0)).collect::<Vec<_>>(), [64, 64, 64, 0, 0, 0]);
 }
 
+/// One machine of three disks, a node on each; two more machines come, and what is on the first one goes out to them.
+#[test]
+fn from_one_machine_to_three_every_group_ends_on_three_and_none_was_the_worse() {
+    let nodes: Vec<_> = (1..=3)
+        .map(|id| PlannedNode {
+            id: NodeId(id),
+            addr: String::new(),
+            domain: format!("a/{id}"),
+            disks: vec![disk_id(id, 0)],
+        })
+        .collect();
+    let mut map = initial(&nodes, &InitialPlan::default()).expect("a map");
+    let machines = |map: &PlacementMap| -> Vec<usize> {
+        map.groups.iter().map(|group| map.spread(group.members.iter().copied()).1).collect()
+    };
+    assert_eq!((settle(&mut map).1, machines(&map)), (0, vec![1; 64]));
+    join(&mut map, "b", 1, 100);
+    settle(&mut map);
+    assert_eq!((check(&map), machines(&map)), (vec![], vec![2; 64]));
+    join(&mut map, "c/1", 1, 100);
+    join(&mut map, "c/2", 1, 100);
+    let (report, _) = settle(&mut map);
+    assert_eq!((check(&map), machines(&map), report.unmet), (vec![], vec![3; 64], vec![]));
+    // A machine of one disk has a copy of every group, one of several a share of them on each.
+    assert_eq!([1, 2, 3].map(|id| on_node(&map, id)).iter().sum::<usize>(), 64);
+    assert_eq!((on_node(&map, 4), on_node(&map, 5) + on_node(&map, 6)), (64, 64));
+}
+
 #[test]
 fn copies_crowded_into_one_domain_spread_out_when_there_is_another() {
     let mut map = cluster(&[1; 3]);

@@ -30,7 +30,7 @@ pub use limits::*;
 pub use placement_map::{
     CLASS_BYTES_MAX, ClassCopies, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState, Domain, FailureLevel, GroupPlacement,
     Member, Move, MoveFault, MovePhase, NodeEntry, NodeMode, NodeState, OptionFault, PlacementGroup, PlacementMap,
-    PlacementOptions, PlacementRule, RULE_NAME_BYTES_MAX, RULES_MAX, RuleEntry, RuleFault, SLOTS_MAX, Spread,
+    PlacementOptions, PlacementRule, RULE_NAME_BYTES_MAX, RULES_MAX, RuleEntry, RuleFault, SLOTS_MAX, Spread, zone_of,
 };
 pub use retry::RetryClass;
 pub use set_digest::SetDigest;

@@ -81,8 +81,20 @@ impl NodeEntry {
     /// The part of its domain that fails last: what stands before the first `/`.
     #[must_use]
     pub fn zone(&self) -> &str {
-        self.domain.split('/').next().unwrap_or_default()
+        zone_of(&self.domain)
     }
+
+    /// The machine it runs on, as far as its address tells.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.addr.rsplit_once(':').map_or(self.addr.as_str(), |(host, _)| host)
+    }
+}
+
+/// The zone of a failure domain: what stands before the first `/`.
+#[must_use]
+pub fn zone_of(domain: &str) -> &str {
+    domain.split('/').next().unwrap_or_default()
 }
 
 /// One copy's place.
