@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use transport::{Handler, PeerIdentity};
-use types::{DiskId, DiskState, FeatureLevel, GroupId, Incarnation, NodeId, NodeMode, PlacementMap};
+use types::{DiskId, DiskState, FeatureLevel, GroupId, Incarnation, NodeId, NodeMode, PlacementMap, RuleId};
 
 /// Longer than any client waits; a call must come to an end even if its group never does.
 const CALL_MAX: Duration = Duration::from_secs(30);
@@ -215,22 +215,28 @@ fn allowed(peer: &PeerIdentity, request: &Request) -> bool {
 /// deletion final, nor to move copies off the disks that have them, nor to let anybody in.
 fn operators_only(request: &Request) -> bool {
     match request {
-        Request::Control(ControlRequest::Command(command)) => matches!(
-            command,
-            ControlCommand::UndeleteBucket { .. }
-                | ControlCommand::PlaceVoters { .. }
-                | ControlCommand::Invite { .. }
-                | ControlCommand::RevokeInvitation { .. }
-                | ControlCommand::AdmitNode { .. }
-                | ControlCommand::Finalize { .. }
-                | ControlCommand::SetNodeMode { .. }
-                | ControlCommand::SetDiskState { .. }
-                | ControlCommand::SetDiskWeight { .. }
-                | ControlCommand::SetPlacement { .. }
-                | ControlCommand::SetGarbage { .. }
-                | ControlCommand::AddDisk { .. }
-                | ControlCommand::RestNode { .. }
-        ),
+        Request::Control(ControlRequest::Command(command)) => {
+            matches!(
+                command,
+                ControlCommand::UndeleteBucket { .. }
+                    | ControlCommand::PlaceVoters { .. }
+                    | ControlCommand::Invite { .. }
+                    | ControlCommand::RevokeInvitation { .. }
+                    | ControlCommand::AdmitNode { .. }
+                    | ControlCommand::Finalize { .. }
+                    | ControlCommand::SetNodeMode { .. }
+                    | ControlCommand::SetDiskState { .. }
+                    | ControlCommand::SetDiskWeight { .. }
+                    | ControlCommand::SetPlacement { .. }
+                    | ControlCommand::SetGarbage { .. }
+                    | ControlCommand::AddDisk { .. }
+                    | ControlCommand::RestNode { .. }
+                    | ControlCommand::AddRule { .. }
+                    | ControlCommand::SetRule { .. }
+                    | ControlCommand::RemoveRule { .. }
+                    | ControlCommand::SetBucketRule { .. }
+            ) || matches!(command, ControlCommand::CreateBucket { rule, .. } if *rule != RuleId::DEFAULT)
+        }
         Request::Meta(request) => matches!(
             &request.op,
             MetaOp::Command(
@@ -251,7 +257,7 @@ mod tests {
     use super::*;
     use proto::trash::{BucketOptions, NameTaken};
     use transport::Role;
-    use types::{BucketId, InvitationId, NodeState, PlacementOptions, RequestId, SessionId};
+    use types::{BucketId, InvitationId, NodeState, PlacementOptions, PlacementRule, RequestId, SessionId};
 
     #[test]
     fn clients_do_not_speak_for_nodes() {
@@ -302,6 +308,7 @@ mod tests {
             let request = request(command);
             assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");
         }
+        let create = |rule| ControlCommand::CreateBucket { name: "abc".into(), owner: "kim".into(), nonce: 1, rule };
         for command in [
             ControlCommand::UndeleteBucket { bucket, name: "books".into() },
             ControlCommand::SetNodeMode { node: NodeId(1), mode: NodeMode::Draining },
@@ -313,10 +320,16 @@ mod tests {
             ControlCommand::Finalize { level: types::FeatureLevel(1) },
             ControlCommand::AddDisk { node: NodeId(1), disk: DiskId([9; 16]), class: String::new() },
             ControlCommand::RestNode { node: NodeId(1), seconds: 60 },
+            ControlCommand::AddRule { name: "fast".into(), rule: PlacementRule::default(), groups: Vec::new() },
+            ControlCommand::SetRule { id: RuleId::DEFAULT, rule: PlacementRule::default() },
+            ControlCommand::RemoveRule { id: RuleId(1) },
+            ControlCommand::SetBucketRule { bucket, rule: RuleId(1) },
+            create(RuleId(1)),
         ] {
             let request = Request::Control(ControlRequest::Command(command));
             assert!(allowed(&operator, &request) && !allowed(&client, &request), "{request:?}");
         }
+        assert!(allowed(&client, &Request::Control(ControlRequest::Command(create(RuleId::DEFAULT)))));
         let (entries, to) = (Vec::new(), Bytes::new());
         let restore = Command::RestoreTrash { bucket, entries, to, taken: NameTaken::Refuse };
         assert!(allowed(&client, &request(restore)));

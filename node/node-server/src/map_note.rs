@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! offset  size  what
-//!      0     1  version, 1
+//!      0     1  version, 2
 //!      1    32  BLAKE3 of what follows
 //!     33     -  postcard of `PlacementMap`
 //! ```
@@ -16,7 +16,7 @@ use std::path::Path;
 use types::{GroupId, NodeId, NodeMode, PlacementMap, root_of};
 
 const NAME: &str = "map";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HASH_BYTES: usize = 32;
 
 /// What a note is for: as long as this stays, an older note does as well.

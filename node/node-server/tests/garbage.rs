@@ -77,7 +77,12 @@ impl Site {
             Site { nodes, ca, addrs, bucket: BucketId(0), group: GroupId(0), before: Vec::new(), _folder: folder };
         let client = site.client(Duration::from_millis(200));
         let made = until("a bucket", async || {
-            let create = ControlCommand::CreateBucket { name: "books".into(), owner: "kim".into(), nonce: 1 };
+            let create = ControlCommand::CreateBucket {
+                name: "books".into(),
+                owner: "kim".into(),
+                nonce: 1,
+                rule: types::RuleId::DEFAULT,
+            };
             match client.control(create).await {
                 Ok(Ok(ControlOutcome::Bucket(bucket))) => Some(bucket),
                 _ => None,
@@ -90,7 +95,7 @@ impl Site {
         // A node that has no lease yet takes no chunks, and what is written elsewhere as well would have to be counted.
         let first = site.client(BOUND);
         until("all nodes take chunks", async || {
-            let written = first.write_chunk(site.group, data(255)).await.ok()?;
+            let written = first.write_chunk(site.group.into(), data(255)).await.ok()?;
             (written.at(0).missing == 0).then_some(())
         })
         .await;
@@ -168,7 +173,7 @@ fn data(number: usize) -> Bytes {
 async fn write(client: &Client, group: GroupId, numbers: std::ops::Range<usize>) -> Vec<NewExtent> {
     let mut extents = Vec::new();
     for number in numbers {
-        let written = client.write_chunk(group, data(number)).await.expect("written");
+        let written = client.write_chunk(group.into(), data(number)).await.expect("written");
         extents.push(written.at((extents.len() * CHUNK_BYTES) as u64));
     }
     extents

@@ -48,7 +48,6 @@ async fn a_drained_node_ends_empty_and_a_lost_one_is_made_good_while_nothing_fai
         moves_per_node_max: 32,
         moves_per_disk_max: 32,
         copy_bytes_per_second: 0,
-        ..PlacementOptions::default()
     };
     let mut nodes = Vec::new();
     for id in 1..=5 {

@@ -2,8 +2,8 @@
 //! their place when nodes come and go.
 
 use crate::PlannedNode;
-use std::collections::BTreeMap;
-use types::{GroupId, GroupPlacement, NodeId, REPLICAS};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{GroupId, GroupPlacement, NodeId, REPLICAS, zone_of};
 
 /// Voters of a group. Three survive the loss of one; five would cost every commit two more flushes.
 const VOTERS: usize = REPLICAS;
@@ -34,7 +34,8 @@ fn choose(nodes: &[PlannedNode], turn: usize, votes: &BTreeMap<NodeId, u32>) -> 
             .filter(|at| free(&nodes[*at]))
             .min_by_key(|at| {
                 let rotated = (at + nodes.len() - turn % nodes.len()) % nodes.len();
-                (votes.get(&nodes[*at].id).copied().unwrap_or_default(), rotated)
+                let near = chosen.iter().any(|other| zone_of(&other.domain) == zone_of(&nodes[*at].domain));
+                (near, votes.get(&nodes[*at].id).copied().unwrap_or_default(), rotated)
             })
             .expect("the plan was validated: there are enough domains");
         chosen.push(&nodes[best]);
@@ -74,10 +75,10 @@ pub struct VoterPlan {
 }
 
 /// The next wanted voters: groups with a voter that leaves first, in the order of their ids, so the control group before all; then
-/// groups with fewer voters than domains allow; then, if nothing of that is left to do, one vote from the node with the most to
-/// the node with the fewest.
+/// groups with fewer voters than domains allow; then, if nothing of that is left to do, a group whose voters could stand in more zones; then one
+/// vote from the node with the most to the node with the fewest.
 ///
-/// Voters of a group stand in distinct domains, three of them, or one where there are fewer domains. At most `at_once` groups change
+/// Voters of a group stand in distinct domains, three of them, or one where there are fewer domains; and in as many zones as they can. At most `at_once` groups change
 /// at a time, and only groups that are as wanted: `groups` names the voters as they are and as they are wanted. A change that is under way goes on,
 /// unless it leads to a node that leaves, which may never catch up: then it is planned anew. A voter that leaves stays until another can take its
 /// place: a group never shrinks because a node does.
@@ -104,7 +105,7 @@ pub fn plan_voters(nodes: &[VoterNode], groups: &[GroupPlacement], at_once: usiz
         }
     }
     if plan.changes.is_empty() && changing == 0 && at_once > 0 {
-        plan.changes.extend(levelled(nodes, groups, &votes));
+        plan.changes.extend(spread_out(nodes, groups, &votes).or_else(|| levelled(nodes, groups, &votes)));
     }
     plan
 }
@@ -135,7 +136,7 @@ fn mended(
     }
     // An odd number: one more voter alone would be one more that has to answer.
     let domains = nodes.iter().filter(|node| node.standing == Standing::Votes).map(|node| &node.domain);
-    let grown = domains.collect::<std::collections::BTreeSet<_>>().len() >= VOTERS;
+    let grown = domains.collect::<BTreeSet<_>>().len() >= VOTERS;
     if grown && wanted.len() < VOTERS {
         let before = wanted.clone();
         while wanted.len() < VOTERS {
@@ -146,13 +147,41 @@ fn mended(
     wanted
 }
 
-/// The node with the fewest votes that may take one beside `chosen`.
+/// The node that may take a vote beside `chosen`: in a zone that has none of them, if there is one, and with the fewest votes.
 fn best(nodes: &[VoterNode], chosen: &[NodeId], votes: &BTreeMap<NodeId, usize>) -> Option<NodeId> {
     let taken = |node: &VoterNode| {
         nodes.iter().any(|other| chosen.contains(&other.id) && other.domain == node.domain) || chosen.contains(&node.id)
     };
     let free = nodes.iter().filter(|node| node.standing == Standing::Votes && !taken(node));
-    free.min_by_key(|node| (votes.get(&node.id).copied().unwrap_or_default(), node.id)).map(|node| node.id)
+    let taken_zones = zones(nodes, chosen);
+    let near = |node: &VoterNode| taken_zones.contains(zone_of(&node.domain));
+    let best = free.min_by_key(|node| (near(node), votes.get(&node.id).copied().unwrap_or_default(), node.id));
+    best.map(|node| node.id)
+}
+
+/// The zones that voters stand in.
+fn zones<'a>(nodes: &'a [VoterNode], voters: &[NodeId]) -> BTreeSet<&'a str> {
+    nodes.iter().filter(|node| voters.contains(&node.id)).map(|node| zone_of(&node.domain)).collect()
+}
+
+/// One vote of the first group whose voters would then stand in more zones; nearest to level of those.
+fn spread_out(
+    nodes: &[VoterNode],
+    groups: &[GroupPlacement],
+    votes: &BTreeMap<NodeId, usize>,
+) -> Option<(GroupId, Vec<NodeId>)> {
+    groups.iter().find_map(|group| {
+        let now = zones(nodes, &group.wanted).len();
+        let steps = group.wanted.iter().filter_map(|voter| {
+            let rest: Vec<NodeId> = group.wanted.iter().filter(|other| *other != voter).copied().collect();
+            let new = best(nodes, &rest, votes)?;
+            let wanted = [rest, vec![new]].concat();
+            // Of those in one zone the one with most votes gives one up.
+            let has = votes.get(voter).copied().unwrap_or_default();
+            (zones(nodes, &wanted).len() > now).then_some((std::cmp::Reverse(has), wanted))
+        });
+        steps.min().map(|(_, wanted)| (group.id, wanted))
+    })
 }
 
 /// One vote from a node that has at least two more than another.
@@ -169,6 +198,9 @@ fn levelled(
             let Some(new) = best(nodes, &rest, votes).filter(|new| of(new) + 2 <= of(voter)) else { continue };
             let gain = of(voter) - of(&new);
             let wanted = [rest, vec![new]].concat();
+            if zones(nodes, &wanted).len() < zones(nodes, &group.wanted).len() {
+                continue;
+            }
             steps.push((std::cmp::Reverse(gain), group.id, wanted));
         }
     }

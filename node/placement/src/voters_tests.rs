@@ -120,6 +120,45 @@ fn from_three_nodes_to_six_and_back_votes_stay_level() {
     assert_eq!(votes(&groups), [(NodeId(1), 8), (NodeId(3), 8), (NodeId(5), 8)].into());
 }
 
+/// Nodes of machines: `a/1` and `a/2` are two disks of machine a.
+fn on_machines(domains: &[&str]) -> Vec<VoterNode> {
+    let mut nodes = nodes(&vec![Standing::Votes; domains.len()]);
+    nodes.iter_mut().zip(domains).for_each(|(node, domain)| node.domain = (*domain).to_owned());
+    nodes
+}
+
+#[test]
+fn votes_of_one_machine_go_to_others_as_these_come() {
+    let machines = |groups: &[GroupPlacement], nodes: &[VoterNode]| -> Vec<usize> {
+        let zone = |voter: &NodeId| nodes[voter.0 as usize - 1].domain.split('/').next().map(str::to_owned);
+        groups.iter().map(|group| group.wanted.iter().map(zone).collect::<BTreeSet<_>>().len()).collect()
+    };
+    let mut groups = of_a_new_cluster(3, 4);
+    let one = on_machines(&["a/1", "a/2", "a/3"]);
+    assert_eq!((follow(&one, &mut groups), machines(&groups, &one)), (0, vec![1; 5]));
+    let two = on_machines(&["a/1", "a/2", "a/3", "b"]);
+    follow(&two, &mut groups);
+    assert_eq!(machines(&groups, &two), [2; 5]);
+    let three = on_machines(&["a/1", "a/2", "a/3", "b", "c/1", "c/2"]);
+    follow(&three, &mut groups);
+    assert_eq!(machines(&groups, &three), [3; 5]);
+    let of = votes(&groups);
+    assert_eq!(of.get(&NodeId(4)), Some(&5), "the only node of its machine votes everywhere");
+}
+
+#[test]
+fn nine_nodes_on_three_machines_vote_evenly_and_each_group_on_all_three() {
+    let domains: Vec<String> = (0..9).map(|at| format!("m{}/{}", at % 3, at / 3)).collect();
+    let nodes = on_machines(&domains.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut groups = of_a_new_cluster(3, 8);
+    follow(&nodes, &mut groups);
+    assert!(votes(&groups).values().all(|votes| *votes == 3), "{:?}", votes(&groups));
+    for group in &groups {
+        let machines: BTreeSet<u64> = group.wanted.iter().map(|voter| (voter.0 - 1) % 3).collect();
+        assert_eq!(machines.len(), 3, "{group:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn whoever_comes_or_goes_plans_end_with_level_votes_in_distinct_domains(

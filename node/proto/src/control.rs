@@ -4,7 +4,8 @@ use crate::join::{Invitation, InvitationState};
 use serde::{Deserialize, Serialize};
 use types::{
     BucketId, DiskId, DiskState, FeatureLevel, GroupId, Incarnation, InvitationId, LogIndex, Member, MoveFault, NodeId,
-    NodeMode, NodeState, OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
+    NodeMode, NodeState, OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, PlacementRule, RuleFault, RuleId,
+    SessionId, SetDigest, Timestamp,
 };
 
 /// A call to the control group.
@@ -67,6 +68,8 @@ pub enum ControlCommand {
         owner: String,
         /// Chosen at random by the caller: the same name with the same nonce is the same request.
         nonce: u128,
+        /// The rule of placement of what will be written into it. Any but the default one only for operators.
+        rule: RuleId,
     },
     /// Forget a bucket whose group has sealed it. Its id is never used again.
     DeleteBucket {
@@ -261,6 +264,36 @@ pub enum ControlCommand {
         /// For so long from now on, at most [`REST_SECONDS_MAX`]; 0 ends its rest.
         seconds: u32,
     },
+    /// Make a rule of placement, with groups and slots of its own. One of that name that asks for the same is the one. Refused if the cluster cannot
+    /// give what it asks for. Only for operators. -> [`ControlOutcome::Rule`]
+    AddRule {
+        /// Its name.
+        name: String,
+        /// What it asks for.
+        rule: PlacementRule,
+        /// The members of each of its groups, chosen by the caller; they have to be as far apart and on such disks as the rule asks for.
+        groups: Vec<Vec<Member>>,
+    },
+    /// Change what a rule asks for; its groups move accordingly. Refused if the cluster cannot give it. Only for operators.
+    SetRule {
+        /// Which.
+        id: RuleId,
+        /// What it asks for from now on.
+        rule: PlacementRule,
+    },
+    /// Take a rule away that no bucket has. Its groups, with the chunks that were written by it, are the default rule's from then on. Only for
+    /// operators.
+    RemoveRule {
+        /// Which; never the default one.
+        id: RuleId,
+    },
+    /// Give a bucket another rule. What is written from then on follows it; what is there stays. Only for operators. -> [`ControlOutcome::Bucket`]
+    SetBucketRule {
+        /// The bucket.
+        bucket: BucketId,
+        /// Its rule.
+        rule: RuleId,
+    },
 }
 
 /// Longest rest of a node: a week. Its copies are missing all the while, and a second loss in that time is one too many.
@@ -299,6 +332,8 @@ pub enum ControlOutcome {
     Session(SessionId),
     /// The bucket; `created` is false if it was there and is the caller's own.
     Bucket(BucketInfo),
+    /// The rule.
+    Rule(RuleId),
 }
 
 /// Why a command was not carried out. Nothing was changed.
@@ -397,11 +432,29 @@ pub enum ControlRefusal {
         /// The level of the cluster.
         at: FeatureLevel,
     },
+    /// No such rule of placement.
+    #[error("no such rule of placement")]
+    NoSuchRule,
+    /// A rule of that name asks for something else.
+    #[error("there is a rule of that name that asks for something else")]
+    RuleExists,
+    /// The rule cannot be had.
+    #[error("the rule cannot be had: {0}")]
+    Rule(RuleFault),
+    /// Groups that are not as the rule asks for, or too many: the cluster has changed since they were chosen.
+    #[error("the groups are not as the rule asks for, the cluster may have changed: try again")]
+    RuleGroups,
 }
 
 impl From<MoveFault> for ControlRefusal {
     fn from(fault: MoveFault) -> Self {
         ControlRefusal::Move(fault)
+    }
+}
+
+impl From<RuleFault> for ControlRefusal {
+    fn from(fault: RuleFault) -> Self {
+        ControlRefusal::Rule(fault)
     }
 }
 
@@ -424,6 +477,8 @@ pub struct BucketInfo {
     pub owner: String,
     /// When it was made.
     pub created: Timestamp,
+    /// The rule of placement of what is written into it, as far as the placement map does not know a later one.
+    pub rule: RuleId,
 }
 
 /// A key pair for S3.

@@ -35,6 +35,8 @@ number_id!(/// A placement slot: the part of a chunk id that names where it lies
     Slot, u16, "slot-");
 number_id!(/// A placement group: three disks in three failure domains.
     PgId, u32, "pg-");
+number_id!(/// A rule of placement. Never reused; 0 is the default one.
+    RuleId, u16, "rule-");
 number_id!(/// The epoch of a placement group. A request with an older one than the node knows is refused.
     PgEpoch, u64, "pge-");
 number_id!(/// A bucket. Never reused.
@@ -55,6 +57,11 @@ impl GroupId {
     pub const CONTROL: GroupId = GroupId(0);
     /// Exclusive upper bound of a group number: it takes 20 bits of an inode number and of a chunk id.
     pub const LIMIT: u32 = 1 << 20;
+}
+
+impl RuleId {
+    /// The rule of buckets of which nothing was said.
+    pub const DEFAULT: RuleId = RuleId(0);
 }
 
 impl NodeId {

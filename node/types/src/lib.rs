@@ -23,13 +23,14 @@ pub use finding::{FINDINGS_LISTED_MAX, Finding, Findings, Severity};
 pub use hash::{Blake3Root, Leaf, LeafList, RootMismatch, leaves_of, root_of, verify_range};
 pub use id::{
     BucketId, ClusterId, DiskId, FragId, GroupId, Incarnation, Ino, InvitationId, ListId, LogIndex, NodeId, PgEpoch,
-    PgId, ReplicaId, RequestId, SessionId, Slot, Term, UploadId, WriterEpoch,
+    PgId, ReplicaId, RequestId, RuleId, SessionId, Slot, Term, UploadId, WriterEpoch,
 };
 pub use level::FeatureLevel;
 pub use limits::*;
 pub use placement_map::{
-    CLASS_BYTES_MAX, ClassCopies, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState, GroupPlacement, Member, Move, MoveFault,
-    MovePhase, NodeEntry, NodeMode, NodeState, OptionFault, PlacementGroup, PlacementMap, PlacementOptions,
+    CLASS_BYTES_MAX, ClassCopies, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState, Domain, FailureLevel, GroupPlacement,
+    Member, Move, MoveFault, MovePhase, NodeEntry, NodeMode, NodeState, OptionFault, PlacementGroup, PlacementMap,
+    PlacementOptions, PlacementRule, RULE_NAME_BYTES_MAX, RULES_MAX, RuleEntry, RuleFault, SLOTS_MAX, Spread, zone_of,
 };
 pub use retry::RetryClass;
 pub use set_digest::SetDigest;

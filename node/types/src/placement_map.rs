@@ -2,16 +2,21 @@
 //!
 //! Replicated by the control group; clients keep a copy and refresh it when a node answers that an epoch is stale.
 
-use crate::{DiskId, FeatureLevel, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, Slot};
+use crate::{BucketId, DiskId, FeatureLevel, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, RuleId, Slot};
 use serde::{Deserialize, Serialize};
 
 mod disk;
 mod moves;
 mod options;
+mod rule;
 
 pub use disk::{CLASS_BYTES_MAX, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState};
 pub use moves::{Move, MoveFault, MovePhase};
-pub use options::{ClassCopies, OptionFault, PlacementOptions};
+pub use options::{OptionFault, PlacementOptions};
+pub use rule::{
+    ClassCopies, Domain, FailureLevel, PlacementRule, RULE_NAME_BYTES_MAX, RULES_MAX, RuleEntry, RuleFault, SLOTS_MAX,
+    Spread,
+};
 
 /// What the control group believes of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,8 +81,20 @@ impl NodeEntry {
     /// The part of its domain that fails last: what stands before the first `/`.
     #[must_use]
     pub fn zone(&self) -> &str {
-        self.domain.split('/').next().unwrap_or_default()
+        zone_of(&self.domain)
     }
+
+    /// The machine it runs on, as far as its address tells.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.addr.rsplit_once(':').map_or(self.addr.as_str(), |(host, _)| host)
+    }
+}
+
+/// The zone of a failure domain: what stands before the first `/`.
+#[must_use]
+pub fn zone_of(domain: &str) -> &str {
+    domain.split('/').next().unwrap_or_default()
 }
 
 /// One copy's place.
@@ -89,7 +106,7 @@ pub struct Member {
     pub disk: u16,
 }
 
-/// Three disks in three failure domains.
+/// Three disks, as far apart as its rule says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacementGroup {
     /// Its id.
@@ -100,13 +117,15 @@ pub struct PlacementGroup {
     pub members: Vec<Member>,
     /// The move in progress, if there is one.
     pub moving: Option<Move>,
+    /// The rule that says where its members stand. Its chunks are those of buckets that had this rule when they were written.
+    pub rule: RuleId,
 }
 
 impl PlacementGroup {
-    /// A group whose members stay where they are.
+    /// A group of the default rule whose members stay where they are.
     #[must_use]
     pub fn settled(id: PgId, epoch: PgEpoch, members: Vec<Member>) -> Self {
-        PlacementGroup { id, epoch, members, moving: None }
+        PlacementGroup { id, epoch, members, moving: None, rule: RuleId::DEFAULT }
     }
 
     /// Everyone who gets new chunks and tombstones: the members, then the one that a move brings in.
@@ -167,6 +186,11 @@ pub struct PlacementMap {
     pub options: PlacementOptions,
     /// What all nodes understand: nobody writes or asks what is newer. Never goes back.
     pub level: FeatureLevel,
+    /// The rules of placement, sorted by id. Where the default one is not among them it asks for different racks and nothing else.
+    pub rules: Vec<RuleEntry>,
+    /// Buckets that were given another rule after they were made, sorted by id: whoever writes and knows the bucket from before finds its rule
+    /// here.
+    pub bucket_rules: Vec<(BucketId, RuleId)>,
 }
 
 impl PlacementMap {

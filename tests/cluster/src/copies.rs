@@ -35,6 +35,20 @@ impl Copies {
         disks.iter().find(|disk| disk["node"] == node && disk["number"] == number)?["groups"].as_u64()
     }
 
+    /// The id of a disk of a node.
+    #[must_use]
+    pub fn disk(&self, node: u64, number: u64) -> Option<&str> {
+        let disks = self.0["disks"].as_array()?;
+        disks.iter().find(|disk| disk["node"] == node && disk["number"] == number)?["id"].as_str()
+    }
+
+    /// Whether everything is where its rule wants it, and nothing waits to move.
+    #[must_use]
+    pub fn are_as_asked(&self) -> bool {
+        let none = |what: &str| self.0[what].as_object().is_some_and(serde_json::Map::is_empty);
+        self.are_whole() && none("unmet") && none("blocked")
+    }
+
     /// Groups on each disk that has any or may take some: node, and how many.
     fn by_disk(&self) -> Vec<(u64, f64)> {
         let disks = self.0["disks"].as_array().cloned().unwrap_or_default();

@@ -34,6 +34,7 @@ mod register;
 mod skip;
 mod wait;
 
+pub use binary::sago;
 pub use body::{Body, BodyFault, OpId};
 pub use cgroup::{Bounded, Cgroup};
 pub use checker::{Verdict, check};

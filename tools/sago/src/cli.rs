@@ -13,11 +13,12 @@ mod node;
 mod object;
 mod placement;
 mod recover;
+mod rule;
 mod scrub;
 mod trash;
 mod user;
 
-pub use bucket::{BreakerCommand, BucketCommand};
+pub use bucket::{BreakerCommand, BucketCommand, BucketRuleCommand};
 pub use client::ClientArgs;
 pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
@@ -33,6 +34,7 @@ pub use node::{
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
 pub use recover::RecoverArgs;
+pub use rule::{RuleArgs, RuleCommand};
 pub use scrub::ScrubArgs;
 pub use trash::{PurgeArgs, RestoreArgs, TrashCommand, TrashFilterArgs, TrashListArgs, WindowArgs, reason_word};
 pub use user::{KeyCommand, UserCommand};
@@ -92,6 +94,9 @@ pub enum Command {
     /// Where copies lie, and how they move.
     #[command(subcommand)]
     Placement(PlacementCommand),
+    /// Rules of placement: how far apart copies stand, and on which kinds of disks.
+    #[command(subcommand)]
+    Rule(RuleCommand),
     /// Run a node, which keeps metadata and chunks; or have nodes come and go.
     Node(NodeArgs),
     /// Run an S3 gateway.

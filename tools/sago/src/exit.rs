@@ -126,6 +126,7 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::NoSuchDisk
             | ControlRefusal::NoSuchGroup
             | ControlRefusal::NoSuchRaftGroup
+            | ControlRefusal::NoSuchRule
             | ControlRefusal::NoSuchInvitation => Kind::NotFound,
             ControlRefusal::InvalidBucketName
             | ControlRefusal::InvalidName
@@ -144,6 +145,9 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::InvitationUsed
             | ControlRefusal::NodeBehind { .. }
             | ControlRefusal::Level { .. }
+            | ControlRefusal::RuleExists
+            | ControlRefusal::Rule(_)
+            | ControlRefusal::RuleGroups
             | ControlRefusal::Limit => Kind::Failed,
         };
         Failure::new(kind, refusal)

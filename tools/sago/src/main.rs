@@ -21,6 +21,7 @@ mod object;
 mod operate;
 mod output;
 mod recover;
+mod rule;
 mod scrub;
 mod serve;
 mod trash;
@@ -83,6 +84,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Cluster(ClusterCommand::Status(args)) => Box::pin(cluster::status(args, output)).await,
         Command::Cluster(ClusterCommand::Finalize(args)) => Box::pin(cluster::finalize(args, output)).await,
         Command::Placement(command) => Box::pin(copies::run(command, output)).await,
+        Command::Rule(command) => Box::pin(rule::run(command, output)).await,
         Command::Cluster(ClusterCommand::Garbage(args)) => Box::pin(cluster::garbage(args, output)).await,
         Command::Node(NodeArgs { command: Some(command), .. }) => Box::pin(node::run(command, output)).await,
         Command::Node(args) => Box::pin(serve::node(args)).await,

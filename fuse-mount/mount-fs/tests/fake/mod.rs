@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster_client::{CallError, Cluster, ReadError, WriteError, WrittenChunk};
+use cluster_client::{CallError, ChunkOwner, Cluster, ReadError, WriteError, WrittenChunk};
 use parking_lot::Mutex;
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
 use proto::meta::{Answer, Command, DirEntry, Outcome, Query, Refusal};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use types::{Blake3Root, BucketId, ChunkId, ChunkRef, Extent, GroupId, Ino, Timestamp};
+use types::{Blake3Root, BucketId, ChunkId, ChunkRef, Extent, GroupId, Ino, RuleId, Timestamp};
 
 const GROUP: GroupId = GroupId(1);
 
@@ -276,11 +276,12 @@ impl Cluster for FakeCluster {
     async fn control_query(&self, _: ControlQuery) -> Result<ControlAnswer, CallError> {
         let name = "books".to_owned();
         let owner = "me".to_owned();
-        let info = BucketInfo { id: BucketId(1), name, group: GROUP, owner, created: Timestamp(0) };
+        let info =
+            BucketInfo { id: BucketId(1), name, group: GROUP, owner, created: Timestamp(0), rule: RuleId::DEFAULT };
         Ok(ControlAnswer::Bucket(Some(info)))
     }
 
-    async fn write_chunk(&self, _: GroupId, data: Bytes) -> Result<WrittenChunk, WriteError> {
+    async fn write_chunk(&self, _: ChunkOwner, data: Bytes) -> Result<WrittenChunk, WriteError> {
         let _permit = self.gate.acquire().await;
         let mut state = self.state.lock();
         state.calls.chunk_writes += 1;

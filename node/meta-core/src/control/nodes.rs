@@ -1,6 +1,6 @@
 //! The placement map and the states of the nodes in it.
 
-use super::{Change, Step};
+use super::{Change, Step, rules};
 use crate::key::control::MapKey;
 use proto::control::{ControlOutcome, ControlRefusal};
 use types::{
@@ -11,6 +11,9 @@ use types::{
 impl Change<'_> {
     /// Sets the first placement map; a later one is left alone.
     pub(super) fn bootstrap(&mut self, map: &PlacementMap) -> Step<ControlOutcome> {
+        if !rules::is_whole(map) {
+            return Err(ControlRefusal::RuleGroups.into());
+        }
         if self.read(&MapKey)?.is_none() {
             self.write(&MapKey, map);
         }

@@ -2,6 +2,7 @@ mod invitations;
 mod level;
 mod moves;
 mod rests;
+mod rules;
 
 use super::buckets::is_bucket_name;
 use crate::memory::MemoryKv;
@@ -13,7 +14,7 @@ use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Command, Refusal};
 use types::{
     BucketId, DiskId, GroupId, GroupPlacement, Incarnation, LogIndex, NodeEntry, NodeId, NodeState, PlacementMap,
-    SessionId, Timestamp,
+    RuleId, SessionId, Timestamp,
 };
 
 type Answered = Result<ControlOutcome, ControlRefusal>;
@@ -57,7 +58,12 @@ impl Control {
     }
 
     fn bucket(&mut self, name: &str, owner: &str, nonce: u128) -> Result<BucketInfo, ControlRefusal> {
-        match self.run(ControlCommand::CreateBucket { name: name.into(), owner: owner.into(), nonce })? {
+        match self.run(ControlCommand::CreateBucket {
+            name: name.into(),
+            owner: owner.into(),
+            nonce,
+            rule: RuleId::DEFAULT,
+        })? {
             ControlOutcome::Bucket(info) => Ok(info),
             other => panic!("{other:?}"),
         }

@@ -60,6 +60,8 @@ impl RestKey {
 
 impl Key for ControlKey {
     type Value = Header;
+    // 2: the last rule of placement.
+    const VERSION: u8 = 2;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Control).done()
@@ -77,7 +79,8 @@ impl Key for GarbageOptionsKey {
 impl Key for MapKey {
     type Value = PlacementMap;
     // 2: moves, modes, disks with classes and weights, options. 3: who shall vote beside who does, levels.
-    const VERSION: u8 = 3;
+    // 4: rules of placement, classes in them, the rule of each group.
+    const VERSION: u8 = 4;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Map).done()
@@ -102,6 +105,8 @@ impl Key for RestKey {
 
 impl Key for BucketNameKey<'_> {
     type Value = BucketRow;
+    // 2: its rule of placement.
+    const VERSION: u8 = 2;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::BucketName).bytes(self.0.as_bytes()).done()
@@ -118,6 +123,8 @@ impl Key for BucketIdKey {
 
 impl Key for DeletedBucketKey {
     type Value = DeletedBucketRow;
+    // 2: its rule of placement.
+    const VERSION: u8 = 2;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::DeletedBucket).u64(self.0.0).done()

@@ -43,7 +43,15 @@ fn session(kv: &mut MemoryKv) -> SessionId {
 }
 
 fn bucket(kv: &mut MemoryKv, name: &str) -> u64 {
-    match steer(kv, ControlCommand::CreateBucket { name: name.into(), owner: "alice".into(), nonce: 1 }) {
+    match steer(
+        kv,
+        ControlCommand::CreateBucket {
+            name: name.into(),
+            owner: "alice".into(),
+            nonce: 1,
+            rule: types::RuleId::DEFAULT,
+        },
+    ) {
         ControlOutcome::Bucket(info) => info.id.0,
         other => panic!("{other:?}"),
     }

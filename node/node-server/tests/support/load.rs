@@ -43,7 +43,7 @@ pub async fn load(client: Arc<Client>, from: u64, stop: Arc<AtomicBool>) -> Writ
     let mut written = Written::default();
     let mut number = from;
     while !stop.load(Ordering::Acquire) && number < from + CHUNKS_MAX {
-        match client.write_chunk(GROUP, sample(number)).await {
+        match client.write_chunk(GROUP.into(), sample(number)).await {
             Ok(done) => {
                 let stage = Command::Stage { chunks: vec![(done.chunk, done.missing)] };
                 match client.command(GROUP, stage).await {

@@ -13,7 +13,7 @@ use chunk_core::Moment;
 use chunk_core::write::{Alternative, Failure, PutAnswer, Write, WriteEvent, WriteStep, WriteTimes, WriteVerdict};
 use proto::object::NewExtent;
 use std::collections::BTreeMap;
-use types::{ChunkRef, Extent, Member, PgEpoch, REPLICAS};
+use types::{ChunkRef, Extent, Member, PgEpoch, REPLICAS, RuleId};
 
 /// How long a put may take.
 const TRANSFER: Millis = 1200;
@@ -44,7 +44,7 @@ impl Client {
         self.lapse(around);
         let Some(held) = &mut self.held else { return Course::End(End::Failed) };
         let time = epoch_time(around.now, around.knobs);
-        let Ok(allocation) = held.chunks.allocate(time, GROUP, &map, &view, &op.tried) else {
+        let Ok(allocation) = held.chunks.allocate(time, (GROUP, RuleId::DEFAULT), &map, &view, &op.tried) else {
             return Course::End(End::Failed);
         };
         let Some(group) = map.groups.iter().find(|group| group.id == allocation.group) else {
@@ -122,7 +122,7 @@ impl Client {
     }
 
     fn alternative(&self, op: &Op, around: &Around<'_>) -> Alternative {
-        let full = self.view(around.now).has_full_group(&self.map, &op.tried);
+        let full = self.view(around.now).has_full_group(&self.map, RuleId::DEFAULT, &op.tried);
         if full && op.tried.len() < GROUPS_TRIED_MAX { Alternative::Ready } else { Alternative::None }
     }
 

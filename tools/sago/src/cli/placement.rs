@@ -85,9 +85,6 @@ pub struct SetArgs {
     /// Bytes a second that one node copies for moves; 0 for no cap.
     #[arg(long)]
     pub copy_rate: Option<Size>,
-    /// Copies on disks of a class, such as ssd=2; give it once for each class. `any` takes the rule back.
-    #[arg(long = "class", value_name = "CLASS=COPIES")]
-    pub classes: Vec<String>,
     /// The cluster.
     #[command(flatten)]
     pub client: ClientArgs,

@@ -10,7 +10,7 @@ use proto::control::{ControlAnswer, ControlQuery};
 use proto::node::{Fullness, NodeReply, NodeRequest, NodeStatus, ScrubStatus};
 use proto::{Reply, Request};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use transport::{Class, Endpoint};
 use types::{FeatureLevel, GroupId, GroupPlacement, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap, Timestamp};
@@ -27,6 +27,8 @@ struct Shown {
     groups: Vec<ShownGroup>,
     /// Open sessions by kind of process.
     sessions: BTreeMap<String, u64>,
+    /// What a single machine, as far as addresses tell, would take with it.
+    warnings: Vec<String>,
 }
 
 /// Garbage of a metadata group, as its leader sees it.
@@ -164,7 +166,36 @@ fn shown(
         nodes: map.nodes.iter().map(|node| shown_node(node, statuses.get(&node.id), rests.get(&node.id))).collect(),
         groups: map.raft_groups.iter().map(|group| shown_group(group, statuses)).collect(),
         sessions,
+        warnings: alone(map),
     }
+}
+
+/// What goes with a single machine: chunks all of whose copies lie on it, and groups that could not decide anything without it.
+fn alone(map: &PlacementMap) -> Vec<String> {
+    let host = |node: NodeId| map.node(node).map_or("", NodeEntry::host);
+    let stays = |node: &&NodeEntry| node.mode != NodeMode::Removed;
+    let hosts: BTreeSet<&str> = map.nodes.iter().filter(stays).map(NodeEntry::host).collect();
+    let mut warnings = Vec::new();
+    for machine in hosts {
+        let copies = map.groups.iter().filter(|group| group.members.iter().all(|member| host(member.node) == machine));
+        match (copies.count(), map.groups.len()) {
+            (0, _) => {}
+            (lost, all) if lost == all => {
+                warnings.push(format!("all copies of all files lie on {machine}: they are lost with that machine"));
+            }
+            (lost, all) => warnings.push(format!("all copies of {lost} of {all} placement groups lie on {machine}")),
+        }
+        let majority = |group: &&GroupPlacement| {
+            let there = group.voters.iter().filter(|voter| host(**voter) == machine).count();
+            there > group.voters.len() / 2
+        };
+        let deciding = map.raft_groups.iter().filter(majority).count();
+        if deciding > 0 {
+            warnings
+                .push(format!("without {machine} {deciding} of {} Raft groups cannot decide", map.raft_groups.len()));
+        }
+    }
+    warnings
 }
 
 fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>, rests: Option<&Timestamp>) -> ShownNode {
@@ -298,8 +329,9 @@ fn text(shown: &Shown) -> String {
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
     let alarms = shown.nodes.iter().flat_map(alarms).map(|line| format!("ALARM: {line}\n")).collect::<String>();
+    let warnings = shown.warnings.iter().map(|line| format!("WARNING: {line}\n")).collect::<String>();
     format!(
-        "{alarms}{}\n{}\n{}\nfeature level {}; sessions: {sessions}",
+        "{alarms}{warnings}{}\n{}\n{}\nfeature level {}; sessions: {sessions}",
         table(&nodes),
         table(&groups),
         table(&disks),
@@ -344,4 +376,34 @@ fn scrubbed(disk: &ShownDisk) -> String {
         at => format!("through {}", time(Timestamp::from_secs(at as i64, 0))),
     };
     percent.map_or(last.clone(), |percent| format!("{percent} %, {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use placement::{InitialPlan, PlannedNode};
+    use types::DiskId;
+
+    fn on(hosts: &[&str]) -> PlacementMap {
+        let node = |(id, host): (u8, &&str)| PlannedNode {
+            id: NodeId(u64::from(id)),
+            addr: format!("{host}:{}", 7400 + u16::from(id)),
+            domain: format!("{host}/{id}"),
+            disks: vec![DiskId([id; 16])],
+        };
+        placement::initial(&(1..).zip(hosts).map(node).collect::<Vec<_>>(), &InitialPlan::default()).expect("a map")
+    }
+
+    #[test]
+    fn what_hangs_on_one_machine_is_said_until_it_does_not() {
+        let one = alone(&on(&["[::1]", "[::1]", "[::1]"]));
+        assert!(one.len() == 2 && one[0].contains("all copies of all files lie on [::1]"), "{one:?}");
+        let two = alone(&on(&["a", "a", "a", "b"]));
+        assert_eq!(two, ["without a 5 of 5 Raft groups cannot decide"]);
+        assert_eq!(alone(&on(&["a", "a", "b", "c"])), Vec::<String>::new());
+        let mut moving = on(&["a", "a", "a", "b", "c"]);
+        let members = (1..=3).map(|id| types::Member { node: NodeId(id), disk: 0 });
+        moving.groups[7].members = members.collect();
+        assert_eq!(alone(&moving), ["all copies of 1 of 64 placement groups lie on a"]);
+    }
 }

@@ -81,7 +81,7 @@ impl Node {
     pub(crate) fn new() -> Node {
         let folder = tempfile::tempdir().expect("a folder");
         let nodes = ["1=a:7400", "2=b:7400", "3=c:7400"].map(|node| node.parse().expect("a node")).to_vec();
-        let args = InitArgs { dir: folder.path().to_owned(), nodes, disks: 1, meta_groups: 4 };
+        let args = InitArgs { dir: folder.path().to_owned(), nodes, machines: Vec::new(), disks: 1, meta_groups: 4 };
         init(args, Output { json: true }).expect("a cluster");
         let path = node_folder(folder.path(), 2);
         let node = Node { path, folder };
@@ -199,7 +199,7 @@ fn a_sound_node_has_nothing_to_report_and_is_not_changed() {
 fn a_node_that_was_never_started_is_no_damage() {
     let folder = tempfile::tempdir().expect("a folder");
     let nodes = ["1=a:7400", "2=b:7400", "3=c:7400"].map(|node| node.parse().expect("a node")).to_vec();
-    let args = InitArgs { dir: folder.path().to_owned(), nodes, disks: 1, meta_groups: 4 };
+    let args = InitArgs { dir: folder.path().to_owned(), nodes, machines: Vec::new(), disks: 1, meta_groups: 4 };
     init(args, Output { json: true }).expect("a cluster");
     let node = Node { path: node_folder(folder.path(), 2), folder };
     assert_eq!(node.found(), [("node-new", "note", 1)]);

@@ -138,7 +138,7 @@ mod tests {
 
     fn site(dir: &Path) {
         let nodes = ["1=a:7400", "2=b:7400", "3=c:7400"].map(|node| node.parse().expect("a node")).to_vec();
-        let args = InitArgs { dir: dir.to_owned(), nodes, disks: 1, meta_groups: 4 };
+        let args = InitArgs { dir: dir.to_owned(), nodes, machines: Vec::new(), disks: 1, meta_groups: 4 };
         init(args, Output { json: true }).expect("a cluster");
     }
 
