@@ -36,7 +36,7 @@ demo: ## Three nodes, S3 and a mount on this machine; store a real book, kill a 
 test: ## Every test, real processes, clients and faults included
 	@sh tools/setup.sh --for test
 	$(CARGO) build --workspace --all-targets --locked
-	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" $(CARGO) test --workspace --locked
+	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" $(CARGO) run --quiet --locked --package xtask -- ci --only test --only doctest
 
 lint: ## What the gate of a commit looks at besides the tests: format, lints, docs, layers, tidy, licences
 	@sh tools/setup.sh --for test --with-deny
@@ -45,8 +45,9 @@ lint: ## What the gate of a commit looks at besides the tests: format, lints, do
 # One seed (SEED=n), or so many (SEEDS=n) from FIRST on. Optimised, with all assertions.
 SEEDS ?= 1000
 FIRST ?= 0
-sim: ## More seeds of the simulation (SEEDS=n FIRST=n), or one of them with its shrunk script if it fails (SEED=n)
-	SAGO_SIM_SEEDS=$(SEEDS) SAGO_SIM_FIRST=$(FIRST) SAGO_SIM_SEED=$(SEED) $(CARGO) test --profile sim --locked --package sim --test seeds \
+THREADS ?= $(shell nproc)
+sim: ## More seeds of the simulation (SEEDS=n FIRST=n THREADS=n), or one of them with its shrunk script if it fails (SEED=n)
+	SAGO_SIM_SEEDS=$(SEEDS) SAGO_SIM_FIRST=$(FIRST) SAGO_SIM_SEED=$(SEED) SAGO_SIM_THREADS=$(THREADS) $(CARGO) test --profile sim --locked --package sim --test seeds \
 	  -- --nocapture --exact $(if $(SEED),one_seed,nothing_acknowledged_is_lost_and_every_answer_is_linearizable)
 
 bench: ## Measure a fresh cluster, all replicas on this machine, and print the table of docs/BENCHMARKS.md
@@ -57,7 +58,7 @@ bench: ## Measure a fresh cluster, all replicas on this machine, and print the t
 battery: ## The fault tests at full length, on a release build
 	@sh tools/setup.sh --for test
 	$(CARGO) build --release --locked --package sago
-	SAGO_BATTERY=1 SAGO_BIN="$(CARGO_TARGET_DIR)/release/sago" $(CARGO) test --release --locked --package cluster -- --nocapture --test-threads 1
+	SAGO_BATTERY=1 SAGO_BIN="$(CARGO_TARGET_DIR)/release/sago" $(CARGO) test --release --locked --package cluster --package meta-server --package sim -- --nocapture --test-threads 1
 
 ci: ## The whole gate of a commit: format, lints, docs, layers, tidy, tests, licences
 	@sh tools/setup.sh --for test --with-deny

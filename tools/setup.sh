@@ -49,6 +49,7 @@ packages_mount='fuse3             mounts a bucket as a folder'
 packages_test='developers-reference  a real EPUB and a real tree of documentation to store
 e2fsprogs         makes the file systems of the fault tests, and tells where a file lies on them
 git               lists the files that the repository checks look at
+libfaketime       gives single nodes of the fault tests a wrong clock
 mount             attaches loop devices to the disks of the fault tests
 python3           runs the clients that were not written by us
 python3-venv      keeps boto3 and the AWS CLI of the tests apart from the system'

@@ -109,10 +109,10 @@ impl MountFs {
     }
 
     /// Stores a chunk; it becomes garbage unless a command names it.
-    pub(crate) async fn write_chunk(&self, group: GroupId, data: Bytes) -> Result<WrittenChunk, FsError> {
+    pub(crate) async fn write_chunk(&self, data: Bytes) -> Result<WrittenChunk, FsError> {
         let mut retry = Retry::new(self.config.deadline);
         loop {
-            match self.cluster.write_chunk(group, data.clone()).await {
+            match self.cluster.write_chunk((&self.bucket).into(), data.clone()).await {
                 Err(WriteError::Unavailable | WriteError::Busy) if retry.again().await => {}
                 Err(error) => return Err(error.into()),
                 Ok(written) => return Ok(written),

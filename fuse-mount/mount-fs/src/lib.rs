@@ -37,6 +37,7 @@ mod handle;
 mod inode;
 mod namespace;
 mod open;
+mod own_dir;
 mod piece;
 mod prefetch;
 mod read;

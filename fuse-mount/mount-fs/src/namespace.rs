@@ -8,6 +8,7 @@ use bytes::Bytes;
 use proto::meta::{Command, Outcome};
 use proto::object::{Attr, FileKind, NewContent};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 use types::{INLINE_BYTES_MAX, Ino};
 
@@ -22,13 +23,20 @@ pub struct Caller {
 
 const SETGID: u32 = 0o2000;
 
+/// How long after a change of its own a mount believes that a directory it has made holds nothing else. Much less than a name may be old:
+/// it is for files that are made one after the other, and nobody should wait for a name that another face has just made.
+const ABSENCE_TRUSTED: Duration = Duration::from_millis(100);
+
 impl MountFs {
-    /// A name in a directory.
+    /// A name in a directory. That one is not there may be known without asking: see [`FsConfig::attr_ttl`](crate::FsConfig::attr_ttl).
     ///
     /// # Errors
     /// [`FsError::NotFound`], [`FsError::NameTooLong`], [`FsError::Stale`] when the directory is gone.
     pub async fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr, FsError> {
         check_name(name)?;
+        if self.dir_attrs.lacks(parent, name, self.config.ttl().min(ABSENCE_TRUSTED)) {
+            return Err(FsError::NotFound);
+        }
         let attr = self.query_lookup(parent, Bytes::copy_from_slice(name)).await?;
         Ok(self.present(attr))
     }
@@ -152,7 +160,7 @@ impl MountFs {
     async fn remove(&self, parent: Ino, command: Command) -> Result<(), FsError> {
         let sent = Instant::now();
         let dir = self.command_attr(parent.group(), command).await?;
-        self.dir_attrs.learn(dir, sent);
+        self.dir_attrs.learn(dir, sent, None);
         Ok(())
     }
 
@@ -207,12 +215,20 @@ impl MountFs {
             exclusive,
         };
         let sent = Instant::now();
-        match self.command(parent.group(), command).await? {
-            Outcome::Created { attr, parent } => {
-                self.dir_attrs.learn(parent, sent);
+        match self.command(parent.group(), command).await {
+            Ok(Outcome::Created { attr, parent }) => {
+                if kind == FileKind::Directory {
+                    self.dir_attrs.made(&attr, sent);
+                }
+                self.dir_attrs.learn(parent, sent, Some(name));
                 Ok(attr)
             }
-            other => Err(unexpected(&other)),
+            Ok(other) => Err(unexpected(&other)),
+            // What became of it is not known, or the name is taken.
+            Err(error) => {
+                self.dir_attrs.forget(parent);
+                Err(error)
+            }
         }
     }
 }

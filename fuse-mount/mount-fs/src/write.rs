@@ -147,7 +147,7 @@ impl MountFs {
         self.runtime.spawn(async move {
             let Some(data) = piece.data() else { return };
             let _permit = fs.pushes.acquire().await;
-            let result = fs.write_chunk(inode.ino.group(), data).await;
+            let result = fs.write_chunk(data).await;
             if let Err(error) = &result {
                 fs.lose(&inode, error.clone());
             }

@@ -50,6 +50,39 @@ async fn a_small_file_costs_one_create_one_chunk_and_one_write() {
     assert_eq!(fs.memory_used(), (0, 0));
 }
 
+async fn make_in(fs: &Arc<MountFs>, dir: &Attr, name: &[u8]) {
+    fs.create(dir.ino, name, 0o644, ME, true, WRITE).await.expect("create");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_directory_made_here_what_is_not_there_is_known_without_asking() {
+    let (cluster, fs) = mounted(FsConfig::default()).await;
+    let dir = fs.mkdir(fs.ino_of(1), b"dir", 0o755, ME).await.expect("mkdir");
+    let before = cluster.calls();
+    for name in [b"a", b"b"] {
+        assert_eq!(fs.lookup(dir.ino, name).await, Err(FsError::NotFound));
+        make_in(&fs, &dir, name).await;
+    }
+    assert_eq!(since(&cluster, before), Calls { commands: 2, ..Calls::default() });
+    assert!(fs.lookup(dir.ino, b"a").await.is_ok(), "what was made is asked for");
+
+    let another = FsConfig { strict: true, ..FsConfig::default() };
+    let theirs = MountFs::open_bucket(cluster.clone(), "books", another).await.expect("the fake has the bucket");
+    make_in(&theirs, &dir, b"theirs").await;
+    tokio::time::advance(Duration::from_millis(100)).await;
+    make_in(&fs, &dir, b"c").await;
+    assert!(fs.lookup(dir.ino, b"theirs").await.is_ok(), "somebody else was there");
+}
+
+#[tokio::test]
+async fn a_strict_mount_asks_for_every_name() {
+    let (cluster, fs) = mounted(FsConfig { strict: true, ..FsConfig::default() }).await;
+    let dir = fs.mkdir(fs.ino_of(1), b"dir", 0o755, ME).await.expect("mkdir");
+    let before = cluster.calls();
+    assert_eq!(fs.lookup(dir.ino, b"a").await, Err(FsError::NotFound));
+    assert_eq!(since(&cluster, before), Calls { queries: 1, ..Calls::default() });
+}
+
 #[tokio::test]
 async fn a_tiny_file_goes_inline_and_grows_out_of_it() {
     let (cluster, fs) = mounted(FsConfig::default()).await;

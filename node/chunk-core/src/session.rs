@@ -5,7 +5,7 @@
 
 use crate::{Moment, Readiness, View};
 use std::collections::BTreeMap;
-use types::{ChunkId, ChunkIdParts, ChunkRef, GroupId, PgId, PlacementMap, SessionId, Slot, WriterEpoch};
+use types::{ChunkId, ChunkIdParts, ChunkRef, GroupId, PgId, PlacementMap, RuleId, SessionId, Slot, WriterEpoch};
 
 /// How long ids are made in one epoch, in milliseconds: an hour, so that garbage waits no longer.
 pub const EPOCH_MILLIS: u64 = 3_600_000;
@@ -17,7 +17,10 @@ pub struct Session {
     epoch: WriterEpoch,
     since: Moment,
     next_seq: u32,
-    cursor: usize,
+    /// Where the first look at the slots of a rule begins.
+    seed: usize,
+    /// Where the next look begins, of each rule: with one for all, writers of several rules would fall on the same slots again and again.
+    cursors: BTreeMap<RuleId, usize>,
     /// Ids made and not settled, by epoch.
     unsettled: BTreeMap<WriterEpoch, BTreeMap<u32, Unsettled>>,
     /// Groups with epochs that are to be closed.
@@ -56,8 +59,8 @@ pub struct Allocation {
 /// No id could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllocateError {
-    /// The placement map has no slots.
-    #[error("the placement map has no slots")]
+    /// The placement map has no slots of that rule.
+    #[error("the placement map has no slots of that rule")]
     NoSlots,
     /// The session has used up its epochs; open another.
     #[error("the session has used up its epochs")]
@@ -68,9 +71,9 @@ impl Session {
     /// A session that was just opened. `seed` decides where in the slots it begins, so that writers do not march in step.
     #[must_use]
     pub fn new(id: SessionId, now: Moment, seed: u64) -> Self {
-        let cursor = (seed % u64::from(u16::MAX)) as usize;
-        let (unsettled, owners) = (BTreeMap::new(), BTreeMap::new());
-        Session { id, epoch: WriterEpoch(0), since: now, next_seq: 0, cursor, unsettled, owners }
+        let seed = (seed % u64::from(u16::MAX)) as usize;
+        let (cursors, unsettled, owners) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Session { id, epoch: WriterEpoch(0), since: now, next_seq: 0, seed, cursors, unsettled, owners }
     }
 
     /// The session's id.
@@ -85,7 +88,7 @@ impl Session {
         self.epoch
     }
 
-    /// An id for a new chunk owned by `owner`, in a slot whose placement group is the readiest that is not among `tried`;
+    /// An id for a new chunk owned by `owner`, in a slot of `rule` whose placement group is the readiest that is not among `tried`;
     /// among equals the slots take turns.
     ///
     /// # Errors
@@ -93,12 +96,12 @@ impl Session {
     pub fn allocate(
         &mut self,
         now: Moment,
-        owner: GroupId,
+        (owner, rule): (GroupId, RuleId),
         map: &PlacementMap,
         view: &View,
         tried: &[PgId],
     ) -> Result<Allocation, AllocateError> {
-        let (slot, group, readiness) = self.choose(map, view, tried).ok_or(AllocateError::NoSlots)?;
+        let (slot, group, readiness) = self.choose(rule, map, view, tried).ok_or(AllocateError::NoSlots)?;
         self.roll(now);
         let seq = self.next_seq;
         self.next_seq = match seq.checked_add(1) {
@@ -106,7 +109,7 @@ impl Session {
             None if self.epoch.0 == u16::MAX => return Err(AllocateError::Exhausted),
             None => {
                 self.begin_epoch(now);
-                return self.allocate(now, owner, map, view, tried);
+                return self.allocate(now, (owner, rule), map, view, tried);
             }
         };
         self.unsettled.entry(self.epoch).or_default().insert(seq, Unsettled::Writing);
@@ -195,12 +198,20 @@ impl Session {
         ended
     }
 
-    fn choose(&mut self, map: &PlacementMap, view: &View, tried: &[PgId]) -> Option<(Slot, PgId, Readiness)> {
+    fn choose(
+        &mut self,
+        rule: RuleId,
+        map: &PlacementMap,
+        view: &View,
+        tried: &[PgId],
+    ) -> Option<(Slot, PgId, Readiness)> {
         let slots = map.slots.len().min(usize::from(u16::MAX) + 1);
+        let cursor = self.cursors.get(&rule).copied().unwrap_or(self.seed);
         let mut best = None;
         for step in 0..slots {
-            let index = (self.cursor + step) % slots;
-            let Some(group) = map.groups.get(map.slots[index] as usize) else { continue };
+            let index = (cursor + step) % slots;
+            let group = map.groups.get(map.slots[index] as usize).filter(|group| group.rule == rule);
+            let Some(group) = group else { continue };
             // A group that was tried is taken only if there is no other.
             let rank = (!tried.contains(&group.id), view.readiness(group));
             if best.is_none_or(|(found, _, _)| rank > found) {
@@ -211,7 +222,7 @@ impl Session {
             }
         }
         let ((_, readiness), index, group) = best?;
-        self.cursor = (index + 1) % slots;
+        self.cursors.insert(rule, (index + 1) % slots);
         Some((Slot(index as u16), group, readiness))
     }
 }
@@ -243,7 +254,26 @@ mod tests {
     }
 
     fn allocate(session: &mut Session, map: &PlacementMap, view: &View, tried: &[PgId]) -> Allocation {
-        session.allocate(T0, GroupId(3), map, view, tried).expect("allocation")
+        session.allocate(T0, (GroupId(3), RuleId::DEFAULT), map, view, tried).expect("allocation")
+    }
+
+    #[test]
+    fn each_rule_has_its_slots_and_they_take_turns_of_their_own() {
+        let mut map = map(&[[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6]], 8);
+        map.groups[2].rule = RuleId(1);
+        map.groups[3].rule = RuleId(1);
+        let mut session = Session::new(SessionId(9), T0, 0);
+        let mut slots = |rule: u16| {
+            let got = session.allocate(T0, (GroupId(3), RuleId(rule)), &map, &View::default(), &[]);
+            got.expect("allocation").chunk.slot().0
+        };
+        let both: Vec<_> = (0..5).map(|_| (slots(0), slots(1))).collect();
+        assert_eq!(both, [(0, 2), (1, 3), (4, 6), (5, 7), (0, 2)]);
+        let none = session.allocate(T0, (GroupId(3), RuleId(2)), &map, &View::default(), &[]);
+        assert_eq!(none, Err(AllocateError::NoSlots));
+        let only_other = down(&[1, 2]);
+        assert!(only_other.has_full_group(&map, RuleId(1), &[]));
+        assert!(!only_other.has_full_group(&map, RuleId::DEFAULT, &[]));
     }
 
     #[test]
@@ -276,14 +306,15 @@ mod tests {
         }
         let mut shunned = View::default();
         shunned.shunned.insert((NodeId(5), 0));
-        assert!(shunned.has_full_group(&map, &[PgId(0)]));
-        assert!(!shunned.has_full_group(&map, &[PgId(0), PgId(1)]));
+        assert!(shunned.has_full_group(&map, RuleId::DEFAULT, &[PgId(0)]));
+        assert!(!shunned.has_full_group(&map, RuleId::DEFAULT, &[PgId(0), PgId(1)]));
     }
 
     #[test]
     fn a_map_without_slots_gives_no_ids() {
         let mut session = Session::new(SessionId(9), T0, 7);
-        let result = session.allocate(T0, GroupId(1), &PlacementMap::default(), &View::default(), &[]);
+        let result =
+            session.allocate(T0, (GroupId(1), RuleId::DEFAULT), &PlacementMap::default(), &View::default(), &[]);
         assert_eq!(result, Err(AllocateError::NoSlots));
     }
 
@@ -295,7 +326,8 @@ mod tests {
         let first = allocate(&mut session, &map, &View::default(), &[]).chunk;
         assert_eq!(session.roll(Moment(EPOCH_MILLIS)), Some(WriterEpoch(0)));
         let view = View::default();
-        let second = session.allocate(Moment(EPOCH_MILLIS), GroupId(1), &map, &view, &[]).expect("id").chunk;
+        let second =
+            session.allocate(Moment(EPOCH_MILLIS), (GroupId(1), RuleId::DEFAULT), &map, &view, &[]).expect("id").chunk;
         assert_eq!((second.parts().epoch, second.parts().seq), (WriterEpoch(1), 0));
         assert_eq!(session.closable_below(), WriterEpoch(0));
         session.settle(first);
@@ -309,7 +341,8 @@ mod tests {
         let map = map(&[[1, 2, 3]], 1);
         let mut session = Session::new(SessionId(9), T0, 0);
         let make = |session: &mut Session, now, group| {
-            let got = session.allocate(now, GroupId(group), &map, &View::default(), &[]).expect("id");
+            let got =
+                session.allocate(now, (GroupId(group), RuleId::DEFAULT), &map, &View::default(), &[]).expect("id");
             ChunkRef { id: got.chunk, len: 1, root: Blake3Root([0; 32]) }
         };
         let chunks = [1, 1, 2, 3].map(|group| make(&mut session, T0, group));
@@ -343,7 +376,7 @@ mod tests {
             let (mut now, mut seen) = (T0, BTreeSet::new());
             for pause in pauses {
                 now = now + pause;
-                let got = session.allocate(now, GroupId(1), &map, &View::default(), &[]).expect("id");
+                let got = session.allocate(now, (GroupId(1), RuleId::DEFAULT), &map, &View::default(), &[]).expect("id");
                 prop_assert!(seen.insert(got.chunk));
                 prop_assert!(got.chunk.parts().epoch >= session.closable_below());
             }

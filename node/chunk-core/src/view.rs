@@ -1,7 +1,7 @@
 //! What a writer believes of the members of placement groups at the moment it chooses among them.
 
 use std::collections::BTreeSet;
-use types::{Member, NodeId, PgId, PlacementGroup, PlacementMap};
+use types::{Member, NodeId, PgId, PlacementGroup, PlacementMap, RuleId};
 
 /// Nodes and disks that are better avoided. Beliefs, not facts: they only order choices.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -41,11 +41,15 @@ impl View {
         }
     }
 
-    /// Whether there is a placement group in use, not among `tried`, of which all members are believed to answer.
+    /// Whether there is a placement group of `rule` in use, not among `tried`, of which all members are believed to answer.
     #[must_use]
-    pub fn has_full_group(&self, map: &PlacementMap, tried: &[PgId]) -> bool {
-        let untried = map.groups.iter().filter(|group| !tried.contains(&group.id));
-        let mut full = untried.filter(|group| self.readiness(group) == Readiness::Full);
-        full.any(|group| map.slots.iter().any(|index| map.groups.get(*index as usize) == Some(group)))
+    pub fn has_full_group(&self, map: &PlacementMap, rule: RuleId, tried: &[PgId]) -> bool {
+        let full = |(at, group): (usize, &PlacementGroup)| {
+            group.rule == rule
+                && !tried.contains(&group.id)
+                && self.readiness(group) == Readiness::Full
+                && map.slots.iter().any(|index| *index as usize == at)
+        };
+        map.groups.iter().enumerate().any(full)
     }
 }

@@ -1,7 +1,7 @@
 //! Works off the garbage of the groups this node leads.
 //!
 //! ```text
-//! round: options on? -> sessions that are over: EndSessions -> garbage that is due: CollectGarbage
+//! round: options on? -> sessions that are over: EndSessions -> garbage that is due by clocks that agree: CollectGarbage
 //!        -> condemned chunks: Delete to every member -> all have acknowledged: ForgetChunks
 //! ```
 //! Every round begins from what the group's state says (level, not edge), so a change of leader or a crash loses nothing. A delete is sent
@@ -15,6 +15,7 @@ use chunk_core::collect::{Deletions, ended};
 use futures::future::join_all;
 use proto::control::GarbageOptions;
 use proto::meta::{Answer, Command, CondemnedStep, Outcome, Query};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -34,8 +35,11 @@ pub trait CollectHost: Send + Sync + 'static {
     /// The newest placement map this node knows.
     fn map(&self) -> Arc<PlacementMap>;
 
-    /// The wall time.
+    /// This node's clock.
     fn now(&self) -> Timestamp;
+
+    /// The time that the clocks of the group's voters agree on; `None` if too few say so, or one lies apart.
+    async fn agreed(&self, group: GroupId) -> Option<Timestamp>;
 
     /// How garbage is collected, as the control group has it now.
     async fn options(&self) -> Option<GarbageOptions>;
@@ -58,13 +62,15 @@ pub struct CollectWorker {
     host: Arc<dyn CollectHost>,
     round: Duration,
     deletions: Deletions,
+    /// Groups whose garbage waits for clocks to agree.
+    halted: BTreeSet<GroupId>,
 }
 
 impl CollectWorker {
     /// A worker that has not begun. `round` is the pause between rounds.
     #[must_use]
     pub fn new(host: Arc<dyn CollectHost>, round: Duration) -> Self {
-        CollectWorker { host, round, deletions: Deletions::default() }
+        CollectWorker { host, round, deletions: Deletions::default(), halted: BTreeSet::new() }
     }
 
     /// Works for ever; may be dropped at any time.
@@ -114,16 +120,19 @@ impl CollectWorker {
         }
     }
 
-    async fn condemn(&self, group: GroupId, grace: i64) {
+    async fn condemn(&mut self, group: GroupId, grace: i64) {
         let Some(Answer::Garbage(status)) = self.host.ask(group, Query::Garbage).await else { return };
         metrics::garbage(group, status.waiting, status.condemned);
-        // The group judges by its own time; this only spares it commands that would find nothing.
+        // The group judges for itself; this only spares it commands that would find nothing, and others a question.
         let due = |oldest: Timestamp| oldest.0.saturating_add(grace) <= self.host.now().0;
         if !status.oldest.is_some_and(due) {
             return;
         }
+        let agreed = self.host.agreed(group).await;
+        self.halt(group, agreed.is_none());
+        let Some(now) = agreed else { return };
         for _ in 0..STEPS_PER_ROUND {
-            match self.host.propose(group, Command::CollectGarbage { grace, max: PAGE }).await {
+            match self.host.propose(group, Command::CollectGarbage { grace, max: PAGE, now }).await {
                 Some(Outcome::Collected { condemned, more }) => {
                     counter!(metrics::GARBAGE_CONDEMNED).increment(u64::from(condemned));
                     if !more {
@@ -132,6 +141,16 @@ impl CollectWorker {
                 }
                 _ => return,
             }
+        }
+    }
+
+    /// Tells once that garbage waits for clocks, and once that it does no more.
+    fn halt(&mut self, group: GroupId, halted: bool) {
+        metrics::garbage_halted(group, halted);
+        if halted && self.halted.insert(group) {
+            tracing::warn!(%group, "garbage is not collected until the clocks of the voters agree");
+        } else if !halted && self.halted.remove(&group) {
+            tracing::info!(%group, "the clocks agree: garbage is collected again");
         }
     }
 
@@ -187,6 +206,7 @@ mod tests {
     use types::{ChunkIdParts, Member, NodeEntry, NodeState, PgEpoch, PgId, PlacementGroup, Slot, WriterEpoch};
 
     const GROUP: GroupId = GroupId(1);
+    const NOW: Timestamp = Timestamp(GarbageOptions::GRACE + 100);
 
     fn chunk(seq: u32) -> ChunkId {
         let (session, epoch) = (SessionId(1), WriterEpoch(0));
@@ -216,6 +236,7 @@ mod tests {
         deaf: Vec<NodeId>,
         deleted: BTreeMap<NodeId, usize>,
         proposed: Vec<Command>,
+        clocks_disagree: bool,
     }
 
     struct Fake(Mutex<State>);
@@ -239,7 +260,11 @@ mod tests {
         }
 
         fn now(&self) -> Timestamp {
-            Timestamp(GarbageOptions::GRACE + 100)
+            NOW
+        }
+
+        async fn agreed(&self, _: GroupId) -> Option<Timestamp> {
+            (!self.0.lock().clocks_disagree).then_some(NOW)
         }
 
         async fn options(&self) -> Option<GarbageOptions> {
@@ -358,8 +383,16 @@ mod tests {
             assert_eq!(state.over[1..], ends);
             state.sessions = None;
             state.status.oldest = Some(Timestamp(100));
+            state.clocks_disagree = true;
+            state.proposed.clear();
         }
         worker.one_round().await;
-        assert_eq!(host.0.lock().status.waiting, 0);
+        assert!(host.0.lock().proposed.is_empty(), "it is due, and nobody knows whether by the right clock");
+        host.0.lock().clocks_disagree = false;
+        worker.one_round().await;
+        let state = host.0.lock();
+        assert_eq!(state.status.waiting, 0);
+        let by = |command: &Command| matches!(command, Command::CollectGarbage { now: NOW, .. });
+        assert!(state.proposed.iter().all(by), "{:?}", state.proposed);
     }
 }

@@ -19,6 +19,8 @@ pub const BATCH_BYTES: &str = "sago_chunk_batch_bytes";
 pub const FLUSH_SECONDS: &str = "sago_chunk_flush_seconds";
 /// Damaged replicas found by reads; label `disk`.
 pub const CORRUPT: &str = "sago_chunk_corrupt_total";
+/// Replicas that were read wrongly once and are right: a disk, controller or memory that flips bits; label `disk`.
+pub const MISREAD: &str = "sago_chunk_misread_total";
 /// Chunks copied to disks of this node that moves bring in.
 pub const MOVE_CHUNKS: &str = "sago_move_chunks_total";
 /// Bytes of them.
@@ -52,6 +54,8 @@ pub const LOST: &str = "sago_chunk_no_intact_copy";
 pub const GARBAGE_WAITING: &str = "sago_garbage_waiting";
 /// Condemned chunks of a group that some member may still have; label `group`, told by its leader.
 pub const GARBAGE_CONDEMNED_LEFT: &str = "sago_garbage_condemned_left";
+/// 1 if the leader does not collect the garbage of a group because clocks disagree; label `group`.
+pub const GARBAGE_HALTED: &str = "sago_garbage_halted";
 /// Chunks condemned by groups while this node led them.
 pub const GARBAGE_CONDEMNED: &str = "sago_garbage_condemned_total";
 /// Orphans deleted from this node.
@@ -69,6 +73,7 @@ pub fn describe() {
     describe_histogram!(BATCH_BYTES, Unit::Bytes, "bytes appended with one flush");
     describe_histogram!(FLUSH_SECONDS, Unit::Seconds, "time of one write and flush");
     describe_counter!(CORRUPT, Unit::Count, "damaged replicas found by reads");
+    describe_counter!(MISREAD, Unit::Count, "replicas that were read wrongly once and are right");
     describe_counter!(MOVE_CHUNKS, Unit::Count, "chunks copied to disks that moves bring in");
     describe_counter!(MOVE_BYTES, Unit::Bytes, "bytes of chunks copied to disks that moves bring in");
     describe_counter!(LEFTOVER_CHUNKS, Unit::Count, "chunks taken off disks that their groups moved away from");
@@ -85,6 +90,7 @@ pub fn describe() {
     describe_gauge!(FENCED, Unit::Count, "1 if the disk failed and takes no more requests");
     describe_gauge!(GARBAGE_WAITING, Unit::Count, "chunks and lists that wait out the grace time");
     describe_gauge!(GARBAGE_CONDEMNED_LEFT, Unit::Count, "condemned chunks that some member may still have");
+    describe_gauge!(GARBAGE_HALTED, Unit::Count, "1 if garbage is not collected because clocks disagree");
     describe_counter!(GARBAGE_CONDEMNED, Unit::Count, "chunks condemned");
     describe_counter!(ORPHANS_DELETED, Unit::Count, "orphans deleted");
     describe_gauge!(ORPHANS_HELD, Unit::Count, "orphans held back by the breaker");
@@ -95,6 +101,11 @@ pub(crate) fn garbage(group: types::GroupId, waiting: u64, condemned: u64) {
     let label = group.0.to_string();
     gauge!(GARBAGE_WAITING, "group" => label.clone()).set(waiting as f64);
     gauge!(GARBAGE_CONDEMNED_LEFT, "group" => label).set(condemned as f64);
+}
+
+/// Shows whether the garbage of a group waits for clocks to agree.
+pub(crate) fn garbage_halted(group: types::GroupId, halted: bool) {
+    gauge!(GARBAGE_HALTED, "group" => group.0.to_string()).set(if halted { 1.0 } else { 0.0 });
 }
 
 /// Counts an answer.
@@ -115,6 +126,10 @@ impl Observer for StoreMetrics {
 
     fn corrupt(&self, disk: usize) {
         counter!(CORRUPT, "disk" => disk.to_string()).increment(1);
+    }
+
+    fn misread(&self, disk: usize) {
+        counter!(MISREAD, "disk" => disk.to_string()).increment(1);
     }
 
     fn fenced(&self, disk: usize) {

@@ -7,6 +7,7 @@
 //! | members say | then |
 //! | --- | --- |
 //! | one has it intact | it is written anew; the quarantine ends with that |
+//! | none gave it, but a further look finds the replica here right after all | the same, from itself |
 //! | every one answered, none has it | no intact copy: an ERROR, and it is listed until one turns up or it is deleted |
 //! | some did not answer | tried again |
 //!
@@ -17,6 +18,7 @@ use crate::metrics;
 use crate::replicate::FetchError;
 use crate::service::ChunkService;
 use ::metrics::{counter, gauge};
+use bytes::Bytes;
 use chunk_store::Listed;
 use futures::StreamExt;
 use proto::chunk::ChunkError;
@@ -152,24 +154,32 @@ async fn rewrite_one(service: &ChunkService, map: &PlacementMap, listed: Listed)
     let mut answered = true;
     for source in sources {
         match service.fetch_from(source, chunk).await {
-            Ok(data) => {
-                return match service.store_on(listed.disk, chunk.id, chunk.root, data).await {
-                    Ok(()) => Outcome::Rewritten,
-                    // Deleted meanwhile: no longer quarantined either.
-                    Err(ChunkError::Deleted) => Outcome::Rewritten,
-                    Err(error) => {
-                        tracing::debug!(chunk = %chunk.id, %error, "the replica is not written anew yet");
-                        Outcome::Later
-                    }
-                };
-            }
+            Ok(data) => return store(service, &listed, data).await,
             Err(FetchError::Refused {
                 why: ChunkError::NotFound | ChunkError::Corrupt | ChunkError::Deleted, ..
             }) => {}
             Err(_) => answered = false,
         }
     }
-    if answered { Outcome::NoIntactCopy } else { Outcome::Later }
+    match service.store.read_quarantined(listed.disk, chunk.id).await {
+        Ok(Some(data)) => {
+            tracing::warn!(chunk = %chunk.id, "a quarantined replica is right after all");
+            store(service, &listed, data).await
+        }
+        _ if answered => Outcome::NoIntactCopy,
+        _ => Outcome::Later,
+    }
+}
+
+async fn store(service: &ChunkService, listed: &Listed, data: Bytes) -> Outcome {
+    match service.store_on(listed.disk, listed.chunk, listed.root, data).await {
+        // Deleted meanwhile: no longer quarantined either.
+        Ok(()) | Err(ChunkError::Deleted) => Outcome::Rewritten,
+        Err(error) => {
+            tracing::debug!(chunk = %listed.chunk, %error, "the replica is not written anew yet");
+            Outcome::Later
+        }
+    }
 }
 
 /// The other members, those that are up first.

@@ -159,7 +159,8 @@ fn paced(total: u64, state: ScrubState, step: u64, days: u64, now: u64) -> Durat
         return PAUSE_MAX;
     }
     let left = total.saturating_sub(state.bytes).max(step).max(1);
-    let seconds_left = (state.begun + time).saturating_sub(now).max(1);
+    // A pass that seems to begin later than now was begun by a clock that has been set back since: it has its whole time, and no more.
+    let seconds_left = (state.begun.min(now) + time).saturating_sub(now).max(1);
     let rate = (left / seconds_left).clamp(1, RATE_MAX);
     Duration::from_millis(step.saturating_mul(1000) / rate).min(PAUSE_MAX)
 }
@@ -224,5 +225,7 @@ mod tests {
         assert!(paced(tib, state(0), STEP_BYTES, days, 1000 + time / 2) < pause * 6 / 10);
         assert_eq!(paced(tib, state(0), STEP_BYTES, days, 1000 + 2 * time), Duration::from_millis(62));
         assert_eq!(paced(1, state(0), STEP_BYTES, days, 1000), PAUSE_MAX);
+        // The clock was set back by far more than a pass.
+        assert_eq!(paced(tib, state(0), STEP_BYTES, days, 10), pause);
     }
 }

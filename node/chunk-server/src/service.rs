@@ -341,10 +341,11 @@ impl ChunkService {
         self.node
     }
 
-    /// For every disk, in the order of the configuration, whether it failed and takes no more requests.
+    /// For every disk, in the order of the configuration, whether it failed and takes no more requests, and how full it is.
     #[must_use]
-    pub fn fenced(&self) -> Vec<bool> {
-        self.store.fenced()
+    pub fn conditions(&self) -> Vec<(bool, Fullness)> {
+        let condition = |(disk, fenced)| (fenced, self.fullness(disk));
+        self.store.fenced().into_iter().enumerate().map(condition).collect()
     }
 
     /// The ids of the disks, in the order of the configuration, as the placement map has to list them.

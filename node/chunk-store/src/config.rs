@@ -19,6 +19,8 @@ pub struct StoreConfig {
     /// The ids of the disks as the placement map has them, in the order of `disks`: a new directory gets its own, a directory with
     /// another is refused. Empty (the default): new directories get random ids, and all are taken.
     pub disk_ids: Vec<DiskId>,
+    /// Numbers of directories whose disks were taken out for good: they are not opened, and count as fenced. Not all of them.
+    pub gone: Vec<usize>,
     /// Size of a segment, bytes; a multiple of 4096, at least 8 MiB. Default 1 GiB.
     pub segment_bytes: u64,
     /// Append with direct I/O where the file system takes it. Default on: 12 times the puts at 16 writers, a sixth of the CPU
@@ -48,6 +50,7 @@ impl StoreConfig {
             disks,
             create: true,
             disk_ids: Vec::new(),
+            gone: Vec::new(),
             segment_bytes: 1 << 30,
             direct_io: true,
             queue_bytes_max: 64 << 20,
@@ -70,6 +73,11 @@ impl StoreConfig {
             (
                 self.disk_ids.is_empty() || self.disk_ids.len() == self.disks.len(),
                 "disk_ids must name as many disks as there are directories, or none",
+            ),
+            (
+                (0..self.disks.len()).any(|number| !self.gone.contains(&number))
+                    && self.gone.iter().all(|number| *number < self.disks.len()),
+                "gone must be numbers of directories, and not all of them",
             ),
             (self.segment_bytes >= 8 << 20, "segment_bytes must be at least 8 MiB"),
             (self.segment_bytes <= 1 << 40, "segment_bytes must be at most 1 TiB"),

@@ -12,6 +12,7 @@ use crate::queue::{Permit, Queue};
 use crate::record::{self, Tag};
 use crate::recovery::{RecoveryReport, recover};
 use crate::segment::Segments;
+use crate::verify::read_record;
 use crate::writer::{DeleteJob, Job, PutJob, Writer, WriterSettings};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -47,13 +48,15 @@ pub struct DiskInfo {
     pub recovery: RecoveryReport,
 }
 
-/// How often a read follows a replica that is moved under it.
-const MOVES_MAX: usize = 4;
+/// How often a read follows a replica that is moved under it, or is repeated because it was misread.
+const TRIES_MAX: usize = 4;
 
 /// Why a replica could not be read.
 pub(crate) enum Judged {
     /// It lies elsewhere now.
     Moved(Located),
+    /// It is right: a second look at the medium found nothing wrong with it.
+    Misread,
     /// It is damaged, which was reported just now.
     Damaged(GetError),
     /// It is known already, or gone.
@@ -236,10 +239,11 @@ impl Disk {
         len: u32,
     ) -> Result<RangedRead, GetError> {
         let mut located = *located;
-        for _ in 0..MOVES_MAX {
+        for _ in 0..TRIES_MAX {
             match get::read(&self.segments, &located, offset, len) {
                 Err(error) if get::is_damage(&error) => match self.judge(chunk, &located, error) {
                     Judged::Moved(now) => located = now,
+                    Judged::Misread => {}
                     Judged::Damaged(error) | Judged::Is(error) => return Err(error),
                 },
                 result => return result,
@@ -248,8 +252,8 @@ impl Disk {
         Err(GetError::Unreadable(std::io::ErrorKind::ResourceBusy.into()))
     }
 
-    /// What it means that the replica at `located` could not be read as it should: compaction or a delete came between, or it is damaged.
-    /// Then it is reported and quarantined.
+    /// What it means that the replica at `located` could not be read as it should: compaction or a delete came between, a bit flipped on the way
+    /// from a medium that is right, or it is damaged. Then it is reported and quarantined. Blocks.
     pub(crate) fn judge(&self, chunk: ChunkId, located: &Located, error: GetError) -> Judged {
         match self.entry(chunk) {
             Ok(Some(Entry::Live(now))) if now.place != located.place => return Judged::Moved(now),
@@ -259,12 +263,26 @@ impl Disk {
             Ok(None) => return Judged::Is(GetError::NotFound),
             Err(error) => return Judged::Is(GetError::Index(error)),
         }
+        if self.is_right(chunk, located) {
+            return Judged::Misread;
+        }
         tracing::error!(%chunk, disk = %self.id(), segment = located.place.segment.0, offset = located.place.offset, %error, "damaged replica");
         self.observer.corrupt(self.number);
         if let Some(permit) = self.queue.reserve(0) {
             self.queue.push(Job::Quarantine(chunk, *located), permit);
         }
         Judged::Damaged(error)
+    }
+
+    /// A second look at a record that was not as it should be: whether all of it is right, and it was only misread. What the page cache has
+    /// kept of the misread goes with it. Blocks.
+    pub(crate) fn is_right(&self, chunk: ChunkId, located: &Located) -> bool {
+        let right = read_record(&self.segments, self.tag(), chunk, located).is_ok_and(|verified| verified.framed);
+        if right {
+            tracing::warn!(%chunk, disk = %self.id(), segment = located.place.segment.0, offset = located.place.offset, "a replica was misread and is right");
+            self.observer.misread(self.number);
+        }
+        right
     }
 
     pub(crate) fn info(&self) -> DiskInfo {

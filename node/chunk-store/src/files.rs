@@ -2,8 +2,10 @@
 //! record what is done, or fail.
 
 mod os;
+mod read_only;
 
 pub use os::OsFiles;
+pub(crate) use read_only::ReadOnlyFiles;
 
 use std::io;
 use std::sync::Arc;

@@ -119,6 +119,15 @@ impl Directory {
     }
 }
 
+/// Makes an empty or missing directory a disk of `node`, with nothing on it yet, and tells its id; or tells which disk it is already. Durable
+/// when it returns; idempotent.
+///
+/// # Errors
+/// [`OpenError`]: it is another node's, is in use, or holds something else.
+pub fn prepare(path: &Path, node: NodeId) -> Result<DiskId, OpenError> {
+    Ok(Directory::open(path, node, true, None)?.identity.disk)
+}
+
 fn missing(path: &Path) -> OpenError {
     match stranger(path) {
         Ok(Some(found)) => OpenError::NoIdentity { path: path.to_owned(), found },
@@ -129,6 +138,20 @@ fn missing(path: &Path) -> OpenError {
 fn lock(path: &Path) -> Result<File, OpenError> {
     let failed = |source: io::Error| OpenError::Disk { path: path.to_owned(), source: StoreError::Io(source) };
     let file = File::options().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(failed)?;
+    try_lock(file, path)
+}
+
+/// Locks a directory without making anything in it; `None` if nobody ever had it open.
+pub(crate) fn hold(path: &Path) -> Result<Option<File>, OpenError> {
+    match File::open(path.join(LOCK)) {
+        Ok(file) => try_lock(file, path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OpenError::Disk { path: path.to_owned(), source: StoreError::Io(error) }),
+    }
+}
+
+fn try_lock(file: File, path: &Path) -> Result<File, OpenError> {
+    let failed = |source: io::Error| OpenError::Disk { path: path.to_owned(), source: StoreError::Io(source) };
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
@@ -136,7 +159,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<String>> {
+/// The text of a directory's identity; empty if it is too long to be one.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     let file = path.join(IDENTITY);
     match std::fs::metadata(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -36,10 +36,12 @@ use types::{Blake3Root, ChunkId, DiskId};
 const WRITE_BUFFER_BYTES: usize = 8 << 20;
 /// Files that RocksDB keeps open per disk.
 const OPEN_FILES_MAX: i32 = 100;
+/// Blocks kept while an index is only looked at.
+const READ_ONLY_CACHE_BYTES: usize = 32 << 20;
 /// Rows that one call looks at while it searches for those of a segment.
 const LOOKED_AT_MAX: usize = 100_000;
 /// Marks an index that gave wrong answers; it is made anew at the next start.
-const DISTRUST: &str = "index.distrust";
+pub(crate) const DISTRUST: &str = "index.distrust";
 
 const POSITION_KEY: &[u8] = b"mposition";
 /// The version of all rows, kept beside the position; an index of another is made anew. History: 1 = first light (without this
@@ -86,7 +88,19 @@ pub(crate) struct Index {
     db: DB,
     disk: DiskId,
     sums: Mutex<Sums>,
-    distrust: PathBuf,
+    /// Where a mark is left if it gives wrong answers; `None` where nothing may be changed.
+    distrust: Option<PathBuf>,
+}
+
+/// What the rows of an index come to when they are all counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recount {
+    pub(crate) totals: Totals,
+    pub(crate) uses: BTreeMap<SegmentNo, Use>,
+    /// Rows of the list of the quarantined.
+    pub(crate) listed: u64,
+    /// Rows that cannot be read.
+    pub(crate) malformed: u64,
 }
 
 impl Index {
@@ -125,7 +139,52 @@ impl Index {
             None => Sums::default(),
         };
         let position = sums.position;
-        Ok((Index { db, disk, sums: Mutex::new(sums), distrust: distrust.to_owned() }, position))
+        Ok((Index { db, disk, sums: Mutex::new(sums), distrust: Some(distrust.to_owned()) }, position))
+    }
+
+    /// Opens the index in a data directory so that nothing there changes; `None` if there is none, or none that is believed.
+    pub(crate) fn open_read_only(directory: &Path, disk: DiskId) -> Result<Option<(Index, Position)>, IndexError> {
+        let path = directory.join("index");
+        if directory.join(DISTRUST).exists() || !path.join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let cache = Cache::new_lru_cache(READ_ONLY_CACHE_BYTES);
+        let db = DB::open_for_read_only(&options(&cache), &path, false)?;
+        let Some(bytes) = db.get(POSITION_KEY)? else { return Ok(None) };
+        let (position, totals) = decode_position(&bytes, disk).ok_or(IndexError::Malformed)?;
+        let sums = Sums { position: Some(position), totals, uses: read_uses(&db)? };
+        Ok(Some((Index { db, disk, sums: Mutex::new(sums), distrust: None }, position)))
+    }
+
+    /// Counts all rows, and shows those of chunks in the order of ids.
+    pub(crate) fn recount(&self, mut visit: impl FnMut(ChunkId, &Entry)) -> Result<Recount, IndexError> {
+        let none = Sums::default();
+        let mut counting = Counting { sums: &none, totals: Totals::default(), touched: BTreeMap::new() };
+        let (mut listed, mut malformed) = (0, 0);
+        for row in self.db.iterator(IteratorMode::Start) {
+            let (row_key, value) = row?;
+            if let Some(chunk) = id_after(b"c", &row_key) {
+                match decode(&value) {
+                    Some(entry) => {
+                        counting.add(&entry);
+                        visit(chunk, &entry);
+                    }
+                    None => malformed += 1,
+                }
+            } else if id_after(b"q", &row_key).is_some() {
+                listed += 1;
+            } else if *row_key != *POSITION_KEY && row_key.first() != Some(&b's') {
+                malformed += 1;
+            }
+        }
+        let Counting { totals, touched, .. } = counting;
+        Ok(Recount { totals, uses: touched, listed, malformed })
+    }
+
+    /// The sums that are kept beside the rows, in the form of a recount.
+    pub(crate) fn counted(&self) -> Recount {
+        let sums = self.sums.lock();
+        Recount { totals: sums.totals, uses: sums.uses.clone(), listed: sums.totals.quarantined, malformed: 0 }
     }
 
     /// What is known of a chunk.
@@ -354,18 +413,7 @@ impl Index {
     /// Whether the sums are those of the rows.
     #[cfg(test)]
     pub(crate) fn sums_hold(&self) -> bool {
-        let none = Sums::default();
-        let mut counting = Counting { sums: &none, totals: Totals::default(), touched: BTreeMap::new() };
-        for row in self.db.iterator(IteratorMode::From(b"c", Direction::Forward)) {
-            let (row_key, value) = row.expect("a row");
-            if id_after(b"c", &row_key).is_none() {
-                break;
-            }
-            counting.add(&decode(&value).expect("an entry"));
-        }
-        let listed = self.quarantined(None, usize::MAX).expect("a listing").len() as u64;
-        let sums = self.sums.lock();
-        (counting.totals, counting.touched) == (sums.totals, sums.uses.clone()) && listed == sums.totals.quarantined
+        self.recount(|_, _| {}).expect("rows") == self.counted()
     }
 
     /// Copies the state to a folder, as a crash right now could leave it at best.
@@ -376,8 +424,10 @@ impl Index {
 
     /// Leaves a mark, so that the next start does not believe this index.
     fn distrust(&self, error: IndexError) -> IndexError {
-        if let Err(mark) = std::fs::write(&self.distrust, b"") {
-            tracing::error!(path = %self.distrust.display(), error = %mark, "the damaged index could not be marked");
+        if let Some(distrust) = &self.distrust
+            && let Err(mark) = std::fs::write(distrust, b"")
+        {
+            tracing::error!(path = %distrust.display(), error = %mark, "the damaged index could not be marked");
         }
         error
     }

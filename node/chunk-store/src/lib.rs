@@ -31,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
+mod check;
 mod compaction;
 mod config;
 mod disk;
@@ -52,12 +53,14 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 
+pub use check::{CheckedDisk, DiskSummary, Held, check};
 pub use compaction::{CompactGoal, Compacted, NeverAgain};
 pub use config::StoreConfig;
 pub use disk::DiskInfo;
 pub use error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, ScrubError, StoreError};
 pub use files::{Files, OsFiles, SegmentFile, Space};
 pub use get::RangedRead;
+pub use identity::prepare;
 pub use observer::{BatchWritten, NoObserver, Observer};
 pub use recovery::{Damage, RecoveryReport};
 pub use scrub::{ScrubState, Scrubbed};

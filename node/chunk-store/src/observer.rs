@@ -21,6 +21,8 @@ pub trait Observer: Send + Sync + 'static {
     fn batch_written(&self, _batch: BatchWritten) {}
     /// A damaged replica was found.
     fn corrupt(&self, _disk: usize) {}
+    /// A replica was read wrongly once, and is right.
+    fn misread(&self, _disk: usize) {}
     /// A disk failed and takes no more requests.
     fn fenced(&self, _disk: usize) {}
 }

@@ -68,47 +68,38 @@ pub(crate) fn recover(
 ) -> Result<(Tail, RecoveryReport), StoreError> {
     let numbers = segments.list()?;
     let start = position.map_or(Place { segment: SegmentNo(0), offset: 0 }, |position| position.place);
-    let mut scan = Scan::new(index, position);
-    let mut ends = Vec::new();
-    for (i, number) in numbers.iter().copied().enumerate().filter(|(_, number)| *number >= start.segment) {
-        let file = segments.get(number)?;
-        let len = file.len()?;
-        let from = if number == start.segment { start.offset.max(RECORDS_AT) } else { RECORDS_AT };
-        // Compaction leaves gaps: only the very next segment knows where this one ends.
-        let former_end = match numbers.get(i + 1) {
-            Some(next) if next.0 == number.0 + 1 => {
-                SegmentHeader::read(&*segments.get(*next)?, tag, *next)?.and_then(|header| header.former_end)
-            }
-            _ => None,
-        };
-        scan.index_is_ahead(number, from, len);
-        let end = scan.segment(&*file, number, tag, from, len, former_end)?;
-        ends.push((number, file, len, end));
-    }
+    let mut taker = index;
+    let mut scan = Scan::new(&mut taker, position);
+    let mut ends = scan.all(segments, &numbers, start, tag)?;
     if position.is_some() && !numbers.contains(&start.segment) {
         scan.damage(Damage { segment: start.segment, offset: 0, bytes: start.offset, chunk: None });
     }
 
     let dropped_empty = drop_empty(segments, &mut ends, start)?;
     let next_segment = numbers.last().map_or(start.segment.0, |last| last.0.max(start.segment.0)) + 1 - dropped_empty;
-    scan.finish(segments)?;
+    scan.rewrite_last(segments)?;
+    scan.finish()?;
     let next_batch = BatchNo(scan.highest.0 + 1);
-    let active = ends.pop().map(|(segment, file, len, end)| Active {
-        segment,
-        file,
-        len,
-        end: end.records,
-        dirty_end: end.dirty,
-    });
+    let active = match ends.pop() {
+        Some(Scanned { segment, len, end }) => {
+            Some(Active { segment, file: segments.get(segment)?, len, end: end.records, dirty_end: end.dirty })
+        }
+        None => None,
+    };
     Ok((Tail { active, next_segment: SegmentNo(next_segment), next_batch }, scan.report))
 }
 
-type Scanned = (SegmentNo, std::sync::Arc<dyn SegmentFile>, u64, End);
+/// A segment that was scanned. Its file is not kept open: a disk may have thousands.
+pub(crate) struct Scanned {
+    segment: SegmentNo,
+    len: u64,
+    end: End,
+}
 
 /// Removes segments at the end that were made and never written to: their first block may be torn. Returns how many.
 fn drop_empty(segments: &Segments, ends: &mut Vec<Scanned>, start: Place) -> Result<u64, StoreError> {
     let mut dropped = 0;
-    while let Some((segment, _, _, end)) = ends.last()
+    while let Some(Scanned { segment, end, .. }) = ends.last()
         && end.is_empty()
         && *segment != start.segment
     {
@@ -143,9 +134,25 @@ struct Undecided {
     flushed: bool,
 }
 
-struct Scan<'a> {
-    index: &'a Index,
-    report: RecoveryReport,
+/// Who hears what a scan finds.
+pub(crate) trait Taker {
+    /// A whole record and its bytes. It may belong to a batch that was never acknowledged.
+    fn record(&mut self, _header: &Header, _record: &[u8]) {}
+
+    /// What the segments say up to `position`, in their order.
+    fn take(&mut self, changes: &[(ChunkId, Entry)], position: Position) -> Result<(), StoreError>;
+}
+
+impl Taker for &Index {
+    fn take(&mut self, changes: &[(ChunkId, Entry)], position: Position) -> Result<(), StoreError> {
+        Ok(self.apply(changes, position)?)
+    }
+}
+
+/// A scan of segments, from a place on or from the first record. Changes nothing by itself.
+pub(crate) struct Scan<'a> {
+    taker: &'a mut dyn Taker,
+    pub(crate) report: RecoveryReport,
     /// The highest batch of which anything was seen: all lower ones were flushed.
     highest: BatchNo,
     /// Whole records of the highest batch, which may not have been flushed.
@@ -161,10 +168,10 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(index: &'a Index, position: Option<Position>) -> Self {
+    pub(crate) fn new(taker: &'a mut dyn Taker, position: Option<Position>) -> Self {
         let start = Place { segment: SegmentNo(1), offset: RECORDS_AT };
         Scan {
-            index,
+            taker,
             report: RecoveryReport { rebuilt: position.is_none(), ..RecoveryReport::default() },
             highest: position.map_or(BatchNo(0), |position| position.batch),
             waiting: Vec::new(),
@@ -174,6 +181,33 @@ impl<'a> Scan<'a> {
             at: position.map_or(start, |position| position.place),
             memory: Vec::new(),
         }
+    }
+
+    /// Scans all of the disk's segments, `numbers`, from `start` on.
+    pub(crate) fn all(
+        &mut self,
+        segments: &Segments,
+        numbers: &[SegmentNo],
+        start: Place,
+        tag: &Tag,
+    ) -> Result<Vec<Scanned>, StoreError> {
+        let mut ends = Vec::new();
+        for (i, segment) in numbers.iter().copied().enumerate().filter(|(_, number)| *number >= start.segment) {
+            let file = segments.get(segment)?;
+            let len = file.len()?;
+            let from = if segment == start.segment { start.offset.max(RECORDS_AT) } else { RECORDS_AT };
+            // Compaction leaves gaps: only the very next segment knows where this one ends.
+            let former_end = match numbers.get(i + 1) {
+                Some(next) if next.0 == segment.0 + 1 => {
+                    SegmentHeader::read(&*segments.get(*next)?, tag, *next)?.and_then(|header| header.former_end)
+                }
+                _ => None,
+            };
+            self.index_is_ahead(segment, from, len);
+            let end = self.segment(&*file, segment, tag, from, len, former_end)?;
+            ends.push(Scanned { segment, len, end });
+        }
+        Ok(ends)
     }
 
     /// The index knows of records behind the end of the file.
@@ -270,7 +304,7 @@ impl<'a> Scan<'a> {
         self.release();
         if self.changes.len() >= CHANGES_MAX {
             let position = Position { place: self.at, batch: BatchNo(batch.0 - 1) };
-            self.index.apply(&std::mem::take(&mut self.changes), position)?;
+            self.taker.take(&std::mem::take(&mut self.changes), position)?;
         }
         Ok(())
     }
@@ -295,6 +329,7 @@ impl<'a> Scan<'a> {
     /// A whole record, which lies in `memory`.
     fn take(&mut self, header: Header) {
         self.report.records += 1;
+        self.taker.record(&header, &self.memory);
         match header.kind {
             Kind::Put => {
                 let located = Located { place: header.place, len: header.len, root: header.root };
@@ -334,8 +369,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Makes the last batch durable once more, then takes it up.
-    fn finish(&mut self, segments: &Segments) -> Result<(), StoreError> {
+    /// Makes the last batch durable once more.
+    fn rewrite_last(&self, segments: &Segments) -> Result<(), StoreError> {
         let mut last: Vec<Header> =
             self.waiting.iter().filter(|header| header.batch == self.highest).copied().collect();
         last.sort_by_key(|header| header.place);
@@ -346,12 +381,17 @@ impl<'a> Scan<'a> {
         for header in &last {
             segments.get(header.place.segment)?.sync()?;
         }
+        Ok(())
+    }
+
+    /// Takes the last batch up.
+    pub(crate) fn finish(&mut self) -> Result<(), StoreError> {
         let highest = self.highest;
         self.release();
         self.report.torn += self.undecided.len() as u64;
         let changes = std::mem::take(&mut self.changes);
         if !changes.is_empty() {
-            self.index.apply(&changes, Position { place: self.at, batch: highest })?;
+            self.taker.take(&changes, Position { place: self.at, batch: highest })?;
         }
         Ok(())
     }

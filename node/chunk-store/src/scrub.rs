@@ -4,12 +4,12 @@
 //! | --- | --- |
 //! | all is right | nothing |
 //! | the data is right, header, leaf hashes or trailer are not | the record is written anew from the data |
-//! | the data is wrong, or the medium does not give it | quarantined: never served, and named to whoever can fetch a good copy |
+//! | the data is wrong, or the medium does not give it, and a second look says the same | quarantined: never served, and named to whoever can fetch a good copy |
 //!
 //! In the order of ids, so that a place to go on from is one id. A chunk that is put below that place is looked at in the next
 //! pass. Quarantine outlives a restart: it is a row of the index, and after a crash or without the index it is found again.
 
-mod state;
+pub(crate) mod state;
 
 pub use state::ScrubState;
 
@@ -70,6 +70,8 @@ pub(crate) fn look(disk: &Disk, chunk: ChunkId, mut located: Located, done: &mut
         done.bytes += record_bytes(located.len as usize);
         match read_record(&disk.segments, disk.tag(), chunk, &located) {
             Ok(verified) if verified.framed => return Ok(()),
+            // As for the data (`Disk::judge`): a bit may have flipped on the way from a medium that is right.
+            Ok(_) if disk.is_right(chunk, &located) => return Ok(()),
             Ok(verified) => {
                 tracing::warn!(%chunk, disk = %disk.id(), segment = located.place.segment.0, offset = located.place.offset, "a record is damaged round its data and is written anew");
                 done.rewritten += u64::from(rewrite(disk, chunk, &located, verified));
@@ -82,7 +84,7 @@ pub(crate) fn look(disk: &Disk, chunk: ChunkId, mut located: Located, done: &mut
                     done.damaged.push(chunk);
                     return Ok(());
                 }
-                Judged::Is(_) => return Ok(()),
+                Judged::Misread | Judged::Is(_) => return Ok(()),
             },
             Err(error) => return Err(ScrubError::Read(error)),
         }

@@ -10,11 +10,13 @@ use crate::index::Entry;
 use crate::observer::{NoObserver, Observer};
 use crate::record::TOMBSTONES_MAX;
 use crate::scrub::{ScrubState, Scrubbed, look, scrub};
+use crate::verify::read_record;
 use bytes::Bytes;
 use rocksdb::Cache;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use tokio::sync::Semaphore;
 use types::{Blake3Root, CHUNK_BYTES_MAX, ChunkId, DiskId};
 
@@ -91,25 +93,28 @@ impl ChunkStore {
     ) -> Result<ChunkStore, OpenError> {
         config.validate()?;
         let cache = Cache::new_lru_cache(config.index_cache_bytes);
-        let opened: Vec<Result<Disk, OpenError>> = std::thread::scope(|scope| {
+        let opened: Vec<Option<Result<Disk, OpenError>>> = std::thread::scope(|scope| {
             let open = |(number, path)| {
                 let (cache, observer) = (&cache, observer.clone());
-                scope.spawn(move || Disk::open(number, path, config, cache, observer, make_files))
+                let open = move || Disk::open(number, path, config, cache, observer, make_files);
+                (!config.gone.contains(&number)).then(|| scope.spawn(open))
             };
             let threads: Vec<_> = config.disks.iter().map(PathBuf::as_path).enumerate().map(open).collect();
-            threads.into_iter().map(|thread| thread.join().expect("opening a disk does not panic")).collect()
+            let join = |thread: ScopedJoinHandle<_>| thread.join().expect("opening a disk does not panic");
+            threads.into_iter().map(|thread| thread.map(join)).collect()
         });
-        let any = opened.iter().any(Result::is_ok);
+        let any = opened.iter().flatten().any(Result::is_ok);
         let mut slots = Vec::with_capacity(opened.len());
         for (number, disk) in opened.into_iter().enumerate() {
             slots.push(match disk {
-                Ok(disk) => Slot::Open(Arc::new(disk)),
-                Err(OpenError::Disk { path, source }) if any => {
+                None => Slot::Failed(config.disks[number].clone()),
+                Some(Ok(disk)) => Slot::Open(Arc::new(disk)),
+                Some(Err(OpenError::Disk { path, source })) if any => {
                     tracing::error!(path = %path.display(), error = %source, "the disk does not open; the node goes on without it");
                     observer.fenced(number);
                     Slot::Failed(path)
                 }
-                Err(error) => return Err(error),
+                Some(Err(error)) => return Err(error),
             });
         }
         Ok(ChunkStore { slots: Arc::new(slots), reads: Arc::new(Semaphore::new(config.reads_max)) })
@@ -395,6 +400,24 @@ impl ChunkStore {
             all.sort_unstable_by_key(|listed| (listed.chunk, listed.disk));
             all.truncate(max);
             Ok(all)
+        })
+        .await
+    }
+
+    /// The data of a chunk whose replica on a disk is quarantined, if a further look at the medium finds it right after all: what was wrong may
+    /// have been the way from it. `None` if it is damaged, or not quarantined any more.
+    ///
+    /// # Errors
+    /// [`ScrubError`].
+    pub async fn read_quarantined(&self, disk: usize, chunk: ChunkId) -> Result<Option<Bytes>, ScrubError> {
+        let target = self.scrubbed(disk)?;
+        blocking(move || {
+            let Some(Entry::Quarantined(located)) = target.entry(chunk)? else { return Ok(None) };
+            match read_record(&target.segments, target.tag(), chunk, &located) {
+                Ok(verified) => Ok(Some(verified.data)),
+                Err(error) if crate::get::is_damage(&error) => Ok(None),
+                Err(error) => Err(ScrubError::Read(error)),
+            }
         })
         .await
     }

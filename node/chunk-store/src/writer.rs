@@ -22,6 +22,7 @@ use crate::observer::{BatchWritten, Observer};
 use crate::record::{self, BLOCK_BYTES, BatchNo, Header, Kind, Place, SegmentNo, Tag, record_bytes};
 use crate::segment::{RECORDS_AT, SegmentHeader, Segments, name_of};
 use bytes::Bytes;
+use mistakes::{Mistake, is_planted};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -437,7 +438,9 @@ impl Writer {
             return Err(error);
         }
         file.sync().map_err(not_full)?;
-        files.sync().map_err(not_full)?;
+        if !is_planted(Mistake::FolderNotFlushed) {
+            files.sync().map_err(not_full)?;
+        }
         // The rest of the former segment's preallocation goes back to the file system.
         if let Some(former) = former
             && former.end.max(former.dirty_end) < former.len

@@ -1,6 +1,6 @@
 //! The client itself.
 
-use crate::cluster::{Cluster, WrittenChunk};
+use crate::cluster::{ChunkOwner, Cluster, WrittenChunk};
 use crate::config::ClientConfig;
 use crate::error::{CallError, ReadError, WriteError};
 use crate::hedge::Reader;
@@ -170,8 +170,8 @@ impl Cluster for Client {
         }
     }
 
-    async fn write_chunk(&self, group: GroupId, data: Bytes) -> Result<WrittenChunk, WriteError> {
-        self.writer.write(group, data, self.until()).await
+    async fn write_chunk(&self, owner: ChunkOwner, data: Bytes) -> Result<WrittenChunk, WriteError> {
+        self.writer.write(owner, data, self.until()).await
     }
 
     async fn read_chunk(&self, chunk: ChunkRef, range: Range<u32>) -> Result<Bytes, ReadError> {

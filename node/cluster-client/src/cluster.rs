@@ -3,11 +3,11 @@
 use crate::{CallError, ReadError, WriteError};
 use async_trait::async_trait;
 use bytes::Bytes;
-use proto::control::{ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
+use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::NewExtent;
 use std::ops::Range;
-use types::{ChunkRef, Extent, GroupId};
+use types::{BucketId, ChunkRef, Extent, GroupId, RuleId};
 
 /// A chunk that at least two members of its placement group have made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,30 @@ impl WrittenChunk {
             extent: Extent { file_offset, chunk: self.chunk, chunk_offset: 0, len: self.chunk.len },
             missing: self.missing,
         }
+    }
+}
+
+/// For whom a chunk is written: who may refer to it, and which rule says where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkOwner {
+    /// The metadata group that it belongs to.
+    pub group: GroupId,
+    /// The bucket. If the client's placement map knows a newer rule of it, that one counts.
+    pub bucket: BucketId,
+    /// Its rule of placement when it was looked up.
+    pub rule: RuleId,
+}
+
+impl From<&BucketInfo> for ChunkOwner {
+    fn from(bucket: &BucketInfo) -> Self {
+        ChunkOwner { group: bucket.group, bucket: bucket.id, rule: bucket.rule }
+    }
+}
+
+impl From<GroupId> for ChunkOwner {
+    /// No bucket's: by the default rule.
+    fn from(group: GroupId) -> Self {
+        ChunkOwner { group, bucket: BucketId(0), rule: RuleId::DEFAULT }
     }
 }
 
@@ -57,14 +81,14 @@ pub trait Cluster: Send + Sync + 'static {
     /// Nobody answered.
     async fn control_query(&self, query: ControlQuery) -> Result<ControlAnswer, CallError>;
 
-    /// Stores a chunk owned by `group` on three nodes, durably (on two where no placement group has three that answer).
+    /// Stores a chunk of `owner` on three nodes, durably (on two where no placement group of its rule has three that answer).
     ///
-    /// `data` is 1..=`CHUNK_BYTES_MAX` bytes. After `Ok` the caller must name the chunk in a command of `group` through this
+    /// `data` is 1..=`CHUNK_BYTES_MAX` bytes. After `Ok` the caller must name the chunk in a command of the owner's group through this
     /// same client, or it becomes garbage.
     ///
     /// # Errors
     /// [`WriteError`]; what was stored becomes garbage.
-    async fn write_chunk(&self, group: GroupId, data: Bytes) -> Result<WrittenChunk, WriteError>;
+    async fn write_chunk(&self, owner: ChunkOwner, data: Bytes) -> Result<WrittenChunk, WriteError>;
 
     /// Reads a range of a chunk, verified against its root, from whichever replica answers.
     ///

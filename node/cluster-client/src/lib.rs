@@ -27,7 +27,7 @@ mod window;
 
 pub use chunk_core::read::Piece;
 pub use client::Client;
-pub use cluster::{Cluster, WrittenChunk};
+pub use cluster::{ChunkOwner, Cluster, WrittenChunk};
 pub use config::ClientConfig;
 pub use error::{CallError, ReadError, WriteError};
 pub use peer::ChunkPeer;

@@ -3,7 +3,7 @@
 use crate::map::MapCache;
 use crate::peer::Nodes;
 use crate::session::{Session, Sessions, Writing};
-use crate::{CallError, ClientConfig, WriteError, WrittenChunk};
+use crate::{CallError, ChunkOwner, ClientConfig, WriteError, WrittenChunk};
 use bytes::Bytes;
 use chunk_core::session::{AllocateError, Allocation};
 use chunk_core::write::{
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout_at};
 use transport::{Class, TransportError};
 use types::{
-    Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, GroupId, Member, PgId, PlacementGroup, PlacementMap, REPLICAS,
+    Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, Member, PgId, PlacementGroup, PlacementMap, REPLICAS, RuleId,
 };
 
 /// Placement groups tried for one chunk because others failed it.
@@ -51,7 +51,7 @@ pub(crate) struct Writer {
 
 /// One chunk to be written, wherever.
 struct Job {
-    group: GroupId,
+    owner: ChunkOwner,
     data: Bytes,
     root: Blake3Root,
     /// Given back when the last put is over, waited for or not.
@@ -73,7 +73,12 @@ impl Writer {
         }
     }
 
-    pub(crate) async fn write(&self, group: GroupId, data: Bytes, until: Instant) -> Result<WrittenChunk, WriteError> {
+    pub(crate) async fn write(
+        &self,
+        owner: ChunkOwner,
+        data: Bytes,
+        until: Instant,
+    ) -> Result<WrittenChunk, WriteError> {
         if data.is_empty() || data.len() > CHUNK_BYTES_MAX {
             return Err(WriteError::Invalid);
         }
@@ -81,13 +86,13 @@ impl Writer {
         let room = timeout_at(until, room).await.map_err(|_| WriteError::Busy)?.map_err(|_| WriteError::Busy)?;
         // Once for all copies; the plain hash of the whole is the root of its leaves.
         let root = types::root_of(&data, &[]);
-        let job = Job { group, data, root, room: Arc::new(room), until };
+        let job = Job { owner, data, root, room: Arc::new(room), until };
         self.rewrites.lock().earn(job.data.len() as u64);
         let mut tried = Vec::new();
         let mut refreshes = 0;
         loop {
             let session = self.sessions.get(until).await.map_err(session_error)?;
-            let map = timeout_at(until, self.map.wait()).await.map_err(|_| WriteError::Unavailable)?;
+            let map = self.map_with(job.owner, until).await?;
             let (chunk, writing, verdict) = self.attempt(&job, &session, &map, &mut tried).await?;
             match verdict {
                 WriteVerdict::Done { missing } => {
@@ -118,6 +123,17 @@ impl Writer {
         }
     }
 
+    /// The map; a newer one if this one does not know the rule of the owner, which may just have been made.
+    async fn map_with(&self, owner: ChunkOwner, until: Instant) -> Result<Arc<PlacementMap>, WriteError> {
+        let wait = || async { timeout_at(until, self.map.wait()).await.map_err(|_| WriteError::Unavailable) };
+        let map = wait().await?;
+        if map.has_rule(map.rule_of_bucket(owner.bucket, owner.rule)) {
+            return Ok(map);
+        }
+        let _ = timeout_at(until, self.map.refresh()).await;
+        wait().await
+    }
+
     /// Writes the chunk into one placement group, under an id of its own.
     async fn attempt(
         &self,
@@ -127,7 +143,11 @@ impl Writer {
         tried: &mut Vec<PgId>,
     ) -> Result<(ChunkId, Writing, WriteVerdict), WriteError> {
         let view = self.nodes.view(map);
-        let allocated = session.chunks.lock().allocate(self.sessions.now(), job.group, map, &view, tried);
+        // One that the newest map does not have was taken away, and the bucket has another by now.
+        let rule = Some(map.rule_of_bucket(job.owner.bucket, job.owner.rule)).filter(|rule| map.has_rule(*rule));
+        let rule = rule.unwrap_or(RuleId::DEFAULT);
+        let whose = (job.owner.group, rule);
+        let allocated = session.chunks.lock().allocate(self.sessions.now(), whose, map, &view, tried);
         let Allocation { chunk, group, .. } = match allocated {
             Ok(allocation) => allocation,
             Err(AllocateError::NoSlots) => return Err(WriteError::Unavailable),
@@ -248,7 +268,7 @@ impl Attempt<'_> {
     /// Whether the chunk could as well be written elsewhere.
     fn alternative(&self) -> Alternative {
         let view = self.writer.nodes.view(self.map);
-        if self.tried.len() > REWRITES_MAX || !view.has_full_group(self.map, self.tried) {
+        if self.tried.len() > REWRITES_MAX || !view.has_full_group(self.map, self.group.rule, self.tried) {
             Alternative::None
         } else if self.writer.rewrites.lock().affords(self.job.data.len() as u64) {
             Alternative::Ready

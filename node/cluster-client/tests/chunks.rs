@@ -4,7 +4,7 @@ mod support;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster_client::{ChunkPeer, Client, Cluster, Piece, ReadError, WriteError};
+use cluster_client::{ChunkOwner, ChunkPeer, Client, Cluster, Piece, ReadError, WriteError};
 use parking_lot::Mutex;
 use proto::chunk::ChunkError;
 use std::collections::HashMap;
@@ -13,7 +13,10 @@ use std::time::Duration;
 use support::{Fakes, Faults, GROUP, sample};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use types::{Blake3Root, CHUNK_BYTES_MAX, ChunkId, LEAF_BYTES, NodeId, PgEpoch, leaves_of};
+use types::{
+    Blake3Root, BucketId, CHUNK_BYTES_MAX, ChunkId, LEAF_BYTES, NodeId, PgEpoch, PlacementMap, PlacementRule,
+    RuleEntry, RuleId, leaves_of,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Three nodes, every placement group on all of them.
@@ -32,7 +35,7 @@ async fn a_chunk_goes_to_all_three_members_and_comes_back() {
     let client = fakes.client().await;
     for len in [1, 5000, LEAF_BYTES, 3 * LEAF_BYTES + 7, CHUNK_BYTES_MAX] {
         let data = sample(len);
-        let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+        let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
         assert_eq!(written.missing, 0);
         assert_eq!(written.chunk.len as usize, len);
         assert_eq!(written.chunk.id.group(), GROUP);
@@ -44,6 +47,43 @@ async fn a_chunk_goes_to_all_three_members_and_comes_back() {
     }
 }
 
+/// A rule that was just made, a bucket that was given another one, and a rule that was taken away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_lies_by_the_rule_that_its_bucket_has_now() {
+    let fakes = Fakes::start(5, FIVE);
+    let client = fakes.client().await;
+    let change = |change: &dyn Fn(&mut PlacementMap)| {
+        let mut world = fakes.world.lock();
+        change(&mut world.map);
+        world.map.version += 1;
+    };
+    change(&|map| {
+        let rule = PlacementRule::default();
+        map.rules = vec![RuleEntry { id: RuleId(1), name: "fast".to_owned(), rule }];
+        map.groups[3].rule = RuleId(1);
+        map.groups[4].rule = RuleId(1);
+    });
+    let owner = |rule| ChunkOwner { group: GROUP, bucket: BucketId(7), rule: RuleId(rule) };
+    let slot = |rule| {
+        let (client, owner) = (client.clone(), owner(rule));
+        async move { client.write_chunk(owner, sample(1000)).await.expect("write").chunk.id.slot().0 }
+    };
+    // The client has not heard of the rule yet, and asks before it writes anything.
+    for _ in 0..4 {
+        assert!(slot(1).await >= 3);
+    }
+    change(&|map| map.bucket_rules = vec![(BucketId(7), RuleId::DEFAULT)]);
+    let start = Instant::now();
+    while slot(1).await >= 3 {
+        assert!(start.elapsed() < 10 * SECOND, "the client goes on writing by the former rule");
+    }
+    for _ in 0..4 {
+        assert!(slot(1).await < 3);
+    }
+    change(&|map| map.bucket_rules.clear());
+    assert!(slot(9).await < 3, "one that is not there is the default one");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_writes_at_once_stay_within_the_budget() {
     let fakes = Fakes::start(3, THREE);
@@ -53,7 +93,7 @@ async fn many_writes_at_once_stay_within_the_budget() {
     let mut writes = JoinSet::new();
     for _ in 0..8 {
         let (client, data) = (client.clone(), data.clone());
-        writes.spawn(async move { client.write_chunk(GROUP, data).await.expect("write") });
+        writes.spawn(async move { client.write_chunk(GROUP.into(), data).await.expect("write") });
     }
     let written = writes.join_all().await;
     assert!(written.iter().all(|written| written.missing == 0));
@@ -64,9 +104,9 @@ async fn many_writes_at_once_stay_within_the_budget() {
 async fn senseless_chunks_and_ranges_are_refused() {
     let fakes = Fakes::start(3, THREE);
     let client = fakes.client().await;
-    assert_eq!(client.write_chunk(GROUP, Bytes::new()).await, Err(WriteError::Invalid));
-    assert_eq!(client.write_chunk(GROUP, sample(CHUNK_BYTES_MAX + 1)).await, Err(WriteError::Invalid));
-    let chunk = client.write_chunk(GROUP, sample(100)).await.expect("write").chunk;
+    assert_eq!(client.write_chunk(GROUP.into(), Bytes::new()).await, Err(WriteError::Invalid));
+    assert_eq!(client.write_chunk(GROUP.into(), sample(CHUNK_BYTES_MAX + 1)).await, Err(WriteError::Invalid));
+    let chunk = client.write_chunk(GROUP.into(), sample(100)).await.expect("write").chunk;
     for (start, end) in [(0, 0), (5, 5), (0, 101), (100, 101), (7, 5)] {
         assert_eq!(client.read_chunk(chunk, start..end).await, Err(ReadError::Invalid(chunk.id)));
     }
@@ -77,17 +117,17 @@ async fn with_one_of_three_nodes_dead_two_copies_are_enough() {
     let mut fakes = Fakes::start(3, THREE);
     let client = fakes.client().await;
     let data = sample(100_000);
-    let before = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let before = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     fakes.kill(3);
     let start = Instant::now();
-    let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     assert_eq!(written.missing.count_ones(), 1);
     assert_eq!(fakes.holders(written.chunk.id), [1, 2]);
     assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
     // Now that the node is known to be dead it is not waited for.
     let start = Instant::now();
     for _ in 0..10 {
-        let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+        let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
         assert_eq!(written.missing.count_ones(), 1);
         read_back(&client, written, &data).await;
         read_back(&client, before, &data).await;
@@ -96,7 +136,7 @@ async fn with_one_of_three_nodes_dead_two_copies_are_enough() {
     // And found again when it is back.
     fakes.run(NodeId(3));
     let start = Instant::now();
-    while client.write_chunk(GROUP, data.clone()).await.expect("write").missing != 0 {
+    while client.write_chunk(GROUP.into(), data.clone()).await.expect("write").missing != 0 {
         assert!(start.elapsed() < 10 * SECOND);
     }
 }
@@ -106,16 +146,16 @@ async fn a_frozen_node_is_given_up_and_found_again() {
     let mut fakes = Fakes::start(3, THREE);
     let client = fakes.client().await;
     let data = sample(CHUNK_BYTES_MAX);
-    client.write_chunk(GROUP, data.clone()).await.expect("write");
+    client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     fakes.freeze(2);
     let start = Instant::now();
-    let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     assert_eq!(written.missing.count_ones(), 1);
     assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
     read_back(&client, written, &data).await;
     fakes.thaw(2);
     let start = Instant::now();
-    while client.write_chunk(GROUP, data.clone()).await.expect("write").missing != 0 {
+    while client.write_chunk(GROUP.into(), data.clone()).await.expect("write").missing != 0 {
         assert!(start.elapsed() < 10 * SECOND);
     }
 }
@@ -126,12 +166,12 @@ async fn writes_under_way_when_a_node_dies_go_on_also_without_a_budget() {
     let mut fakes = Fakes::start(3, &[[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 3, 2]]);
     let client = fakes.client_with(|config| config.write_bytes_max = 128 << 20).await;
     let data = sample(CHUNK_BYTES_MAX);
-    client.write_chunk(GROUP, data.clone()).await.expect("write");
+    client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     fakes.freeze(2);
     let mut writes = JoinSet::new();
     for _ in 0..20 {
         let (client, data) = (client.clone(), data.clone());
-        writes.spawn(async move { client.write_chunk(GROUP, data).await });
+        writes.spawn(async move { client.write_chunk(GROUP.into(), data).await });
     }
     let written = writes.join_all().await;
     assert!(written.iter().all(|written| written.as_ref().is_ok_and(|written| written.missing.count_ones() == 1)));
@@ -143,7 +183,7 @@ async fn a_member_that_stores_but_does_not_answer_lags() {
     let client = fakes.client_with(|config| config.write_lag = SECOND / 5).await;
     fakes.faults(1, Faults { hang_puts: true, ..Faults::default() });
     let start = Instant::now();
-    let written = client.write_chunk(GROUP, sample(1000)).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
     assert_eq!(written.missing.count_ones(), 1);
     assert!((SECOND / 5..2 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
@@ -153,10 +193,10 @@ async fn with_two_of_three_dead_nothing_is_acknowledged_and_reads_go_on() {
     let mut fakes = Fakes::start(3, THREE);
     let client = fakes.client_with(|config| config.deadline = 3 * SECOND).await;
     let data = sample(200_000);
-    let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     fakes.kill(2);
     fakes.kill(3);
-    assert_eq!(client.write_chunk(GROUP, data.clone()).await, Err(WriteError::Unavailable));
+    assert_eq!(client.write_chunk(GROUP.into(), data.clone()).await, Err(WriteError::Unavailable));
     read_back(&client, written, &data).await;
 }
 
@@ -168,7 +208,7 @@ async fn a_full_or_broken_disk_sends_the_chunk_to_another_group() {
         fakes.faults(3, Faults { put: Some(error), ..Faults::default() });
         for _ in 0..10 {
             let data = sample(70_000);
-            let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+            let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
             assert_eq!(written.missing, 0);
             let holders = fakes.holders(written.chunk.id);
             assert!(holders.len() == 3 && !holders.contains(&3), "{holders:?}");
@@ -183,7 +223,7 @@ async fn with_other_groups_at_hand_a_dead_node_costs_no_copy() {
     let client = fakes.client().await;
     fakes.kill(4);
     for _ in 0..10 {
-        let written = client.write_chunk(GROUP, sample(1000)).await.expect("write");
+        let written = client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
         assert_eq!(written.missing, 0);
         assert_eq!(fakes.holders(written.chunk.id).len(), 3);
     }
@@ -196,12 +236,12 @@ async fn full_disks_everywhere_are_no_space() {
     for id in 1..=3 {
         fakes.faults(id, Faults { put: Some(ChunkError::NoSpace), ..Faults::default() });
     }
-    assert_eq!(client.write_chunk(GROUP, sample(1000)).await, Err(WriteError::NoSpace));
+    assert_eq!(client.write_chunk(GROUP.into(), sample(1000)).await, Err(WriteError::NoSpace));
     // One full disk leaves two copies.
     for id in 1..=2 {
         fakes.faults(id, Faults::default());
     }
-    assert_eq!(client.write_chunk(GROUP, sample(1000)).await.expect("write").missing.count_ones(), 1);
+    assert_eq!(client.write_chunk(GROUP.into(), sample(1000)).await.expect("write").missing.count_ones(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -211,7 +251,7 @@ async fn a_busy_member_is_waited_for() {
     for id in 1..=5 {
         fakes.faults(id, Faults { busy_puts: 3, ..Faults::default() });
     }
-    let written = client.write_chunk(GROUP, sample(1000)).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
     assert_eq!(written.missing, 0);
     assert_eq!(written.chunk.id.parts().seq, 0, "not written anew");
     // Busy to the end is overload.
@@ -219,7 +259,7 @@ async fn a_busy_member_is_waited_for() {
     for id in 1..=5 {
         fakes.faults(id, Faults { busy_puts: 1000, ..Faults::default() });
     }
-    assert_eq!(client.write_chunk(GROUP, sample(1000)).await, Err(WriteError::Busy));
+    assert_eq!(client.write_chunk(GROUP.into(), sample(1000)).await, Err(WriteError::Busy));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -236,7 +276,7 @@ async fn a_stale_map_is_refreshed_at_once() {
     }
     let start = Instant::now();
     let data = sample(1000);
-    let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     assert_eq!(written.missing, 0);
     assert!(fakes.holders(written.chunk.id).contains(&4));
     assert_eq!(client.map().expect("map").version, 2);
@@ -252,10 +292,10 @@ async fn a_group_with_a_move_is_written_to_the_newcomer_too_and_does_without_it(
         group.moving = Some(types::Move { at: 0, to, phase: types::MovePhase::Barrier });
     }
     let client = fakes.client().await;
-    let written = client.write_chunk(GROUP, sample(1000)).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
     assert_eq!((written.missing, fakes.holders(written.chunk.id)), (0, vec![1, 2, 3, 4]));
     fakes.faults(4, Faults { put: Some(ChunkError::NoSpace), ..Faults::default() });
-    let written = client.write_chunk(GROUP, sample(1000)).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
     assert_eq!((written.missing, fakes.holders(written.chunk.id)), (0b1000, vec![1, 2, 3]));
     read_back(&client, written, &sample(1000)).await;
 }
@@ -265,7 +305,7 @@ async fn a_corrupt_replica_is_never_returned() {
     let fakes = Fakes::start(3, THREE);
     let client = fakes.client_with(|config| config.deadline = 2 * SECOND).await;
     let data = sample(2 * LEAF_BYTES);
-    let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     let corrupt = Faults { corrupt_gets: true, ..Faults::default() };
     for id in [1, 2] {
         fakes.faults(id, corrupt.clone());
@@ -286,7 +326,7 @@ async fn a_missing_replica_is_looked_for_elsewhere_before_it_is_lost() {
     let fakes = Fakes::start(4, THREE);
     let client = fakes.client_with(|config| config.map_refresh = Duration::from_secs(3600)).await;
     let data = sample(1000);
-    let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     let id = written.chunk.id;
     // The group moved to node 4, and the client does not know.
     {
@@ -309,7 +349,7 @@ async fn a_slow_replica_is_hedged() {
     let fakes = Fakes::start(3, THREE);
     let client = fakes.client().await;
     let data = sample(1000);
-    let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     fakes.faults(1, Faults { hang_gets: true, ..Faults::default() });
     fakes.faults(2, Faults { hang_gets: true, ..Faults::default() });
     let mut hedged = 0;
@@ -348,7 +388,7 @@ async fn own_disks_are_used_without_the_network() {
     let own: Arc<dyn ChunkPeer> = disks.clone();
     let client = fakes.client_with(|config| config.own = Some((NodeId(2), own))).await;
     let data = sample(300_000);
-    let written = client.write_chunk(GROUP, data.clone()).await.expect("write");
+    let written = client.write_chunk(GROUP.into(), data.clone()).await.expect("write");
     assert_eq!(written.missing, 0);
     assert_eq!(fakes.holders(written.chunk.id), [1, 3]);
     read_back(&client, written, &data).await;

@@ -126,9 +126,13 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Step<Outcome> {
         Command::LiftBreaker { bucket } => txn.lift_breaker(*bucket).map(done),
         Command::UnsealBucket { bucket } => txn.unseal_bucket(*bucket).map(done),
 
-        Command::CollectGarbage { grace, max } => txn.collect_garbage(*grace, *max),
+        Command::CollectGarbage { grace, max, now } => txn.collect_garbage(*grace, *max, *now),
         Command::ForgetChunks { chunks } => txn.forget_chunks(chunks).map(done),
         Command::EndSessions { first, last } => txn.end_sessions(*first, *last),
+        Command::ReleaseHold => {
+            txn.release_hold();
+            Ok(Outcome::Done)
+        }
     }
 }
 

@@ -4,12 +4,17 @@
 
 mod buckets;
 mod garbage;
+mod invitations;
+mod level;
 mod moves;
 mod nodes;
+mod rests;
+mod rules;
 mod sessions;
 #[cfg(test)]
 mod tests;
 mod users;
+mod voters;
 
 use crate::key::Table;
 use crate::key::control::{
@@ -19,8 +24,9 @@ use crate::kv::{Kv, KvError, KvRead, Row};
 use crate::overlay::Overlay;
 use crate::row::{self, Corrupt, Key};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
+use proto::join::{Invitation, InvitationState};
 use serde::{Deserialize, Serialize};
-use types::{BucketId, GroupId, SessionId, Timestamp};
+use types::{BucketId, GroupId, RuleId, SessionId, Timestamp};
 
 /// Rows of one table, all of which one answer must hold.
 const TABLE_ROWS_MAX: usize = 1 << 15;
@@ -38,6 +44,8 @@ pub(crate) struct Header {
     pub(crate) keys: u32,
     /// Open sessions.
     pub(crate) sessions: u32,
+    /// The last id of a rule of placement that was given out.
+    pub(crate) rule: RuleId,
 }
 
 /// A bucket and the nonce it was made with.
@@ -52,6 +60,13 @@ pub(crate) struct BucketRow {
 pub(crate) struct DeletedBucketRow {
     pub(crate) bucket: BucketRow,
     pub(crate) deleted: Timestamp,
+}
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InvitationRow {
+    pub(crate) invitation: Invitation,
+    pub(crate) state: InvitationState,
 }
 
 /// A user.
@@ -116,7 +131,7 @@ impl Change<'_> {
             C::OpenSession { kind } => self.open_session(kind),
             C::RenewSession { session } => self.renew_session(*session),
             C::EndSession { session } => self.end_session(*session),
-            C::CreateBucket { name, owner, nonce } => self.create_bucket(name, owner, *nonce),
+            C::CreateBucket { name, owner, nonce, rule } => self.create_bucket(name, owner, *nonce, *rule),
             C::DeleteBucket { bucket } => self.delete_bucket(*bucket),
             C::CreateUser { name } => self.create_user(name),
             C::DeleteUser { name } => self.delete_user(name),
@@ -134,6 +149,20 @@ impl Change<'_> {
             C::UndeleteBucket { bucket, name } => self.undelete_bucket(*bucket, name),
             C::ExpireSession { session, renewed } => self.expire_session(*session, *renewed),
             C::SetGarbage { on, grace, lift } => self.set_garbage(*on, *grace, *lift),
+            C::PlaceVoters { group, wanted } => self.place_voters(*group, wanted),
+            C::SpeakLevel { node, level } => self.speak_level(*node, *level),
+            C::Finalize { level } => self.finalize(*level),
+            C::Invite { invitation } => self.invite(invitation),
+            C::RevokeInvitation { id } => self.revoke_invitation(*id),
+            C::ClaimInvitation { id, request, proof } => self.claim_invitation(*id, request, *proof),
+            C::AdmitNode { id, request, cert } => self.admit_node(*id, request, cert),
+            C::RestNode { node, seconds } => self.rest_node(*node, *seconds),
+            C::AddDisk { node, disk, class } => self.add_disk(*node, *disk, class),
+            C::AddRule { name, rule, groups } => self.add_rule(name, rule, groups),
+            C::SetRule { id, rule } => self.set_rule(*id, rule),
+            C::RemoveRule { id } => self.remove_rule(*id),
+            C::SetBucketRule { bucket, rule } => self.set_bucket_rule(*bucket, *rule),
+            C::RecordVoters { group, at, voters } => self.record_voters(*group, *at, voters),
         }
     }
 }
@@ -215,6 +244,8 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
             let deleted = buckets::deleted(kv)?.into_iter();
             ControlAnswer::DeletedBuckets(deleted.map(|row| (row.bucket.info, row.deleted)).collect())
         }
+        ControlQuery::Invitations => invitations::all(kv)?,
+        ControlQuery::Rests => rests::all(kv)?,
         ControlQuery::OpenSessions => sessions::open(kv)?,
         ControlQuery::Garbage => ControlAnswer::Garbage(row::read(kv, &GarbageOptionsKey)?.unwrap_or_default()),
     })
@@ -224,6 +255,7 @@ pub fn control_query(kv: &dyn KvRead, query: &ControlQuery) -> Result<ControlAns
 pub(crate) fn check(kv: &dyn KvRead) -> Result<Vec<String>, KvError> {
     let header: Header = row::read(kv, &ControlKey)?.unwrap_or_default();
     let mut broken = buckets::check(kv, &header)?;
+    broken.extend(rules::check(kv)?);
     let mut count = |what: &str, rows: usize, counted: u32| {
         if rows != counted as usize {
             broken.push(format!("{rows} {what}, {counted} counted"));

@@ -7,6 +7,9 @@
 //! A chunk is judged where it is condemned, in the same log that any new reference would have to go through: whatever a garbage row
 //! says, only a chunk that has no reference, is not staged and was dropped long enough ago is condemned. From then on no command
 //! may refer to it. The order of all steps and what a crash between two of them leaves: docs/adr/0010-garbage.md.
+//!
+//! The evidence is the log. A group that was recovered has lost part of it, and holds everything until an operator says otherwise:
+//! docs/adr/0016-unsafe-recovery.md.
 
 #[cfg(test)]
 mod tests;
@@ -107,13 +110,23 @@ impl Txn<'_> {
         Ok(())
     }
 
-    /// Works off garbage that is due, oldest first.
-    pub(crate) fn collect_garbage(&mut self, grace: i64, max: u32) -> Step<Outcome> {
+    /// An operator has looked at what a recovery has left.
+    pub(crate) fn release_hold(&mut self) {
+        self.counters.held = false;
+    }
+
+    /// Works off garbage that is due, oldest first, by the earlier of the group's time and `now`: a group whose time ran ahead must not
+    /// end the grace time early, nor a caller whose clock does. How much of the time before a leap has really passed is not known, so a
+    /// grace time that began before one begins with it anew.
+    pub(crate) fn collect_garbage(&mut self, grace: i64, max: u32, now: Timestamp) -> Step<Outcome> {
         self.own()?;
         if grace < 0 || max == 0 || max > COLLECT_MAX {
             return Err(Refusal::Invalid.into());
         }
-        let before = Timestamp(self.now.0.saturating_sub(grace));
+        let before = Timestamp(now.min(self.now).0.saturating_sub(grace));
+        if self.counters.held || self.counters.leap > before {
+            return Ok(Outcome::Collected { condemned: 0, more: false });
+        }
         let mut work = Collection { before, budget: max as usize, condemned: 0 };
         self.garbage_reason = GarbageReason::Collected;
         let (mut from, end) = GarbageKey::range();
@@ -186,6 +199,9 @@ impl Txn<'_> {
         if chunks.len() > CHUNKS_MAX {
             return Err(Refusal::TooLarge.into());
         }
+        if self.counters.held {
+            return Ok(());
+        }
         for id in chunks {
             let Some(mut chunk) = self.read(&ChunkKey(*id))?.filter(Chunk::is_condemned) else { continue };
             if epoch::is_closed(self.rows(), &self.counters, *id)? {
@@ -213,6 +229,15 @@ pub(crate) fn judge(kv: &dyn KvRead, group: GroupId, chunks: &[ChunkId]) -> Step
 
 fn judge_one(kv: &dyn KvRead, counters: &Counters, id: ChunkId) -> Result<ChunkVerdict, KvError> {
     let known: Option<Chunk> = row::read(kv, &ChunkKey(id))?;
+    if counters.held {
+        // The verdicts on which nothing is deleted: what this state does not know may stand in what was lost of it.
+        return Ok(match known.map(|chunk| (chunk.refs, chunk.state)) {
+            Some((1.., _)) => ChunkVerdict::Referenced,
+            Some((0, State::Staged)) => ChunkVerdict::Staged,
+            Some((0, _)) => ChunkVerdict::Waiting,
+            None => ChunkVerdict::Open,
+        });
+    }
     Ok(match known.map(|chunk| (chunk.refs, chunk.state)) {
         Some((_, State::Condemned | State::Deleted)) => ChunkVerdict::Condemned,
         Some((1.., _)) => ChunkVerdict::Referenced,
@@ -230,6 +255,9 @@ pub(crate) fn condemned(
     max: usize,
 ) -> Result<Vec<(ChunkId, CondemnedStep)>, KvError> {
     let counters = group::load(kv)?;
+    if counters.held {
+        return Ok(Vec::new());
+    }
     let (start, end) = CondemnedKey::range_after(after);
     let mut found = Vec::new();
     for (key, _) in kv.scan(&start, &end, max)? {
@@ -247,9 +275,9 @@ pub(crate) fn condemned(
 
 /// How much garbage there is.
 pub(crate) fn status(kv: &dyn KvRead) -> Result<GarbageStatus, KvError> {
-    let Counters { garbage_items: waiting, condemned, session_floor, .. } = group::load(kv)?;
+    let Counters { garbage_items: waiting, condemned, session_floor, held, .. } = group::load(kv)?;
     let (start, end) = GarbageKey::range();
     let first = kv.scan(&start, &end, 1)?;
     let oldest = first.first().and_then(|(key, _)| GarbageKey::decode(key)).map(|key| key.since);
-    Ok(GarbageStatus { waiting, condemned, oldest, session_floor })
+    Ok(GarbageStatus { waiting, condemned, oldest, session_floor, held })
 }

@@ -10,13 +10,20 @@ use types::{SessionId, Timestamp};
 /// of a leader stood still or was thrown ahead, or the cluster was off. Leaders that expire trash move the time on every few minutes.
 pub(crate) const LEAP_MAX: i64 = 3600 * Timestamp::SECOND;
 
+/// How far the stamp of an entry may lie behind the group's time. Clocks that are kept lie milliseconds apart; beyond a minute the leader's clock
+/// is wrong, or an earlier leader's was. The time stands still for as long, so what is dropped meanwhile seems older than it is as soon as it goes on.
+pub(crate) const BEHIND_MAX: i64 = 60 * Timestamp::SECOND;
+
 /// What a group counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub(crate) struct Counters {
     /// The latest stamp of all entries; never runs backwards.
     pub(crate) time: Timestamp,
-    /// Where the time stood after its last leap of more than [`LEAP_MAX`]: what lies in the trash counts from there.
+    /// Where the time stood after its last leap of more than [`LEAP_MAX`], or when it went on after it had stood still: what lies in the trash or
+    /// waits as garbage counts from there.
     pub(crate) leap: Timestamp,
+    /// A stamp lay more than [`BEHIND_MAX`] behind the time, which stands still since.
+    pub(crate) still: bool,
     /// The last inode counter handed out.
     pub(crate) ino: u64,
     /// The last extent list handed out.
@@ -31,6 +38,8 @@ pub(crate) struct Counters {
     pub(crate) garbage_items: u64,
     /// Condemned chunks that are not forgotten.
     pub(crate) condemned: u64,
+    /// The group was recovered, and no operator has released its garbage since.
+    pub(crate) held: bool,
 }
 
 pub(crate) fn load(kv: &dyn KvRead) -> Result<Counters, KvError> {
@@ -44,11 +53,16 @@ pub(crate) fn store(kv: &mut dyn Kv, counters: &Counters) {
 /// Moves the group's time on to `stamp`, or leaves it where it is if `stamp` is earlier. Returns it.
 pub(crate) fn advance_time(kv: &mut dyn Kv, stamp: Timestamp) -> Result<Timestamp, KvError> {
     let mut counters = load(kv)?;
-    if stamp > counters.time {
-        if stamp.0.saturating_sub(counters.time.0) > LEAP_MAX {
+    let forward = stamp.0.saturating_sub(counters.time.0);
+    if forward > 0 {
+        if counters.still || forward > LEAP_MAX {
             counters.leap = stamp;
         }
         counters.time = stamp;
+        counters.still = false;
+        store(kv, &counters);
+    } else if forward < -BEHIND_MAX && !counters.still {
+        counters.still = true;
         store(kv, &counters);
     }
     Ok(counters.time)

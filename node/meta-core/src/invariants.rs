@@ -1,12 +1,13 @@
 //! What must hold of the whole state, for tests and simulation.
 //!
 //! Everything is read into memory and every relation that the rows keep twice is computed again: link counts from names, directory
-//! counters from their entries, references from pieces, usage from inodes, hints from inodes.
+//! counters from their entries, references from pieces, usage from inodes, hints from inodes. What holds of a few rows alone stands in
+//! functions of its own, which [`crate::audit`] shares: it holds the same relations over a state that does not fit into memory.
 
-mod content;
+pub(crate) mod content;
 mod rest;
 mod snapshot;
-mod tree;
+pub(crate) mod tree;
 
 use crate::kv::{KvError, KvRead};
 use snapshot::Snapshot;
@@ -14,11 +15,11 @@ use types::GroupId;
 
 /// What was found to be wrong.
 #[derive(Default)]
-struct Broken(Vec<String>);
+pub(crate) struct Broken(pub(crate) Vec<String>);
 
 impl Broken {
     /// Notes `what` unless `holds`.
-    fn unless(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    pub(crate) fn unless(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.0.push(what());
         }

@@ -50,6 +50,8 @@ pub(crate) enum Table {
     AccessKey = 0x85,
     WriterSession = 0x86,
     GarbageOptions = 0x87,
+    Invitation = 0x88,
+    Rest = 0x89,
     DeletedBucket = 0x8f,
 }
 

@@ -15,10 +15,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod invariants;
 pub mod kv;
 pub mod memory;
 
+mod any_row;
 mod breaker;
 mod bucket;
 mod chunk;
@@ -39,6 +41,7 @@ mod overlay;
 mod piece;
 mod posix;
 mod query;
+mod recover;
 mod row;
 mod session;
 #[cfg(test)]
@@ -50,6 +53,7 @@ mod xattr;
 
 pub use control::control_query;
 pub use query::query;
+pub use recover::{group_time, recover};
 
 use kv::{Kv, KvError};
 use proto::control::{ControlOutcome, ControlRefusal};
@@ -69,7 +73,7 @@ pub enum Applied {
 /// Applies one log entry: its commands in order, one result for each.
 ///
 /// The changes go into `kv` as they come; the caller makes them durable together with the entry's index, all or none.
-/// Group 0 takes `LogCommand::Control`, every other group `LogCommand::Meta`; the wrong kind is refused.
+/// Group 0 takes `LogCommand::Control`, every other group `LogCommand::Meta`; the wrong kind is refused. `LogCommand::Recover` is for both.
 ///
 /// # Errors
 /// The store failed or contradicts itself. `kv` may hold half a command: the caller drops it and stops the replica.
@@ -84,6 +88,13 @@ pub fn apply(kv: &mut dyn Kv, group: GroupId, batch: &LogBatch) -> Result<Vec<Ap
                 Applied::Control(control::apply(kv, now, command)?)
             }
             LogCommand::Control(_) => Applied::Control(Err(ControlRefusal::NotBootstrapped)),
+            LogCommand::Recover(recovery) => {
+                recover(kv, group, recovery)?;
+                match group {
+                    GroupId::CONTROL => Applied::Control(Ok(ControlOutcome::Done)),
+                    _ => Applied::Meta(Ok(Outcome::Done)),
+                }
+            }
         });
     }
     if group != GroupId::CONTROL {

@@ -269,5 +269,5 @@ impl Txn<'_> {
 
 /// Bytes of storage that pieces stand for.
 pub(crate) fn stored(pieces: &[Piece]) -> u64 {
-    pieces.iter().map(Piece::stored).sum()
+    pieces.iter().map(Piece::stored).fold(0, u64::saturating_add)
 }

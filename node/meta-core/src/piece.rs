@@ -31,9 +31,9 @@ impl Piece {
         }
     }
 
-    /// First byte after it.
+    /// First byte after it. A damaged row may say anything; pieces that were written never reach the end of the numbers.
     pub(crate) fn end(&self) -> u64 {
-        self.offset + self.len
+        self.offset.saturating_add(self.len)
     }
 
     pub(crate) fn range(&self) -> Range<u64> {

@@ -5,22 +5,33 @@ use crate::shared::GroupShared;
 use crate::writer::fence;
 use meta_core::Applied;
 use proto::log::LogBatch;
-use raft_core::{Entry, EntryKind, LogStart, SnapshotPoint};
+use raft_core::{Entry, EntryKind, LogStart, Members, SnapshotPoint, StateHash};
 use state_store::{AppliedPoint, SharedCache, StateStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use types::LogIndex;
+use types::{FeatureLevel, LogIndex};
 
 pub(crate) enum ApplyTask {
     /// Apply these, in order, and answer.
-    Entries { entries: Vec<Entry>, replies: BTreeMap<LogIndex, Vec<ProposalReply>>, commit: LogIndex },
+    Entries {
+        entries: Vec<Entry>,
+        replies: BTreeMap<LogIndex, Vec<ProposalReply>>,
+        commit: LogIndex,
+        /// The members once they are applied, if they change them.
+        members: Option<Members>,
+    },
     /// Replace the whole state by the snapshot in `dir`.
     Install { point: SnapshotPoint, dir: PathBuf, done: SyncSender<()> },
     /// Make the state durable, so that the log may be cut.
     Sync,
 }
+
+/// An entry of a level that this program does not do.
+#[derive(Debug, thiserror::Error)]
+#[error("the entry is of level {0}")]
+struct NewerEntry(FeatureLevel);
 
 pub(crate) struct Applier {
     pub(crate) shared: Arc<GroupShared>,
@@ -28,6 +39,10 @@ pub(crate) struct Applier {
     pub(crate) cache: SharedCache,
     pub(crate) tasks: Receiver<ApplyTask>,
     pub(crate) events: SyncSender<Event>,
+    /// See [`crate::MetaConfig::hash_entries`].
+    pub(crate) hash_entries: u64,
+    /// The newest feature level of this program.
+    pub(crate) level: FeatureLevel,
 }
 
 impl Applier {
@@ -35,7 +50,9 @@ impl Applier {
     pub(crate) fn run(self) {
         while let Ok(task) = self.tasks.recv() {
             match task {
-                ApplyTask::Entries { entries, replies, commit } => self.apply(entries, replies, commit),
+                ApplyTask::Entries { entries, replies, commit, members } => {
+                    self.apply(entries, replies, commit, members);
+                }
                 ApplyTask::Install { point, dir, done } => {
                     self.install(&point, &dir);
                     let _ = done.send(());
@@ -49,27 +66,46 @@ impl Applier {
         self.sync();
     }
 
-    fn apply(&self, entries: Vec<Entry>, mut replies: BTreeMap<LogIndex, Vec<ProposalReply>>, commit: LogIndex) {
+    fn apply(
+        &self,
+        entries: Vec<Entry>,
+        mut replies: BTreeMap<LogIndex, Vec<ProposalReply>>,
+        commit: LogIndex,
+        members: Option<Members>,
+    ) {
         let Some(last) = entries.last() else { return };
         let applied = LogStart { index: last.index, term: last.term };
         let store = self.shared.store().expect("only this thread takes the store away");
-        let mut answers = Vec::new();
+        let (mut answers, mut hashes) = (Vec::new(), Vec::new());
         let mut batch = store.batch();
         for entry in entries {
             let results = match entry.kind {
                 EntryKind::Normal if !entry.data.is_empty() => self.apply_one(&mut batch, &entry),
-                // A new leader's first entry. Members do not change before "It heals".
+                // A new leader's first entry; a change of members, which Raft has worked out.
                 EntryKind::Normal | EntryKind::ConfChange => Vec::new(),
             };
+            let hash = batch.fold(entry.index);
+            if entry.index.0.is_multiple_of(self.hash_entries) {
+                hashes.push(StateHash { index: entry.index, hash });
+            }
             if let Some(waiting) = replies.remove(&entry.index) {
                 answers.extend(waiting.into_iter().zip(results));
             }
         }
         let point = AppliedPoint { index: applied.index, term: applied.term, commit };
-        if let Err(error) = store.commit(batch, point) {
+        let coded = members.as_ref().map(Members::encode);
+        if let Err(error) = store.commit(batch, point, coded.as_deref()) {
             fence("the state store cannot be written", &error);
         }
+        if let Some(members) = members {
+            tracing::info!(group = %self.shared.id, ?members, "the members have changed");
+            // Before the index: whoever waits for that finds these.
+            self.shared.set_members(members);
+        }
         self.shared.set_applied(applied);
+        for state in hashes {
+            let _ = self.events.send(Event::Hashed { group: self.shared.id, state });
+        }
         for (reply, result) in answers {
             let _ = reply.send(Ok(result));
         }
@@ -81,6 +117,9 @@ impl Applier {
             // Going on without it would make this replica differ from those that understand it.
             Err(error) => fence("a log entry cannot be decoded; is this program older than the cluster?", &error),
         };
+        if commands.level() > self.level {
+            fence("a log entry is newer than this program", &NewerEntry(commands.level()));
+        }
         match meta_core::apply(batch, self.shared.id, &commands) {
             Ok(results) => results,
             Err(error) => fence("the state store cannot be read", &error),
@@ -96,13 +135,7 @@ impl Applier {
     }
 
     fn install(&self, point: &SnapshotPoint, dir: &std::path::Path) {
-        if let Some(mut store) = self.shared.take_store() {
-            // Readers hold the store for the length of one query.
-            while let Err(still_read) = Arc::try_unwrap(store) {
-                store = still_read;
-                std::thread::yield_now();
-            }
-        }
+        self.shared.close_store();
         let opened =
             StateStore::install(dir, &self.path).map_err(|error| fence("a snapshot cannot be installed", &error));
         let Ok(()) = opened;
@@ -110,6 +143,7 @@ impl Applier {
             Ok(store) => self.shared.set_store(store),
             Err(error) => fence("an installed snapshot cannot be opened", &error),
         }
+        self.shared.set_members(point.members.clone());
         self.shared.set_applied(point.at);
         tracing::info!(group = %self.shared.id, index = %point.at.index, "snapshot installed");
     }

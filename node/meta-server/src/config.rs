@@ -1,7 +1,7 @@
 //! Settings of the metadata service.
 
 use std::path::PathBuf;
-use types::{Incarnation, NodeId, PlacementMap};
+use types::{FeatureLevel, Incarnation, NodeId, PlacementMap};
 
 /// What the metadata service of a node starts from.
 #[derive(Clone, Debug)]
@@ -22,6 +22,10 @@ pub struct MetaConfig {
     pub log_window_entries: u64,
     /// The same in bytes.
     pub log_window_bytes: u64,
+    /// Entries of a group from one comparison of its replicas' states to the next. The same on all nodes, or nothing is compared.
+    pub hash_entries: u64,
+    /// The newest feature level of this program.
+    pub level: FeatureLevel,
 }
 
 impl MetaConfig {
@@ -29,6 +33,8 @@ impl MetaConfig {
     pub const CACHE_BYTES: usize = 64 << 20;
     /// Default of [`MetaConfig::log_window_entries`].
     pub const LOG_WINDOW_ENTRIES: u64 = 10_000;
+    /// Default of [`MetaConfig::hash_entries`]: a second of load. A comparison is one small message per replica.
+    pub const HASH_ENTRIES: u64 = 1024;
     /// Default of [`MetaConfig::log_window_bytes`].
     pub const LOG_WINDOW_BYTES: u64 = 64 << 20;
 }

@@ -1,14 +1,16 @@
 //! What the raft thread is told, and how answers come back.
 
+use crate::group::GroupDriver;
 use meta_core::Applied;
 use parking_lot::Mutex;
 use proto::raft_wire::RaftBatch;
 use proto::rpc::GroupError;
-use raft_core::{LogStart, RaftMessage};
+use raft_core::{RaftMessage, SnapshotPoint, StateHash};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use types::{GroupId, LogIndex, NodeId};
+use types::{GroupId, LogIndex, NodeId, ReplicaId};
 
 /// The answer to a proposal.
 pub(crate) type ProposalReply = oneshot::Sender<Result<Applied, GroupError>>;
@@ -56,9 +58,32 @@ pub(crate) enum Event {
     SnapshotFetched {
         group: GroupId,
         message: Box<RaftMessage>,
-        fetched: Option<(LogStart, PathBuf)>,
+        fetched: Option<(SnapshotPoint, PathBuf)>,
     },
     /// Have somebody else lead what this node leads.
     HandOver,
+    /// Have somebody else lead this group, if this node leads it.
+    HandOverGroup(GroupId),
+    /// Who shall vote in the groups.
+    Wanted(BTreeMap<GroupId, Vec<NodeId>>),
+    /// A replica was made, or was not.
+    ReplicaMade {
+        group: GroupId,
+        driver: Option<Box<GroupDriver>>,
+    },
+    /// Let this replica go: its group has, for good.
+    LetGo {
+        group: GroupId,
+        replica: ReplicaId,
+    },
+    /// The hash of a group's state, to be compared with those of its other replicas.
+    Hashed {
+        group: GroupId,
+        state: StateHash,
+    },
+    /// Nothing is left of the group's replica.
+    ReplicaGone {
+        group: GroupId,
+    },
     Stop,
 }

@@ -5,22 +5,19 @@ use crate::outbox::Outbox;
 use crate::proposals::Proposals;
 use crate::reads::Reads;
 use crate::shared::GroupShared;
-use crate::writer::{Install, WriteTask};
+use crate::writer::{Install, WriteTask, fence};
 use proto::rpc::GroupError;
-use raft_core::{Effects, Group, HardState, LogStart, RaftMessage, Role};
+use raft_core::{Effects, Group, HardState, LogStart, RaftMessage, Role, SnapshotPoint, Step};
 use raft_log::{Mark, RaftLog};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use types::{LogIndex, NodeId, Timestamp};
+use types::{LogIndex, NodeId, ReplicaId, Timestamp};
 
 /// Entries in the log and not yet durable here, beyond which proposals gather in the queue instead: each entry costs
 /// far more than one more command in it.
 const UNDURABLE_ENTRIES_MAX: u64 = 2;
-/// Ticks without an answer of the log's disk after which a leader hands over, and again after as many more. A disk that is only busy answers
-/// within a second or two; one that hangs must not hold up a group whose other voters are well for longer than ten.
-const DISK_SILENT_TICKS_MAX: u64 = 50;
 /// Ticks a follower may take to fetch a snapshot before the leader tries again.
 const SNAPSHOT_TICKS_MAX: u64 = 300;
 
@@ -37,7 +34,7 @@ pub(crate) struct GroupDriver {
     durable: LogIndex,
     led: bool,
     window: LogWindow,
-    waiting_for_snapshot: BTreeMap<NodeId, u64>,
+    waiting_for_snapshot: BTreeMap<ReplicaId, u64>,
     /// A snapshot was fetched into this folder and stepped; its effects come next.
     pub(crate) fetched: Option<PathBuf>,
     pub(crate) fetching: bool,
@@ -51,8 +48,6 @@ struct Flight {
     skipped: u64,
     /// The commit index has moved and was not written.
     commit_unwritten: bool,
-    /// Ticks since the log has answered last, or had nothing to answer.
-    silent_ticks: u64,
 }
 
 /// How much of the log is kept.
@@ -124,6 +119,12 @@ impl GroupDriver {
     }
 
     fn perform_one(&mut self, effects: Effects, outbox: &mut Outbox, writer: &Sender<WriteTask>) {
+        if let Some(index) = effects.not_understood {
+            fence(
+                "a change of members cannot be decoded; is this program older than the cluster?",
+                &NotUnderstood(index),
+            );
+        }
         for message in effects.send_now {
             outbox.push(self.shared.id, message);
         }
@@ -161,9 +162,10 @@ impl GroupDriver {
                 hard_state,
                 must_sync: effects.must_sync,
                 send_after: effects.send_after_persist,
-                awaited: self.raft.view().role != Role::Follower,
+                awaited: self.raft.view().role != Role::Follower && self.raft.view().role != Role::Learner,
                 mark: Mark { term: self.hard_state.term, vote: self.hard_state.vote, last },
                 install,
+                remove: false,
             });
         }
         if !effects.committed.is_empty() {
@@ -173,7 +175,12 @@ impl GroupDriver {
             };
             let replies = effects.committed.iter().filter_map(waiting).collect();
             let commit = self.hard_state.commit;
-            let _ = self.applier.send(ApplyTask::Entries { entries: effects.committed, replies, commit });
+            let _ = self.applier.send(ApplyTask::Entries {
+                entries: effects.committed,
+                replies,
+                commit,
+                members: effects.members,
+            });
         }
     }
 
@@ -201,23 +208,64 @@ impl GroupDriver {
         self.waiting_for_snapshot.clear();
     }
 
-    /// Begins to hand leadership to the voter that has most of the log.
+    /// Begins to hand leadership to the voter that has most of the log. Nothing if nobody is fit to lead.
     pub(crate) fn hand_over(&mut self) {
-        let own = self.raft.node();
-        let others = self.raft.matched().into_iter().filter(|(node, _)| *node != own);
-        if let Some((heir, _)) = others.max_by_key(|(_, matched)| *matched) {
+        if let Some(heir) = self.raft.heirs().first() {
             tracing::info!(group = %self.shared.id, %heir, "hands leadership over");
-            self.raft.transfer_leader(heir);
+            self.raft.transfer_leader(*heir);
         }
+    }
+
+    /// Takes the next step towards the wanted voters, if this replica leads.
+    pub(crate) fn change_members(&mut self, wanted: &[NodeId]) {
+        if !self.led {
+            return;
+        }
+        let group = self.shared.id;
+        let step = self.raft.next_step(wanted);
+        let begun = match &step {
+            Step::Settled | Step::Wait => return,
+            Step::AddLearner(node) => self.raft.add_learner(*node).map(drop),
+            Step::Change(change) => self.raft.propose_change(change).map(drop),
+            Step::HandOver(heir) => {
+                self.raft.transfer_leader(*heir);
+                Ok(())
+            }
+        };
+        match begun {
+            Ok(()) => tracing::info!(%group, ?step, "changes its members"),
+            Err(error) => tracing::debug!(%group, ?step, %error, "the members are changed later"),
+        }
+    }
+
+    /// The group has let this replica go, for good. Its log is removed behind everything that is on its way there.
+    pub(crate) fn let_go(mut self, writer: &Sender<WriteTask>) {
+        self.step_down(None);
+        let _ = writer.send(WriteTask {
+            group: self.shared.id,
+            number: 0,
+            entries: Vec::new(),
+            hard_state: None,
+            must_sync: false,
+            send_after: Vec::new(),
+            awaited: false,
+            mark: Mark { term: self.hard_state.term, vote: self.hard_state.vote, last: LogIndex(0) },
+            install: None,
+            remove: true,
+        });
     }
 
     pub(crate) fn leads(&self) -> bool {
         self.led
     }
 
+    /// Whether the log has not answered everything yet.
+    pub(crate) fn awaits_log(&self) -> bool {
+        self.flight.writes > 0
+    }
+
     pub(crate) fn persisted(&mut self, number: u64, last: Option<LogIndex>) {
         self.flight.writes -= 1;
-        self.flight.silent_ticks = 0;
         let skipped = if self.flight.writes == 0 { self.flight.skipped } else { 0 };
         self.raft.persisted(number.max(skipped), last);
         if let Some(last) = last {
@@ -257,13 +305,9 @@ impl GroupDriver {
 
     pub(crate) fn tick(&mut self, now: u64) {
         self.raft.tick();
-        self.flight.silent_ticks = if self.flight.writes > 0 { self.flight.silent_ticks + 1 } else { 0 };
+        self.judge_hashes();
         if !self.led {
             return;
-        }
-        if self.flight.silent_ticks > 0 && self.flight.silent_ticks.is_multiple_of(DISK_SILENT_TICKS_MAX) {
-            tracing::warn!(group = %self.shared.id, "the disk of the log does not answer");
-            self.hand_over();
         }
         let awaited = self.raft.awaiting_snapshot();
         self.waiting_for_snapshot.retain(|node, _| awaited.contains(node));
@@ -276,10 +320,43 @@ impl GroupDriver {
         }
     }
 
-    pub(crate) fn step_snapshot(&mut self, message: RaftMessage, fetched: Option<(LogStart, PathBuf)>) {
+    /// A replica whose state is not what the log makes it must be seen by a person, even though it is mended without one.
+    fn judge_hashes(&mut self) {
+        let group = self.shared.id;
+        for (index, verdict) in self.raft.take_verdicts() {
+            for replica in verdict.diverged {
+                tracing::error!(%group, %replica, %index, "the state of this replica has diverged: it is let go and made anew");
+            }
+            if verdict.undecided {
+                tracing::error!(%group, %index, "the states of all replicas differ, and none has a majority");
+            }
+        }
+        if self.raft.is_diverged() && !self.shared.is_diverged() {
+            tracing::error!(%group, "the state of the replica here has diverged: it answers nothing any more");
+            self.shared.set_diverged();
+        }
+        if self.raft.is_diverged() && self.led {
+            self.hand_over();
+        }
+    }
+
+    pub(crate) fn step_snapshot(
+        &mut self,
+        message: RaftMessage,
+        fetched: Option<(SnapshotPoint, PathBuf)>,
+        outbox: &mut Outbox,
+    ) {
         self.fetching = false;
-        let Some((at, dir)) = fetched else { return };
+        let Some((point, dir)) = fetched else {
+            outbox.push(self.shared.id, self.raft.not_fetched(&message));
+            return;
+        };
         self.fetched = Some(dir);
-        self.raft.step_snapshot(message, at);
+        self.raft.step_snapshot(message, point);
     }
 }
+
+/// An entry of a newer program.
+#[derive(Debug, thiserror::Error)]
+#[error("the entry at {0}")]
+struct NotUnderstood(LogIndex);

@@ -24,6 +24,11 @@ pub trait Network: Send + Sync + 'static {
     /// # Errors
     /// What the other node answered, or `Gone` if it did not answer.
     async fn snapshot(&self, from: NodeId, request: SnapshotRequest) -> Result<(SnapshotReply, Bytes), SnapshotError>;
+
+    /// Where the nodes are now.
+    fn set_map(&self, map: &PlacementMap) {
+        let _ = map;
+    }
 }
 
 /// The real one.
@@ -48,6 +53,10 @@ impl QuicNetwork {
 
 #[async_trait]
 impl Network for QuicNetwork {
+    fn set_map(&self, map: &PlacementMap) {
+        *self.addresses.write() = map.nodes.iter().map(|node| (node.id, node.addr.clone())).collect();
+    }
+
     fn send(&self, to: NodeId, batch: RaftBatch) {
         if let Some(peer) = self.peer(to) {
             peer.send_raft(batch);

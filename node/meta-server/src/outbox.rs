@@ -21,7 +21,7 @@ impl Outbox {
     }
 
     pub(crate) fn push(&mut self, group: GroupId, message: RaftMessage) {
-        let to = message.to;
+        let to = message.to.node();
         let bytes = message.encode();
         let (size, batch) = self.batches.entry(to).or_insert_with(|| (0, RaftBatch { messages: Vec::new() }));
         if *size > 0 && *size + bytes.len() > BATCH_BYTES_MAX {

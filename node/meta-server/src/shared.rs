@@ -1,13 +1,13 @@
 //! What the threads of one group share with those who ask about it.
 
 use parking_lot::RwLock;
-use raft_core::{GroupView, LogStart, Role};
+use raft_core::{GroupView, LogStart, Members, Role};
 use state_store::StateStore;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
-use types::{GroupId, LogIndex, NodeId};
+use types::{GroupId, LogIndex, NodeId, ReplicaId};
 
 /// Proposals of a group that wait for the log.
 const QUEUED_PROPOSALS_MAX: usize = 4096;
@@ -16,6 +16,12 @@ const QUEUED_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) struct GroupShared {
     pub(crate) id: GroupId,
+    pub(crate) replica: ReplicaId,
+    /// See [`crate::Membership::doubted`].
+    pub(crate) doubted: AtomicBool,
+    diverged: AtomicBool,
+    /// As of what is applied.
+    members: RwLock<Members>,
     view: RwLock<GroupView>,
     /// `None` only while a snapshot is being swapped in.
     store: RwLock<Option<Arc<StateStore>>>,
@@ -27,9 +33,19 @@ pub(crate) struct GroupShared {
 }
 
 impl GroupShared {
-    pub(crate) fn new(id: GroupId, view: GroupView, store: StateStore, applied: LogStart) -> Self {
+    pub(crate) fn new(
+        id: GroupId,
+        (replica, members): (ReplicaId, Members),
+        view: GroupView,
+        store: StateStore,
+        applied: LogStart,
+    ) -> Self {
         GroupShared {
             id,
+            replica,
+            doubted: AtomicBool::new(false),
+            diverged: AtomicBool::new(false),
+            members: RwLock::new(members),
             view: RwLock::new(view),
             store: RwLock::new(Some(Arc::new(store))),
             applied: watch::Sender::new(applied),
@@ -51,8 +67,27 @@ impl GroupShared {
         self.view.read().role == Role::Leader
     }
 
+    pub(crate) fn leads_with_all(&self) -> bool {
+        let view = self.view();
+        view.role == Role::Leader && self.applied().term == view.term
+    }
+
     pub(crate) fn leader(&self) -> Option<NodeId> {
         self.view.read().leader
+    }
+
+    /// Whether the state here was found to differ from what most replicas have. It is not read any more.
+    pub(crate) fn is_diverged(&self) -> bool {
+        self.diverged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_diverged(&self) {
+        self.diverged.store(true, Ordering::Relaxed);
+    }
+
+    /// The state, to be read.
+    pub(crate) fn readable(&self) -> Option<Arc<StateStore>> {
+        self.store().filter(|_| !self.is_diverged())
     }
 
     pub(crate) fn store(&self) -> Option<Arc<StateStore>> {
@@ -66,6 +101,25 @@ impl GroupShared {
 
     pub(crate) fn set_store(&self, store: StateStore) {
         *self.store.write() = Some(Arc::new(store));
+    }
+
+    /// Takes the store away for good, once nobody reads it any more.
+    pub(crate) fn close_store(&self) {
+        let Some(mut store) = self.take_store() else { return };
+        // Readers hold it for the length of one query.
+        while let Err(still_read) = Arc::try_unwrap(store) {
+            store = still_read;
+            std::thread::yield_now();
+        }
+    }
+
+    /// Who belongs to the group as of what is applied here.
+    pub(crate) fn members(&self) -> Members {
+        self.members.read().clone()
+    }
+
+    pub(crate) fn set_members(&self, members: Members) {
+        *self.members.write() = members;
     }
 
     pub(crate) fn applied(&self) -> LogStart {

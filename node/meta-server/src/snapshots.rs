@@ -5,11 +5,13 @@
 
 use crate::event::Event;
 use crate::network::Network;
+use crate::registry::Registry;
 use crate::shared::GroupShared;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proto::raft_wire::{SnapshotError, SnapshotFile, SnapshotReply, SnapshotRequest};
-use raft_core::{LogStart, RaftMessage};
+use raft_core::{LogStart, Members, RaftMessage, SnapshotPoint};
+use state_store::StateStore;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -32,7 +34,7 @@ const FILES_MAX: usize = 100_000;
 /// The serving side.
 pub(crate) struct SnapshotServer {
     dir: PathBuf,
-    groups: BTreeMap<GroupId, Arc<GroupShared>>,
+    groups: Arc<Registry>,
     open: Mutex<Open>,
 }
 
@@ -46,6 +48,7 @@ struct Open {
 
 struct OpenSnapshot {
     group: GroupId,
+    reader: NodeId,
     dir: PathBuf,
     files: Vec<SnapshotFile>,
     used: Instant,
@@ -53,7 +56,7 @@ struct OpenSnapshot {
 
 impl SnapshotServer {
     /// Serves from `dir`, which is emptied: nothing in it survives a restart.
-    pub(crate) fn new(dir: PathBuf, groups: BTreeMap<GroupId, Arc<GroupShared>>) -> io::Result<Self> {
+    pub(crate) fn new(dir: PathBuf, groups: Arc<Registry>) -> io::Result<Self> {
         match fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir_all(&dir)?,
@@ -61,10 +64,14 @@ impl SnapshotServer {
         Ok(SnapshotServer { dir, groups, open: Mutex::new(Open::default()) })
     }
 
-    /// Answers one request. Blocks on the disk.
-    pub(crate) fn serve(&self, request: SnapshotRequest) -> (Result<SnapshotReply, SnapshotError>, Bytes) {
+    /// Answers one request of a node. Blocks on the disk.
+    pub(crate) fn serve(
+        &self,
+        reader: NodeId,
+        request: SnapshotRequest,
+    ) -> (Result<SnapshotReply, SnapshotError>, Bytes) {
         match request {
-            SnapshotRequest::Open { group, index } => (self.open(group, index), Bytes::new()),
+            SnapshotRequest::Open { group, index } => (self.open(reader, group, index), Bytes::new()),
             SnapshotRequest::Read { group, id, file, offset, len } => match self.read(group, id, file, offset, len) {
                 Ok(piece) => (Ok(SnapshotReply::Piece), piece),
                 Err(error) => (Err(error), Bytes::new()),
@@ -88,11 +95,23 @@ impl SnapshotServer {
         }
     }
 
-    fn open(&self, group: GroupId, index: LogIndex) -> Result<SnapshotReply, SnapshotError> {
-        let shared = self.groups.get(&group).ok_or(SnapshotError::Gone)?;
+    /// A node fetches one snapshot of a group at a time. What it had open before is of a process that ended in the middle, and neither its place nor
+    /// its hold on the log is to be waited for.
+    fn close_former(&self, reader: NodeId, group: GroupId) {
+        let former: Vec<u64> = {
+            let open = self.open.lock();
+            let of_it = |snapshot: &OpenSnapshot| (snapshot.reader, snapshot.group) == (reader, group);
+            open.snapshots.iter().filter(|(_, snapshot)| of_it(snapshot)).map(|(id, _)| *id).collect()
+        };
+        former.into_iter().for_each(|id| self.close(group, id));
+    }
+
+    fn open(&self, reader: NodeId, group: GroupId, index: LogIndex) -> Result<SnapshotReply, SnapshotError> {
+        let shared = self.groups.get(group).ok_or(SnapshotError::Gone)?;
         if shared.applied().index < index {
             return Err(SnapshotError::Behind);
         }
+        self.close_former(reader, group);
         let id = {
             let mut open = self.open.lock();
             if open.snapshots.len() + open.making >= OPEN_MAX {
@@ -104,7 +123,7 @@ impl SnapshotServer {
         };
         // Pinned before the checkpoint is made: the log must reach back to wherever it turns out to begin.
         shared.pin(id, shared.applied().index);
-        let made = self.make(shared, id);
+        let made = self.make(&shared, reader, id);
         let mut open = self.open.lock();
         open.making -= 1;
         match made {
@@ -121,9 +140,9 @@ impl SnapshotServer {
         }
     }
 
-    fn make(&self, shared: &GroupShared, id: u64) -> io::Result<(OpenSnapshot, LogStart)> {
+    fn make(&self, shared: &GroupShared, reader: NodeId, id: u64) -> io::Result<(OpenSnapshot, LogStart)> {
         let dir = self.dir.join(id.to_string());
-        let store = shared.store().ok_or_else(|| io::Error::other("the state is being replaced"))?;
+        let store = shared.readable().ok_or_else(|| io::Error::other("the state is being replaced"))?;
         let point = store.checkpoint(&dir).map_err(io::Error::other)?;
         let mut files = Vec::new();
         for entry in fs::read_dir(&dir)? {
@@ -134,7 +153,7 @@ impl SnapshotServer {
             files.push(SnapshotFile { name, len, hash: *hasher.finalize().as_bytes() });
         }
         let at = LogStart { index: point.index, term: point.term };
-        Ok((OpenSnapshot { group: shared.id, dir, files, used: Instant::now() }, at))
+        Ok((OpenSnapshot { group: shared.id, reader, dir, files, used: Instant::now() }, at))
     }
 
     fn read(&self, group: GroupId, id: u64, file: u32, offset: u64, len: u32) -> Result<Bytes, SnapshotError> {
@@ -158,7 +177,7 @@ impl SnapshotServer {
         if let Some(snapshot) = snapshot {
             let _ = fs::remove_dir_all(snapshot.dir);
         }
-        if let Some(shared) = self.groups.get(&group) {
+        if let Some(shared) = self.groups.get(group) {
             shared.unpin(id);
         }
     }
@@ -176,11 +195,12 @@ impl Fetcher {
     /// Fetches the snapshot that `message` offers and reports it to the raft thread, in the background.
     pub(crate) fn fetch(&self, group: GroupId, message: RaftMessage) {
         let (network, events) = (self.network.clone(), self.events.clone());
-        let dir = self.dir.join(format!("fetched-{}", group.0));
+        // Of a replica of its own: the fetch for a former one may still be under way.
+        let dir = self.dir.join(format!("fetched-{}-{}", group.0, message.to.0));
         self.runtime.spawn(async move {
             let at = message.snapshot.as_ref().map_or(LogIndex(0), |point| point.at.index);
-            let fetched = match fetch_files(&*network, group, message.from, at, &dir).await {
-                Ok(at) => Some((at, dir)),
+            let fetched = match fetch_files(&*network, group, message.from.node(), at, &dir).await {
+                Ok(point) => Some((point, dir)),
                 Err(error) => {
                     tracing::warn!(%group, from = %message.from, %error, "a snapshot could not be fetched");
                     None
@@ -188,7 +208,7 @@ impl Fetcher {
             };
             let event = Event::SnapshotFetched { group, message: Box::new(message), fetched };
             // The raft thread may be busy; a blocked send must not hold a worker of the runtime.
-            let _ = tokio::task::spawn_blocking(move || events.send(event)).await;
+            let _ = tokio::task::spawn_blocking(move || drop(events.send(event))).await;
         });
     }
 }
@@ -211,7 +231,7 @@ async fn fetch_files(
     from: NodeId,
     at_least: LogIndex,
     dir: &Path,
-) -> Result<LogStart, FetchError> {
+) -> Result<SnapshotPoint, FetchError> {
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir)?;
     let opened = network.snapshot(from, SnapshotRequest::Open { group, index: at_least }).await?;
@@ -223,7 +243,15 @@ async fn fetch_files(
         fetch_file(network, group, from, id, number as u32, file, dir).await?;
     }
     let _ = network.snapshot(from, SnapshotRequest::Close { group, id }).await;
-    Ok(LogStart { index, term })
+    let at = LogStart { index, term };
+    let folder = dir.to_owned();
+    let read = tokio::task::spawn_blocking(move || StateStore::inspect(&folder)).await.map_err(io::Error::other)?;
+    let (point, members) = read.map_err(io::Error::other)?;
+    // What the files say counts, not what the sender says of them.
+    match members.and_then(|members| Members::decode(&members)) {
+        Some(members) if (point.index, point.term) == (at.index, at.term) => Ok(SnapshotPoint { at, members }),
+        _ => Err(FetchError::Corrupt),
+    }
 }
 
 async fn fetch_file(

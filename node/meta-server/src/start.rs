@@ -3,13 +3,14 @@
 use crate::boot_note::{self, Note};
 use crate::config::MetaConfig;
 use crate::shared::GroupShared;
-use raft_core::{Group, GroupConfig, HardState, LogStart, Quarantine, slog};
+use raft_core::{Group, GroupConfig, HardState, LogStart, Members, Quarantine, slog};
 use raft_log::{RaftLog, Recovery};
 use state_store::{SharedCache, StateStore};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
-use types::{GroupId, LogIndex, NodeId};
+use types::{GroupId, LogIndex, NodeId, ReplicaId};
 
 /// The metadata service cannot start; the message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,12 @@ pub enum StartError {
     /// Log and state of a group contradict each other.
     #[error("{0} cannot start")]
     Group(GroupId, #[source] raft_core::StartError),
+    /// A group's state could not be read or written.
+    #[error("the state of a group cannot be used")]
+    StateIo(#[from] state_store::Fatal),
+    /// The stored members of a group are not what was written, or were written by a newer program.
+    #[error("the members of {0} cannot be read; this node must be replaced")]
+    Members(GroupId),
     /// A folder or a thread could not be made.
     #[error("the metadata folder cannot be used")]
     Io(#[from] io::Error),
@@ -38,19 +45,19 @@ pub(crate) struct StartedGroup {
     pub(crate) path: PathBuf,
 }
 
-/// Everything that was recovered.
-pub(crate) struct Started {
+/// What is recovered at the start, before any group is opened.
+pub(crate) struct Recovered {
     pub(crate) log: Arc<RaftLog>,
     pub(crate) cache: SharedCache,
-    pub(crate) groups: Vec<StartedGroup>,
-    /// To be left once no replica is in quarantine any more.
-    pub(crate) note: Option<Note>,
+    pub(crate) recovery: Recovery,
+    /// Every replica may have forgotten promises: the machine went down and a disk may have lied, or the folder is a copy. The note is
+    /// to be left once no replica is in quarantine any more.
+    pub(crate) distrust: Option<Note>,
 }
 
-pub(crate) fn start_groups(config: &MetaConfig, logger: &slog::Logger) -> Result<Started, StartError> {
+pub(crate) fn recover(config: &MetaConfig) -> Result<Recovered, StartError> {
     fs::create_dir_all(config.dir.join("state"))?;
     let (log, recovery) = RaftLog::open(&config.dir.join("raft"), config.node)?;
-    let log = Arc::new(log);
     let (found, note) = boot_note::look(&config.dir)?;
     let distrust = match found {
         boot_note::Found::SameBoot => false,
@@ -63,32 +70,42 @@ pub(crate) fn start_groups(config: &MetaConfig, logger: &slog::Logger) -> Result
     if !distrust {
         note.leave()?;
     }
-    let cache = SharedCache::new(config.cache_bytes);
-    let mut groups = Vec::new();
-    for placed in config.map.raft_groups.iter().filter(|placed| placed.voters.contains(&config.node)) {
-        groups.push(start_group(config, placed.id, &placed.voters, &log, &recovery, distrust, &cache, logger)?);
-    }
-    Ok(Started { log, cache, groups, note: distrust.then_some(note) })
+    let (log, cache) = (Arc::new(log), SharedCache::new(config.cache_bytes));
+    Ok(Recovered { log, cache, recovery, distrust: distrust.then_some(note) })
 }
 
-#[allow(clippy::too_many_arguments, reason = "one call site; a struct would only repeat the names")]
-fn start_group(
-    config: &MetaConfig,
+/// The groups to open: those in the log, and those the cluster began with here and that were not let go since.
+pub(crate) fn groups_here(config: &MetaConfig, log: &RaftLog) -> BTreeSet<GroupId> {
+    let founding = config.map.raft_groups.iter();
+    let founding = founding.filter(|placed| placed.voters.contains(&config.node)).map(|placed| placed.id);
+    founding.filter(|group| log.former(*group).is_none()).chain(log.groups()).collect()
+}
+
+/// The voters that `group` began with.
+pub(crate) fn founders(config: &MetaConfig, group: GroupId) -> Members {
+    Members::founding(config.map.voters(group).iter().copied())
+}
+
+#[allow(clippy::too_many_arguments, reason = "two call sites; a struct would only repeat the names")]
+pub(crate) fn open_replica(
+    node: NodeId,
     id: GroupId,
-    voters: &[NodeId],
+    founders: &Members,
+    path: &Path,
     log: &Arc<RaftLog>,
-    recovery: &Recovery,
-    distrust: bool,
+    seed: u64,
+    (doubts, campaigns_first): (Option<&Recovered>, bool),
     cache: &SharedCache,
     logger: &slog::Logger,
 ) -> Result<StartedGroup, StartError> {
-    let path = config.dir.join("state").join(id.0.to_string());
-    let store = StateStore::open(&path, cache).map_err(|error| StartError::State(id, error))?;
+    let store = StateStore::open(path, cache).map_err(|error| StartError::State(id, error))?;
     let point = store.applied();
     let applied = LogStart { index: point.index, term: point.term };
     let first_start = log.load(id).is_none();
     log.create_group(id)?;
     let mut recovered = log.load(id).unwrap_or_default();
+    let replica = recovered.replica.unwrap_or(ReplicaId::founding(node));
+    let members = members_of(id, &store, (recovered.replica.is_none()).then_some(founders))?;
     if applied.index > recovered.last {
         // A snapshot was installed and the process ended before the log followed.
         let commit = recovered.hard_state.commit.max(applied.index);
@@ -98,28 +115,39 @@ fn start_group(
         recovered = log.load(id).unwrap_or_default();
     }
     let last = LogStart { index: recovered.last, term: recovered.last_term };
-    let quarantine = (distrust || recovery.amnesia.contains(&id)).then(|| {
+    let forgetful = doubts.is_some_and(|doubts| doubts.distrust.is_some() || doubts.recovery.amnesia.contains(&id));
+    let quarantine = forgetful.then(|| {
         tracing::warn!(group = %id, "this replica may have forgotten promises: it does not vote before it has caught up");
-        let others = voters.iter().copied().filter(|voter| *voter != config.node);
-        Quarantine::new(others, recovered.owed.unwrap_or(LogIndex(0)))
+        Quarantine::new(members.other_voters(replica), recovered.owed.unwrap_or(LogIndex(0)))
     });
     let mut raft = Group::new(GroupConfig {
-        node: config.node,
-        voters: voters.to_vec(),
+        replica,
+        members: members.clone(),
         hard_state: recovered.hard_state,
         start: recovered.start,
         last,
         applied,
         reader: log.reader(id),
-        seed: config.seed ^ (u64::from(id.0) << 32) ^ config.node.0,
+        seed: seed ^ (u64::from(id.0) << 32) ^ node.0,
         quarantine,
         logger: logger.clone(),
     })
     .map_err(|error| StartError::Group(id, error))?;
-    if first_start && voters.first() == Some(&config.node) {
+    if first_start && campaigns_first {
         // Nobody can lead a group that has just been made: spare it the first election timeout.
         raft.campaign();
     }
-    let shared = Arc::new(GroupShared::new(id, raft.view(), store, applied));
-    Ok(StartedGroup { shared, raft, hard_state: recovered.hard_state, path })
+    let shared = Arc::new(GroupShared::new(id, (replica, members), raft.view(), store, applied));
+    Ok(StartedGroup { shared, raft, hard_state: recovered.hard_state, path: path.to_owned() })
+}
+
+/// The members as of what the store has applied. One that the group began with notes them at once, so that a snapshot of it, of
+/// whatever age, names them.
+fn members_of(id: GroupId, store: &StateStore, founders: Option<&Members>) -> Result<Members, StartError> {
+    if let Some(stored) = store.members()? {
+        return Members::decode(&stored).ok_or(StartError::Members(id));
+    }
+    let Some(founders) = founders else { return Ok(Members::default()) };
+    store.commit(store.batch(), store.applied(), Some(&founders.encode()))?;
+    Ok(founders.clone())
 }

@@ -5,6 +5,7 @@
 use crate::applier::ApplyTask;
 use crate::event::{Event, Persisted, PersistedQueue};
 use crate::outbox::Outbox;
+use crate::replicas::ReplicaTask;
 use raft_core::{Entry, HardState, RaftMessage, SnapshotPoint};
 use raft_log::{GroupWrite, Mark, RaftLog};
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub(crate) struct WriteTask {
     /// Whether the raft thread waits for it: not that of a follower.
     pub(crate) awaited: bool,
     pub(crate) install: Option<Install>,
+    /// The replica is let go: nothing of it is written after this.
+    pub(crate) remove: bool,
 }
 
 /// A fetched snapshot that replaces state and log.
@@ -46,6 +49,7 @@ pub(crate) struct Writer {
     pub(crate) events: SyncSender<Event>,
     pub(crate) persisted: PersistedQueue,
     pub(crate) outbox: Outbox,
+    pub(crate) replicas: Sender<ReplicaTask>,
 }
 
 impl Writer {
@@ -53,6 +57,10 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let mut held = None;
         while let Some(first) = held.take().or_else(|| self.tasks.recv().ok()) {
+            if first.remove {
+                self.remove(first.group);
+                continue;
+            }
             if let Some(install) = first.install {
                 self.install(&install, first.group, first.number, first.send_after);
                 continue;
@@ -61,7 +69,7 @@ impl Writer {
             let mut bytes = 0;
             while tasks.len() < MERGED_TASKS_MAX && bytes < MERGED_BYTES_MAX {
                 let Ok(next) = self.tasks.try_recv() else { break };
-                if next.install.is_some() {
+                if next.install.is_some() || next.remove {
                     held = Some(next);
                     break;
                 }
@@ -120,6 +128,13 @@ impl Writer {
         self.outbox.flush();
         let last: Option<LogIndex> = Some(install.point.at.index);
         self.note(vec![Persisted { group, number, last }], true);
+    }
+
+    fn remove(&self, group: GroupId) {
+        if let Err(error) = self.log.remove_group(group) {
+            fence("the log of a replica that was let go cannot be removed", &error);
+        }
+        let _ = self.replicas.send(ReplicaTask::Destroy { group });
     }
 
     fn note(&self, persisted: Vec<Persisted>, awaited: bool) {

@@ -2,204 +2,17 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use async_trait::async_trait;
+mod support;
+
 use bytes::Bytes;
-use meta_server::{MetaConfig, MetaServer, Network};
-use parking_lot::{Mutex, RwLock};
-use proto::meta::{Answer, Command, MetaOp, MetaReply, MetaRequest, Outcome, Query, Refusal};
-use proto::object::{ETag, NewContent, Precondition};
-use proto::raft_wire::{RaftBatch, SnapshotError, SnapshotReply, SnapshotRequest};
+use meta_server::{MetaConfig, MetaServer};
+use proto::meta::{Command, MetaOp, MetaRequest};
+use proto::raft_wire::{SnapshotError, SnapshotReply, SnapshotRequest};
 use proto::rpc::GroupError;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use types::{BucketId, GroupId, GroupPlacement, Incarnation, LogIndex, NodeId, PlacementMap, RequestId, SessionId};
-
-const GROUP: GroupId = GroupId(1);
-const BUCKET: BucketId = BucketId(7);
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Delivers messages to whoever is up.
-#[derive(Default)]
-struct Wires {
-    servers: RwLock<BTreeMap<NodeId, Arc<MetaServer>>>,
-    cut: RwLock<BTreeSet<NodeId>>,
-}
-
-struct Plug {
-    node: NodeId,
-    wires: Arc<Wires>,
-}
-
-impl Plug {
-    fn server(&self, to: NodeId) -> Option<Arc<MetaServer>> {
-        let cut = self.wires.cut.read();
-        if cut.contains(&to) || cut.contains(&self.node) {
-            return None;
-        }
-        self.wires.servers.read().get(&to).cloned()
-    }
-}
-
-#[async_trait]
-impl Network for Plug {
-    fn send(&self, to: NodeId, batch: RaftBatch) {
-        if let Some(server) = self.server(to) {
-            server.raft(self.node, batch);
-        }
-    }
-
-    async fn snapshot(&self, from: NodeId, request: SnapshotRequest) -> Result<(SnapshotReply, Bytes), SnapshotError> {
-        let server = self.server(from).ok_or(SnapshotError::Gone)?;
-        let (reply, body) = server.snapshot(request).await;
-        reply.map(|reply| (reply, body))
-    }
-}
-
-struct Cluster {
-    wires: Arc<Wires>,
-    dir: tempfile::TempDir,
-    window: u64,
-    seq: Mutex<u64>,
-}
-
-impl Cluster {
-    fn new(window: u64) -> Self {
-        let cluster = Cluster { wires: Arc::default(), dir: tempfile::tempdir().unwrap(), window, seq: Mutex::new(0) };
-        for node in 1..=3 {
-            cluster.start(NodeId(node));
-        }
-        cluster
-    }
-
-    fn start(&self, node: NodeId) {
-        let voters: Vec<_> = (1..=3).map(NodeId).collect();
-        let raft_groups = (0..=1).map(|id| GroupPlacement { id: GroupId(id), voters: voters.clone() }).collect();
-        let config = MetaConfig {
-            node,
-            dir: self.path(node),
-            map: PlacementMap { raft_groups, ..PlacementMap::default() },
-            incarnation: Incarnation(1),
-            seed: 42,
-            cache_bytes: 8 << 20,
-            log_window_entries: self.window,
-            log_window_bytes: MetaConfig::LOG_WINDOW_BYTES,
-        };
-        let network = Arc::new(Plug { node, wires: self.wires.clone() });
-        let server = MetaServer::start(&config, network).unwrap();
-        self.wires.servers.write().insert(node, server);
-    }
-
-    fn path(&self, node: NodeId) -> std::path::PathBuf {
-        self.dir.path().join(node.0.to_string())
-    }
-
-    async fn stop(&self, node: NodeId) {
-        let server = self.wires.servers.write().remove(&node);
-        if let Some(server) = server {
-            server.stop().await;
-        }
-    }
-
-    /// Asks whoever leads until someone answers.
-    async fn call(&self, op: MetaOp) -> MetaReply {
-        let begun = Instant::now();
-        loop {
-            let servers: Vec<_> = {
-                let cut = self.wires.cut.read();
-                let servers = self.wires.servers.read();
-                servers.iter().filter(|(node, _)| !cut.contains(node)).map(|(_, server)| server.clone()).collect()
-            };
-            for server in servers.iter().filter(|server| server.is_leader(GROUP)) {
-                let answer = tokio::time::timeout(
-                    Duration::from_secs(3),
-                    server.meta(MetaRequest { group: GROUP, op: op.clone() }),
-                );
-                if let Ok(Ok(reply)) = answer.await {
-                    return reply;
-                }
-            }
-            assert!(begun.elapsed() < PATIENCE, "nobody answered {op:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await; // wait-ok: polls for a leader, bounded by PATIENCE
-        }
-    }
-
-    async fn command(&self, command: Command) -> Result<Outcome, Refusal> {
-        let seq = {
-            let mut seq = self.seq.lock();
-            *seq += 1;
-            *seq
-        };
-        let id = RequestId { session: SessionId(1), seq, low: seq.saturating_sub(100).max(1) };
-        match self.call(MetaOp::Command(id, command)).await {
-            MetaReply::Applied(result) => result,
-            MetaReply::Answer(_) => panic!("an answer to a command"),
-        }
-    }
-
-    async fn put(&self, key: &str, value: &str) {
-        let command = Command::PutObject {
-            bucket: BUCKET,
-            key: Bytes::copy_from_slice(key.as_bytes()),
-            content: NewContent::Inline(Bytes::copy_from_slice(value.as_bytes())),
-            etag: ETag::Md5([0; 16]),
-            xattrs: Vec::new(),
-            precondition: Precondition::default(),
-        };
-        assert!(matches!(self.command(command).await, Ok(Outcome::Object(_))));
-    }
-
-    async fn get(&self, key: &str) -> Option<Bytes> {
-        match self.call(MetaOp::Query(object(key))).await {
-            MetaReply::Answer(answer) => content(answer),
-            MetaReply::Applied(_) => panic!("a result to a query"),
-        }
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < PATIENCE, "{what} did not come about");
-            tokio::time::sleep(Duration::from_millis(20)).await; // wait-ok: polls a condition, bounded by PATIENCE
-        }
-    }
-
-    fn leader(&self) -> Option<NodeId> {
-        self.wires.servers.read().iter().find(|(_, server)| server.is_leader(GROUP)).map(|(node, _)| *node)
-    }
-
-    fn applied(&self, node: NodeId) -> LogIndex {
-        let servers = self.wires.servers.read();
-        let statuses = servers.get(&node).map(|server| server.statuses()).unwrap_or_default();
-        statuses.iter().find(|status| status.group == GROUP).map_or(LogIndex(0), |status| status.applied)
-    }
-
-    async fn caught_up(&self, node: NodeId) {
-        let to = self.leader().map_or(LogIndex(0), |leader| self.applied(leader));
-        self.until("catching up", || self.applied(node) >= to).await;
-    }
-
-    fn stale_get(&self, node: NodeId, key: &str) -> Option<Bytes> {
-        let server = self.wires.servers.read().get(&node).cloned()?;
-        match server.query(GROUP, &object(key)).ok()? {
-            MetaReply::Answer(answer) => content(answer),
-            MetaReply::Applied(_) => None,
-        }
-    }
-}
-
-fn object(key: &str) -> Query {
-    Query::Object { bucket: BUCKET, key: Bytes::copy_from_slice(key.as_bytes()), content: Some((0, 4096)) }
-}
-
-fn content(answer: Result<Box<Answer>, Refusal>) -> Option<Bytes> {
-    match answer.map(|answer| *answer) {
-        Ok(Answer::Object(_, Some(content))) => Some(content.inline),
-        Err(Refusal::NotFound) => None,
-        other => panic!("unexpected {other:?}"),
-    }
-}
+use support::*;
+use types::{FeatureLevel, Incarnation, LogIndex, NodeId, PlacementMap, RequestId, SessionId};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_every_restart() {
@@ -327,7 +140,28 @@ async fn a_foreign_folder_is_refused() {
         cache_bytes: 1 << 20,
         log_window_entries: 100,
         log_window_bytes: 1 << 20,
+        hash_entries: 16,
+        level: FeatureLevel::NEWEST,
     };
     let network = Arc::new(Plug { node: NodeId(1), wires: cluster.wires.clone() });
     assert!(MetaServer::start(&config, network).is_err());
+}
+
+/// A follower that died while it fetched a snapshot comes back for another one. What it had begun takes no place from anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_nobody_fetches_any_more_takes_no_place() {
+    let cluster = Cluster::new(10_000);
+    cluster.command(Command::EnsureBucket { bucket: BUCKET }).await.unwrap();
+    cluster.put("key", "value").await;
+    let server = cluster.server(cluster.leader().unwrap());
+    let open = async |node: u64| {
+        server.snapshot(NodeId(node), SnapshotRequest::Open { group: GROUP, index: LogIndex(0) }).await.0
+    };
+    for _ in 0..5 {
+        let opened = open(2).await;
+        assert!(matches!(opened, Ok(SnapshotReply::Opened { .. })), "{opened:?}");
+    }
+    assert!(matches!(open(3).await, Ok(SnapshotReply::Opened { .. })));
+    assert_eq!(open(4).await, Err(SnapshotError::Busy), "two at once are all it gives");
+    assert!(matches!(open(3).await, Ok(SnapshotReply::Opened { .. })));
 }

@@ -1,11 +1,17 @@
-//! Whether the clocks of a group's voters agree, which is what the expiry of trash waits for.
+//! Whether the clocks of a group's voters agree, which is what the expiry of trash and the collection of garbage wait for.
 //!
 //! A group's time follows the clock of its leader and never runs backwards. What nobody can undo must not hang on one clock: before
-//! trash is expired the leader asks the other voters for theirs.
+//! anything is expired or condemned the leader asks the other voters for theirs.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-use types::Timestamp;
+use crate::peers::Peers;
+use proto::node::{NodeReply, NodeRequest};
+use proto::{Reply, Request};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinSet;
+use types::{GroupId, Timestamp};
 
+/// How long a voter may take to say what time it is. Its answer is this old at most, which the bound on clocks allows for.
+const CLOCK_MAX: Duration = Duration::from_secs(2);
 /// How far two clocks may lie apart. NTP keeps them within milliseconds; a minute is a clock that nobody keeps.
 pub(crate) const APART_MAX: i64 = 60 * Timestamp::SECOND;
 
@@ -27,6 +33,23 @@ pub(crate) enum Disagreement {
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_secs(since.as_secs() as i64, since.subsec_nanos())
+}
+
+/// The clocks of the other voters of a group that have answered, and the number of all voters.
+pub(crate) async fn of_others(peers: &Peers, group: GroupId) -> (Vec<Timestamp>, usize) {
+    let map = peers.map();
+    let voters = map.voters(group);
+    let mut asked = JoinSet::new();
+    for voter in voters.iter().copied().filter(|voter| *voter != peers.own()) {
+        let peers = peers.clone();
+        asked.spawn(async move {
+            match peers.call(voter, &Request::Node(NodeRequest::Clock), CLOCK_MAX).await {
+                Some(Reply::Node(NodeReply::Clock(time))) => Some(time),
+                _ => None,
+            }
+        });
+    }
+    (asked.join_all().await.into_iter().flatten().collect(), voters.len())
 }
 
 /// The time that may be judged by: the earliest of the clocks, if a majority of all `voters` (`own` is one of them) has answered, all

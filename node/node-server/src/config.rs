@@ -6,11 +6,12 @@
 
 use crate::error::ConfigError;
 use chunk_server::FullnessConfig;
+use meta_server::MetaConfig;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use transport::Credentials;
-use types::{NodeEntry, NodeId, PlacementMap};
+use types::{FeatureLevel, NodeEntry, NodeId, PlacementMap};
 
 /// What a node starts from.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct NodeConfig {
     pub meta: PathBuf,
     /// Data directories, in the order of the map.
     pub disks: Vec<PathBuf>,
+    /// Numbers of directories whose disks were taken out for good.
+    pub gone: Vec<usize>,
     /// Whether folders that are empty or missing are made into this node's. Off after the first start: a disk that is not mounted
     /// must not look like a new one, and a node without its Raft log must not vote.
     pub create: bool,
@@ -38,6 +41,11 @@ pub struct NodeConfig {
     pub store: StoreConfig,
     /// How what nobody needs is found.
     pub garbage: GarbageConfig,
+    /// How much of the metadata's log is kept.
+    pub raft: RaftConfig,
+    /// The newest feature level that the node does. [`FeatureLevel::NEWEST`], but for tests of upgrades: below it the node behaves as the program before
+    /// did, says so, and takes what came later for what it does not understand.
+    pub level: FeatureLevel,
 }
 
 /// What a node may hold in memory, bytes.
@@ -98,6 +106,21 @@ pub struct GarbageConfig {
     pub round: Duration,
     /// Pause between two looks for orphans among all chunks of the node. 100 ms to 30 days, default 1 day.
     pub sweep: Duration,
+}
+
+/// How much of each group's log is kept for replicas that are behind; one that is further behind gets a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaftConfig {
+    /// Entries; up to twice as many are kept. 16 to 10,000,000, default 10,000.
+    pub log_entries: u64,
+    /// Bytes of them, in the same way. 1 MiB to 16 GiB, default 64 MiB.
+    pub log_bytes: u64,
+}
+
+impl Default for RaftConfig {
+    fn default() -> Self {
+        RaftConfig { log_entries: MetaConfig::LOG_WINDOW_ENTRIES, log_bytes: MetaConfig::LOG_WINDOW_BYTES }
+    }
 }
 
 impl Default for GarbageConfig {
@@ -182,6 +205,8 @@ impl NodeConfig {
             (within(self.garbage.session_lease, 1_000, DAY_MILLIS), "garbage.session_lease", "1 s to 1 day"),
             (within(self.garbage.round, 10, 3_600_000), "garbage.round", "10 ms to 1 h"),
             (within(self.garbage.sweep, 100, 30 * DAY_MILLIS), "garbage.sweep", "100 ms to 30 days"),
+            ((16..=10_000_000).contains(&self.raft.log_entries), "raft.log_entries", "16 to 10,000,000"),
+            ((1 << 20..=16 << 30).contains(&self.raft.log_bytes), "raft.log_bytes", "1 MiB to 16 GiB"),
         ];
         match rules.iter().find(|(holds, ..)| !holds) {
             Some((_, setting, range)) => Err(ConfigError::Range { setting, range }),

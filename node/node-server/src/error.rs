@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use types::NodeId;
+use types::{FeatureLevel, NodeId};
 
 /// Settings that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,12 @@ pub enum StartError {
         "{0} holds no metadata of this node: is the file system mounted? A node that lost its metadata does not come back under its id"
     )]
     MetaMissing(PathBuf),
+    /// An import of metadata was begun and not finished.
+    #[error("{0} is half an import of metadata: do `sago meta import` again before the node is started")]
+    ImportUnfinished(PathBuf),
+    /// Metadata cannot be imported where there are some.
+    #[error("{0} holds metadata: move it away first, and keep it")]
+    MetaThere(PathBuf),
     /// The metadata folder could not be used.
     #[error("{path}")]
     Meta {
@@ -81,6 +87,14 @@ pub enum StartError {
     /// The disks.
     #[error("disks")]
     Chunks(#[from] chunk_server::OpenError),
+    /// The cluster has gone on to what this program does not know.
+    #[error("the cluster is at level {cluster}, this program does {program} at most: start a newer one")]
+    TooOld {
+        /// The level of the cluster.
+        cluster: FeatureLevel,
+        /// The newest this program can do.
+        program: FeatureLevel,
+    },
     /// The metadata.
     #[error("metadata")]
     Metadata(#[from] meta_server::StartError),

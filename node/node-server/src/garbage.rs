@@ -1,5 +1,6 @@
 //! What the collector and the look for orphans need, from the services of this node and the leaders elsewhere.
 
+use crate::clock;
 use crate::peers::Peers;
 use async_trait::async_trait;
 use chunk_server::{ChunkCall, ChunkService, CollectHost, SweepHost};
@@ -10,7 +11,7 @@ use proto::meta::{Answer, ChunkVerdict, Command, GarbageStatus, MetaOp, MetaRepl
 use proto::rpc::GroupError;
 use proto::{Reply, Request};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::timeout;
 use types::{ChunkId, GroupId, NodeId, PlacementMap, SessionId, Timestamp};
 
@@ -101,8 +102,13 @@ impl CollectHost for Host {
     }
 
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+        clock::now()
+    }
+
+    async fn agreed(&self, group: GroupId) -> Option<Timestamp> {
+        let (others, voters) = clock::of_others(&self.peers, group).await;
+        // A group's time that is ahead does no harm here: the earlier of it and the clocks counts.
+        clock::agree(clock::now(), &others, voters, Timestamp(i64::MIN)).ok()
     }
 
     async fn options(&self) -> Option<GarbageOptions> {

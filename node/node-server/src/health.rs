@@ -4,7 +4,7 @@ use crate::status::Status;
 use proto::node::{DiskStatus, Fullness, NodeStatus};
 use serde::Serialize;
 use std::time::Duration;
-use types::{NodeId, NodeState, PlacementMap};
+use types::{DiskState, NodeId, NodeState, PlacementMap};
 
 /// The leader of the control group answers every heartbeat; after three lost ones this node is cut off, or there is no leader.
 const LEADER_SILENT_MAX: Duration = Duration::from_millis(1000);
@@ -60,11 +60,19 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
         if group.leader.is_none() {
             found.push(format!("{} has no leader", group.group));
         }
+        if group.diverged {
+            found.push(format!("the state of {} has diverged here and is being made anew", group.group));
+        }
         if group.commit.0.saturating_sub(group.applied.0) > BEHIND_ENTRIES_MAX {
             found.push(format!("{} is catching up", group.group));
         }
     }
-    for disk in status.disks.iter().filter(|disk| disk.fenced) {
+    // What an operator has said of a disk for good is no news.
+    let given_up = |at: usize| {
+        let entry = map.node(status.node).and_then(|entry| entry.disks.get(at));
+        entry.is_some_and(|disk| disk.state == DiskState::Failed)
+    };
+    for (_, disk) in status.disks.iter().enumerate().filter(|(at, disk)| disk.fenced && !given_up(*at)) {
         found.push(format!("disk {} ({}) failed and is out of service", disk.disk, disk.path));
     }
     for disk in status.disks.iter().filter(|disk| disk.fullness == Fullness::Full) {
@@ -99,6 +107,9 @@ mod tests {
             applied: LogIndex(100_000),
             first: LogIndex(1),
             last: LogIndex(100_000),
+            voters: vec![NodeId(1), NodeId(2), NodeId(3)],
+            learners: Vec::new(),
+            diverged: false,
         };
         let disk = DiskStatus {
             disk: DiskId([1; 16]),

@@ -29,6 +29,8 @@ pub const PLACEMENT_GROUPS: &str = "sago_placement_groups";
 pub const MOVES_RUNNING: &str = "sago_moves_running";
 /// Moves that are needed and cannot begin.
 pub const MOVES_BLOCKED: &str = "sago_moves_blocked";
+/// Groups that their rules would have elsewhere and that have nowhere to go.
+pub const GROUPS_UNMET: &str = "sago_placement_groups_unmet";
 /// Bytes of segments that nothing uses; label `disk`.
 pub const DISK_GARBAGE: &str = "sago_disk_garbage_bytes";
 /// Damaged replicas that wait to be written anew; label `disk`.
@@ -78,6 +80,7 @@ pub(crate) fn record_placement(report: &meta_server::Report) {
     }
     gauge!(MOVES_RUNNING).set(f64::from(report.running));
     gauge!(MOVES_BLOCKED).set(report.blocked.len() as f64);
+    gauge!(GROUPS_UNMET).set(report.unmet.len() as f64);
 }
 
 /// Another node leads: what was recorded here must not be added to what it records.
@@ -113,6 +116,11 @@ fn describe() {
     describe_gauge!(DISK_TOTAL, Unit::Bytes, "size of the disk's file system");
     describe_gauge!(PLACEMENT_GROUPS, Unit::Count, "placement groups by copies that are not lost, on the leader");
     describe_gauge!(MOVES_RUNNING, Unit::Count, "moves in progress, on the leader");
+    describe_gauge!(
+        GROUPS_UNMET,
+        Unit::Count,
+        "groups that their rules would have elsewhere and that have nowhere to go, on the leader"
+    );
     describe_gauge!(MOVES_BLOCKED, Unit::Count, "moves that are needed and cannot begin, on the leader");
     describe_gauge!(DISK_GARBAGE, Unit::Bytes, "bytes of segments that nothing uses");
     describe_gauge!(DISK_QUARANTINED, Unit::Count, "damaged replicas that wait to be written anew");

@@ -17,11 +17,10 @@ use meta_server::NextSteps;
 use proto::chunk::{ChunkReply, ChunkRequest};
 use proto::control::{ControlCommand, ControlReply, ControlRequest};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use types::{MovePhase, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap};
+use types::{GroupId, MovePhase, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap};
 
 /// Pause between rounds.
 const ROUND: Duration = Duration::from_millis(500);
@@ -34,13 +33,14 @@ pub(crate) async fn drive(dispatch: Arc<Dispatch>, peers: Peers) {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        if !dispatch.leads_control() {
+        if !dispatch.meta.leads_with_all(GroupId::CONTROL) {
+            dispatch.mandate.end();
             metrics::clear_placement();
             continue;
         }
         if let Some(map) = dispatch.meta.map() {
             // Before any barrier is passed for lack of a lease: who comes back after that must first know this map.
-            dispatch.decided_by.fetch_max(map.version, Ordering::AcqRel);
+            dispatch.mandate.decide_by(map.version);
             advance(&dispatch, &peers, &Arc::new(map)).await;
         }
         // The newest map again: what was just committed makes room.

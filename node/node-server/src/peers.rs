@@ -5,10 +5,13 @@ use bytes::Bytes;
 use chunk_server::ChunkCall;
 use parking_lot::RwLock;
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
+use proto::rpc::Rejection;
 use proto::{Reply, Request};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use transport::{Class, Endpoint};
+use tokio::sync::watch;
+use transport::{Class, Endpoint, TransportError};
 use types::{NodeId, PlacementMap};
 
 /// How long a chunk call to another node may take.
@@ -20,11 +23,21 @@ pub(crate) struct Peers {
     own: NodeId,
     endpoint: Endpoint,
     map: Arc<RwLock<Arc<PlacementMap>>>,
+    /// Whether the map is one that the control group has given out, and not what this node started with.
+    heard: Arc<AtomicBool>,
+    /// Whether another node has said that this one was removed.
+    removed: Arc<watch::Sender<bool>>,
 }
 
 impl Peers {
     pub(crate) fn new(own: NodeId, endpoint: Endpoint, map: PlacementMap) -> Self {
-        Peers { own, endpoint, map: Arc::new(RwLock::new(Arc::new(map))) }
+        Peers {
+            own,
+            endpoint,
+            map: Arc::new(RwLock::new(Arc::new(map))),
+            heard: Arc::default(),
+            removed: Arc::default(),
+        }
     }
 
     pub(crate) fn own(&self) -> NodeId {
@@ -37,6 +50,12 @@ impl Peers {
 
     pub(crate) fn set_map(&self, map: Arc<PlacementMap>) {
         *self.map.write() = map;
+        self.heard.store(true, Ordering::Release);
+    }
+
+    /// The newest map that was heard of since the start, if any was.
+    pub(crate) fn heard_map(&self) -> Option<Arc<PlacementMap>> {
+        self.heard.load(Ordering::Acquire).then(|| self.map())
     }
 
     /// A small call; `None` if the node is not known or there is no answer in time.
@@ -47,7 +66,17 @@ impl Peers {
     async fn send(&self, class: Class, node: NodeId, request: &Request, deadline: Duration) -> Option<(Reply, Bytes)> {
         let addr = self.map().node(node)?.addr.clone();
         let peer = self.endpoint.peer(node, &addr);
-        peer.call(class, request, Bytes::new(), deadline).await.ok()
+        let answer = peer.call(class, request, Bytes::new(), deadline).await;
+        if matches!(answer, Err(TransportError::Rejected(Rejection::Removed))) {
+            self.removed.send_replace(true);
+        }
+        answer.ok()
+    }
+
+    /// Returns once another node has said that this one was removed; else never. Cancel safe.
+    pub(crate) async fn removed(&self) {
+        // The sender is ours, so the channel does not close.
+        let _ = self.removed.subscribe().wait_for(|removed| *removed).await;
     }
 }
 

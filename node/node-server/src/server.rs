@@ -7,9 +7,13 @@ use crate::error::{ConfigError, StartError};
 use crate::garbage;
 use crate::heartbeat::{LastHeard, beat};
 use crate::incarnation::{self, MetaFolder};
+use crate::join::Door;
 use crate::leases::expire;
 use crate::liveness::{TICK, Verdict};
+use crate::mandate::Mandate;
 use crate::map_feed::feed;
+use crate::map_note;
+use crate::membership;
 use crate::metrics;
 use crate::move_host::Mover;
 use crate::moves::drive;
@@ -28,12 +32,11 @@ use proto::log::LogCommand;
 use proto::node::OrphanStatus;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use transport::{Endpoint, Role, TransportConfig};
-use types::{GroupId, Incarnation, NodeId};
+use types::{FeatureLevel, GroupId, Incarnation, NodeId};
 
 /// How often histograms are worked off.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -50,6 +53,7 @@ pub struct NodeServer {
     meta: Arc<MetaServer>,
     chunks: Arc<ChunkService>,
     tasks: Mutex<JoinSet<()>>,
+    peers: Peers,
     _folder: MetaFolder,
 }
 
@@ -71,7 +75,9 @@ impl NodeServer {
         let admin = pages.local_addr().map_err(|source| StartError::Admin { addr: config.admin, source })?;
         let endpoint = Endpoint::bind(config.listen, &config.credentials, transport_config(&config))
             .map_err(|source| StartError::Bind { addr: config.listen, source })?;
-        let peers = Peers::new(config.node, endpoint.clone(), config.map.clone());
+        // Newer than the cluster file, if there is one: that says who there was at the beginning.
+        let last = map_note::read(&config.meta).filter(|noted| noted.version > config.map.version);
+        let peers = Peers::new(config.node, endpoint.clone(), last.unwrap_or_else(|| config.map.clone()));
         let Services { folder, chunks, meta } = match Services::open(&config, &endpoint, &peers).await {
             Ok(services) => services,
             Err(error) => {
@@ -79,6 +85,12 @@ impl NodeServer {
                 return Err(error);
             }
         };
+        if let Err(error) = understands(&meta, &peers, config.level) {
+            endpoint.close().await;
+            meta.stop().await;
+            chunks.close().await;
+            return Err(error);
+        }
         let last_heard = Arc::new(LastHeard::default());
         let orphans: Arc<Mutex<OrphanStatus>> = Arc::default();
         let status = Arc::new(Status {
@@ -92,28 +104,31 @@ impl NodeServer {
         });
         let liveness = Mutex::default();
         let (meta_, chunks_) = (meta.clone(), chunks.clone());
-        let decided_by = AtomicU64::new(0);
-        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status.clone(), liveness, decided_by };
+        let mandate = Mandate::default();
+        let door = Door { meta: meta.clone(), peers: peers.clone(), last_heard: last_heard.clone() };
+        let (status_, level) = (status.clone(), config.level);
+        let dispatch = Dispatch { meta: meta_, chunks: chunks_, status: status_, liveness, mandate, door, level };
         let dispatch = Arc::new(dispatch);
         // A node that was just started has no lease yet.
         chunks.lease(0, Instant::now());
         endpoint.serve(dispatch.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), config.map));
+        tasks.spawn(feed(meta.clone(), chunks.clone(), peers.clone(), (config.map, config.meta), level));
         tasks.spawn(beat(peers.clone(), folder.incarnation, dispatch.clone(), last_heard.clone()));
         tasks.spawn(drive(dispatch.clone(), peers.clone()));
-        let mover = Mover { dispatch: dispatch.clone(), peers: peers.clone(), last_heard };
+        let mover = Mover { dispatch: dispatch.clone(), peers: peers.clone(), last_heard: last_heard.clone() };
         let mover = Arc::new(mover);
         tasks.spawn(PullWorker::new(mover.clone(), chunks.clone(), config.node).run());
         tasks.spawn(LeftoverWorker::new(mover, chunks.clone(), config.node).run());
         tasks.spawn(expire(dispatch.clone(), config.garbage.session_lease));
+        tasks.spawn(membership::keep(meta.clone(), peers.clone(), last_heard, level));
         tasks.spawn(judge(dispatch, peers.clone()));
         let trash = TrashHost { meta: meta.clone(), peers: peers.clone() };
         tasks.spawn(TrashKeeper::new(trash).run());
         let collector = Arc::new(garbage::Host { meta: meta.clone(), chunks: chunks.clone(), peers: peers.clone() });
         tasks.spawn(CollectWorker::new(collector.clone(), config.garbage.round).run());
         tasks.spawn(SweepWorker::new(collector, config.garbage.sweep, orphans).run());
-        let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers };
+        let host = Host { meta: meta.clone(), chunks: chunks.clone(), peers: peers.clone() };
         tasks.spawn(RepairWorker::new(Arc::new(host)).run());
         tasks.spawn(compact_disks(chunks.clone()));
         tasks.spawn(scrub_disks(chunks.clone()));
@@ -131,6 +146,7 @@ impl NodeServer {
             meta,
             chunks,
             tasks: Mutex::new(tasks),
+            peers,
             _folder: folder,
         })
     }
@@ -159,6 +175,11 @@ impl NodeServer {
         self.admin
     }
 
+    /// Returns once the cluster has told this node that it was removed, else never: nobody listens to it any more. Cancel safe.
+    pub async fn removed(&self) {
+        self.peers.removed().await;
+    }
+
     /// Stops serving, finishes what was begun on the disks, and flushes it. Calls in progress are lost; nothing acknowledged is.
     pub async fn stop(self) {
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
@@ -169,6 +190,12 @@ impl NodeServer {
         self.chunks.close().await;
         tracing::info!(node = %self.node, "node stopped");
     }
+}
+
+/// Whether this program can do what the cluster relies on, as far as is known here before anybody is asked.
+fn understands(meta: &MetaServer, peers: &Peers, program: FeatureLevel) -> Result<(), StartError> {
+    let known = meta.map().map(|map| map.level).max(Some(peers.map().level)).unwrap_or_default();
+    if known > program { Err(StartError::TooOld { cluster: known, program }) } else { Ok(()) }
 }
 
 /// What is opened on the disks.
@@ -182,7 +209,7 @@ impl Services {
     async fn open(config: &NodeConfig, endpoint: &Endpoint, peers: &Peers) -> Result<Services, StartError> {
         let folder = incarnation::begin(&config.meta, config.create)?;
         let chunks = ChunkService::open(service_config(config)?, Arc::new(PeerSource(peers.clone()))).await?;
-        let network = Arc::new(QuicNetwork::new(endpoint.clone(), &config.map));
+        let network = Arc::new(QuicNetwork::new(endpoint.clone(), &peers.map()));
         match MetaServer::start(&meta_config(config, folder.incarnation), network) {
             Ok(meta) => Ok(Services { folder, chunks, meta }),
             Err(error) => {
@@ -201,6 +228,7 @@ fn transport_config(config: &NodeConfig) -> TransportConfig {
 fn service_config(config: &NodeConfig) -> Result<ServiceConfig, ConfigError> {
     let mut store = chunk_server::StoreConfig::new(config.node, config.disks.clone());
     store.create = config.create;
+    store.gone.clone_from(&config.gone);
     store.disk_ids = config.entry()?.disks.iter().map(|disk| disk.id).collect();
     store.segment_bytes = config.store.segment_bytes;
     store.reserve_bytes = config.store.reserve_bytes;
@@ -227,8 +255,10 @@ fn meta_config(config: &NodeConfig, incarnation: Incarnation) -> MetaConfig {
         incarnation,
         seed: rand::random(),
         cache_bytes: config.memory.state_cache_bytes,
-        log_window_entries: MetaConfig::LOG_WINDOW_ENTRIES,
-        log_window_bytes: MetaConfig::LOG_WINDOW_BYTES,
+        log_window_entries: config.raft.log_entries,
+        log_window_bytes: config.raft.log_bytes,
+        hash_entries: MetaConfig::HASH_ENTRIES,
+        level: config.level,
     }
 }
 

@@ -15,13 +15,10 @@ use async_trait::async_trait;
 use meta_server::{Applied, MetaServer};
 use proto::log::LogCommand;
 use proto::meta::{Answer, Command, MetaReply, Outcome, Query, Usage};
-use proto::node::{NodeReply, NodeRequest};
 use proto::trash::{BucketStatus, OPEN_GRACE_SECS, Purged, TrashFilter, TrashId, TrashPage};
-use proto::{Reply, Request};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use types::{BucketId, GroupId, Timestamp};
 
@@ -35,8 +32,6 @@ const BATCHES_MAX: usize = 128;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Buckets read at a time.
 const BUCKETS: u32 = 256;
-/// How long a voter may take to say what time it is. Its answer is this old at most, which the bound on clocks allows for.
-const CLOCK_MAX: Duration = Duration::from_secs(2);
 /// How long the group may take.
 const PROPOSE_MAX: Duration = Duration::from_secs(10);
 
@@ -68,19 +63,7 @@ impl TrashHost for Host {
     }
 
     async fn clocks(&self, group: GroupId) -> (Vec<Timestamp>, usize) {
-        let map = self.peers.map();
-        let voters = map.voters(group);
-        let mut asked = JoinSet::new();
-        for voter in voters.iter().copied().filter(|voter| *voter != self.peers.own()) {
-            let peers = self.peers.clone();
-            asked.spawn(async move {
-                match peers.call(voter, &Request::Node(NodeRequest::Clock), CLOCK_MAX).await {
-                    Some(Reply::Node(NodeReply::Clock(time))) => Some(time),
-                    _ => None,
-                }
-            });
-        }
-        (asked.join_all().await.into_iter().flatten().collect(), voters.len())
+        clock::of_others(&self.peers, group).await
     }
 
     fn now(&self) -> Timestamp {
@@ -143,11 +126,24 @@ impl<H: TrashHost> TrashKeeper<H> {
             Err(why) => return self.halt(group, Some(why)),
         };
         self.halt(group, None);
-        for (bucket, status) in statuses {
+        let mut moved = false;
+        for (bucket, status) in &statuses {
             if status.usage.trash_files > 0 {
-                self.bucket(group, bucket, &status, now).await;
+                self.bucket(group, *bucket, status, now).await;
+                moved = true;
             }
         }
+        // What waits as garbage counts by the group's time too: it must not look like one that has leapt.
+        if let Some((bucket, _)) = statuses.first().filter(|_| !moved)
+            && self.has_garbage(group).await
+        {
+            self.host.expire(group, *bucket, Vec::new(), now).await;
+        }
+    }
+
+    async fn has_garbage(&self, group: GroupId) -> bool {
+        let answer = self.host.query(group, Query::Garbage).await;
+        matches!(answer, Some(Answer::Garbage(status)) if status.waiting > 0)
     }
 
     async fn agreed(&self, group: GroupId, time: Timestamp) -> Result<Timestamp, Disagreement> {

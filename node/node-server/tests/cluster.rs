@@ -3,7 +3,7 @@
 mod support;
 
 use node_server::{NodeConfig, NodeServer, StartError};
-use proto::control::ControlRequest;
+use proto::control::{ControlCommand, ControlOutcome, ControlRefusal, ControlRequest};
 use proto::node::{NodeReply, NodeRequest};
 use proto::rpc::Rejection;
 use proto::{Reply, Request};
@@ -13,7 +13,7 @@ use support::{BOUND, Site, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use transport::{ClusterCa, Endpoint, Role, TransportConfig, TransportError};
-use types::{ClusterId, Incarnation, NodeId, NodeState};
+use types::{ClusterId, FeatureLevel, Incarnation, NodeId, NodeState};
 
 /// Status code and body of a page.
 async fn page(admin: SocketAddr, path: &str) -> (u16, String) {
@@ -48,6 +48,9 @@ async fn nodes_form_a_cluster_notice_who_is_gone_and_take_it_back() {
     };
     until("the first life is recorded", || async { state(3).await == Some((NodeState::Up, Incarnation(1))) }).await;
 
+    let said = async || site.map_of(&client, 1).await.and_then(|map| map.level_of_all()).map(|(level, _)| level);
+    until("all say what they can do", async || said().await == Some(FeatureLevel::NEWEST)).await;
+
     three.stop().await;
     until("it is gone", || async { state(3).await == Some((NodeState::Down, Incarnation(1))) }).await;
     let three = site.start(3, false).await;
@@ -68,6 +71,52 @@ async fn nodes_form_a_cluster_notice_who_is_gone_and_take_it_back() {
     let (code, body) = page(one.admin_addr(), "/health").await;
     assert!(code == 503 && body.contains("no leader"), "{code} {body}");
     one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_older_than_the_cluster_does_not_start() {
+    let mut site = Site::new(3);
+    site.map.level = FeatureLevel(FeatureLevel::NEWEST.0 + 1);
+    let refused = NodeServer::start(site.config(1, true)).await;
+    assert!(matches!(refused, Err(StartError::TooOld { .. })));
+    site.map.level = FeatureLevel::NEWEST;
+    site.start(1, false).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_program_before_cannot_read_is_neither_asked_of_it_nor_proposed() {
+    let mut site = Site::new(3);
+    site.map.level = FeatureLevel::FIRST;
+    let operator = site.endpoint(&Role::Operator("kim".to_owned()));
+    let rest = |seconds| ControlCommand::RestNode { node: NodeId(2), seconds };
+    let finalize = ControlCommand::Finalize { level: FeatureLevel::RESTS };
+    // The first two elect one of them.
+    let (one, two) = tokio::join!(site.start(1, true), site.start(2, true));
+    let early = site.control(&operator, &[1, 2], rest(60)).await;
+    assert_eq!(early, Err(ControlRefusal::Level { needs: FeatureLevel::RESTS, at: FeatureLevel::FIRST }));
+
+    let before = |create| NodeConfig { level: FeatureLevel::FIRST, ..site.config(3, create) };
+    let three = NodeServer::start(before(true)).await.expect("the program before");
+    let unread = site.call(&operator, 3, Request::Control(ControlRequest::Command(rest(60)))).await;
+    assert!(matches!(unread, Err(TransportError::Rejected(Rejection::Malformed))), "{unread:?}");
+    let said = async || site.map_of(&operator, 1).await.and_then(|map| map.level_of_all());
+    until("all say what they can do", async || said().await == Some((FeatureLevel::FIRST, NodeId(3)))).await;
+    let behind = site.control(&operator, &[1, 2], finalize.clone()).await;
+    assert_eq!(behind, Err(ControlRefusal::NodeBehind { node: NodeId(3), speaks: FeatureLevel::FIRST }));
+
+    three.stop().await;
+    let three = site.start(3, false).await;
+    until("it can do it now", async || said().await.map(|(level, _)| level) == Some(FeatureLevel::RESTS)).await;
+    let nodes = [1, 2, 3];
+    assert_eq!(site.control(&operator, &nodes, finalize).await, Ok(ControlOutcome::Done));
+    assert_eq!(site.control(&operator, &nodes, rest(60)).await, Ok(ControlOutcome::Done));
+    let level = async || site.map_of(&operator, 3).await.map(|map| map.level);
+    until("the third knows it", async || level().await == Some(FeatureLevel::RESTS)).await;
+    three.stop().await;
+    // At another port: the socket of a node that was stopped is closed by a task of its own.
+    let elsewhere = NodeConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..before(false) };
+    assert!(matches!(NodeServer::start(elsewhere).await, Err(StartError::TooOld { .. })));
+    tokio::join!(one.stop(), two.stop());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,4 +160,51 @@ async fn a_folder_that_is_not_mounted_stops_the_start_and_leaves_no_trace() {
     let mut other = site.config(1, false);
     other.credentials = site.ca.issue(&Role::Node(NodeId(2))).expect("credentials");
     assert!(matches!(NodeServer::start(other).await, Err(StartError::Config(_))));
+}
+
+/// Groups that `node` votes in, and those it has a replica of, as `asked` and it tell.
+async fn votes_of(site: &Site, client: &Endpoint, asked: u64, node: u64) -> Option<usize> {
+    let map = site.map_of(client, asked).await?;
+    let in_map = map.raft_groups.iter().filter(|group| {
+        group.voters.contains(&NodeId(node)) || group.wanted.contains(&NodeId(node)) || group.voters.len() != 3
+    });
+    Some(in_map.count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_votes_of_a_node_that_is_gone_go_to_others_and_come_back_with_it() {
+    let mut site = Site::new(4);
+    site.map.options.out_after_seconds = 2;
+    let (one, two) = tokio::join!(site.start(1, true), site.start(2, true));
+    let (three, four) = tokio::join!(site.start(3, true), site.start(4, true));
+    let credentials = site.ca.issue(&Role::Client("test".into())).expect("credentials");
+    let client = Endpoint::client(&credentials, TransportConfig::default()).expect("a client");
+    let asked =
+        *site.map.raft_groups[0].voters.iter().find(|voter| voter.0 != 4).expect("a voter of the control group");
+    until("a map", async || site.map_of(&client, asked.0).await.is_some()).await;
+    assert_ne!(votes_of(&site, &client, asked.0, 4).await, Some(0), "it has no votes to lose");
+    four.stop().await;
+    until("the votes of node 4 go to others", async || votes_of(&site, &client, asked.0, 4).await == Some(0)).await;
+    // It comes back, drops the replicas it was let go from, and gets votes again, as another replica.
+    let four = site.start(4, false).await;
+    let level = async || {
+        let Some(map) = site.map_of(&client, asked.0).await else { return false };
+        let votes = |node| map.raft_groups.iter().filter(|group| group.voters.contains(&NodeId(node))).count();
+        let counts = [1, 2, 3, 4].map(votes);
+        let settled = map.raft_groups.iter().all(|group| group.voters.len() == 3);
+        settled && counts.iter().max().zip(counts.iter().min()).is_some_and(|(most, least)| most - least <= 1)
+    };
+    until("level votes", level).await;
+    until("replicas as the map has them", async || {
+        let Some(map) = site.map_of(&client, asked.0).await else { return false };
+        let status = site.call(&client, 4, Request::Node(NodeRequest::Status)).await;
+        let Ok(Reply::Node(NodeReply::Status(status))) = status else { return false };
+        let here: Vec<_> = status.groups.iter().map(|group| group.group).collect();
+        let mapped = map.raft_groups.iter().filter(|group| group.voters.contains(&NodeId(4)));
+        here == mapped.map(|group| group.id).collect::<Vec<_>>()
+    })
+    .await;
+    for node in [one, two, three, four] {
+        node.stop().await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cluster_client::{Client, ClientConfig, Cluster};
-use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, RaftConfig, StoreConfig};
 use placement::{InitialPlan, PlannedNode};
 use proto::control::{ControlAnswer, ControlCommand, ControlOutcome, ControlQuery};
 use proto::meta::{Answer, BadChunk, Command, Outcome, Query, Refusal};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use transport::{ClusterCa, Endpoint, Role, TransportConfig};
-use types::{BucketId, ClusterId, DiskId, GroupId, Ino, NodeId, SessionId, UploadId};
+use types::{BucketId, ClusterId, DiskId, FeatureLevel, GroupId, Ino, NodeId, SessionId, UploadId};
 
 /// Far more than anything here takes, also on a busy machine.
 const BOUND: Duration = Duration::from_secs(120);
@@ -56,6 +56,7 @@ impl Site {
             listen: node.addr.parse().expect("an address"),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             meta: folder.path().join(format!("{}/meta", node.id)),
+            gone: Vec::new(),
             disks: vec![folder.path().join(format!("{}/disk", node.id))],
             create: true,
             memory: MemoryConfig::default(),
@@ -65,6 +66,8 @@ impl Site {
                 round: Duration::from_millis(100),
                 sweep: Duration::from_millis(500),
             },
+            raft: RaftConfig::default(),
+            level: FeatureLevel::NEWEST,
             map: map.clone(),
         };
         let starting = planned.iter().map(|node| NodeServer::start(config(node)));
@@ -74,7 +77,12 @@ impl Site {
             Site { nodes, ca, addrs, bucket: BucketId(0), group: GroupId(0), before: Vec::new(), _folder: folder };
         let client = site.client(Duration::from_millis(200));
         let made = until("a bucket", async || {
-            let create = ControlCommand::CreateBucket { name: "books".into(), owner: "kim".into(), nonce: 1 };
+            let create = ControlCommand::CreateBucket {
+                name: "books".into(),
+                owner: "kim".into(),
+                nonce: 1,
+                rule: types::RuleId::DEFAULT,
+            };
             match client.control(create).await {
                 Ok(Ok(ControlOutcome::Bucket(bucket))) => Some(bucket),
                 _ => None,
@@ -87,7 +95,7 @@ impl Site {
         // A node that has no lease yet takes no chunks, and what is written elsewhere as well would have to be counted.
         let first = site.client(BOUND);
         until("all nodes take chunks", async || {
-            let written = first.write_chunk(site.group, data(255)).await.ok()?;
+            let written = first.write_chunk(site.group.into(), data(255)).await.ok()?;
             (written.at(0).missing == 0).then_some(())
         })
         .await;
@@ -97,7 +105,7 @@ impl Site {
 
     /// A client that renews its session so often.
     fn client(&self, renew: Duration) -> Arc<Client> {
-        let credentials = self.ca.issue(&Role::Client("test".to_owned())).expect("credentials");
+        let credentials = self.ca.issue(&Role::Operator("test".to_owned())).expect("credentials");
         let endpoint = Endpoint::client(&credentials, TransportConfig::default()).expect("an endpoint");
         let mut config = ClientConfig::new(endpoint, self.addrs.clone(), "test");
         config.session_renew = renew;
@@ -165,7 +173,7 @@ fn data(number: usize) -> Bytes {
 async fn write(client: &Client, group: GroupId, numbers: std::ops::Range<usize>) -> Vec<NewExtent> {
     let mut extents = Vec::new();
     for number in numbers {
-        let written = client.write_chunk(group, data(number)).await.expect("written");
+        let written = client.write_chunk(group.into(), data(number)).await.expect("written");
         extents.push(written.at((extents.len() * CHUNK_BYTES) as u64));
     }
     extents

@@ -1,18 +1,19 @@
 //! What is wrong with a map.
 
 use crate::plan::Limits;
-use crate::report::{Plan, PlannedMove};
+use crate::report::{Plan, PlannedMove, Reason};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{GroupId, Member, NodeId, PlacementGroup, PlacementMap, REPLICAS};
+use types::{Domain, GroupId, Member, NodeId, PlacementGroup, PlacementMap, REPLICAS, RuleEntry, RuleId};
 
 /// Everything that breaks a rule of placement, one line each; empty for a sound map.
 ///
-/// For maps read from files and for tests of planners: nodes and groups are sorted, unique and known; members and voters stand in
-/// distinct failure domains; every slot leads to a group; the control group exists.
+/// For maps read from files and for tests of planners: nodes, groups and rules are sorted, unique and known; members stand as far apart as their
+/// group's rule asks for, and voters in distinct failure domains; every slot leads to a group, and some to each rule; the control group exists.
 #[must_use]
 pub fn check(map: &PlacementMap) -> Vec<String> {
     let mut found = Vec::new();
     check_nodes(map, &mut found);
+    check_rules(map, &mut found);
     check_groups(map, &mut found);
     check_voters(map, &mut found);
     found
@@ -33,6 +34,26 @@ fn check_nodes(map: &PlacementMap, found: &mut Vec<String>) {
         for disk in node.disks.iter().filter(|disk| !disks.insert(disk.id)) {
             found.push(format!("disk {} is named twice", disk.id));
         }
+    }
+}
+
+fn check_rules(map: &PlacementMap, found: &mut Vec<String>) {
+    if !map.rules.is_sorted_by(|a, b| a.id < b.id) || !map.bucket_rules.is_sorted_by(|a, b| a.0 < b.0) {
+        found.push("rules, or the buckets that have one, are not sorted by unique ids".to_owned());
+    }
+    let mut names = BTreeSet::new();
+    for RuleEntry { id, name, rule } in &map.rules {
+        if !RuleEntry::is_name(name) || !names.insert(name) || rule.validate().is_err() {
+            found.push(format!("{id} named {name:?} cannot be meant"));
+        }
+    }
+    for (bucket, rule) in map.bucket_rules.iter().filter(|(_, rule)| !map.has_rule(*rule)) {
+        found.push(format!("{bucket} has {rule}, which does not exist"));
+    }
+    let led_to: BTreeSet<RuleId> =
+        (0..map.slots.len()).filter_map(|slot| map.rule_of(types::Slot(slot as u16))).collect();
+    for RuleEntry { id, .. } in map.rules.iter().filter(|entry| !led_to.contains(&entry.id)) {
+        found.push(format!("no slot leads to a group of {id}"));
     }
 }
 
@@ -61,6 +82,10 @@ fn check_members(map: &PlacementMap, group: &PlacementGroup, found: &mut Vec<Str
     if group.members.len() != REPLICAS {
         found.push(format!("{id} has {} members", group.members.len()));
     }
+    if !map.has_rule(group.rule) {
+        found.push(format!("{id} has {}, which does not exist", group.rule));
+    }
+    let level = map.rule(group.rule).level;
     let mut domains = BTreeSet::new();
     for member in &group.members {
         let Some(node) = map.node(member.node) else {
@@ -70,8 +95,8 @@ fn check_members(map: &PlacementMap, group: &PlacementGroup, found: &mut Vec<Str
         if usize::from(member.disk) >= node.disks.len() {
             found.push(format!("{id} has a member on disk {} of {}, which does not exist", member.disk, node.id));
         }
-        if !domains.insert(&node.domain) {
-            found.push(format!("{id} has two members in domain {:?}", node.domain));
+        if !domains.insert(Domain::of(level, node)) {
+            found.push(format!("{id} has two members in one {level}, that of {}", node.id));
         }
     }
 }
@@ -140,6 +165,27 @@ fn check_move(map: &PlacementMap, planned: &PlannedMove, found: &mut Vec<String>
     if group.members.iter().all(|member| map.is_lost(*member)) {
         found.push(format!("{pg} has no copy to move"));
     }
+    // For the sake of what a rule does not ask for, no copy leaves the class that it does.
+    let forced = matches!(planned.reason, Reason::Lost { .. } | Reason::Drain);
+    let closer = planned.reason == Reason::Spread;
+    let mut then = group.members.clone();
+    then[at] = *to;
+    if !forced && !closer && given(map, group, &then) < given(map, group, &group.members) {
+        found.push(format!("{pg}: {from:?} to {to:?}: fewer copies on the classes of {}", group.rule));
+    }
+}
+
+/// Copies that are wanted on the class that they lie on.
+fn given(map: &PlacementMap, group: &PlacementGroup, members: &[Member]) -> usize {
+    let mut open: Vec<&str> = map.rule(group.rule).wishes().into_iter().flatten().collect();
+    let wanted = open.len();
+    for member in members {
+        let class = map.disk(*member).map_or("", |disk| disk.class.as_str());
+        if let Some(at) = open.iter().position(|wish| *wish == class) {
+            open.swap_remove(at);
+        }
+    }
+    wanted - open.len()
 }
 
 fn check_limits(map: &PlacementMap, plan: &Plan, limits: &Limits, found: &mut Vec<String>) {

@@ -12,8 +12,8 @@ pub enum PlacementError {
         /// How many there are.
         domains: usize,
     },
-    /// A node id that is 0 or used twice.
-    #[error("{0} is used twice or is 0")]
+    /// A node id that is 0, too large or used twice.
+    #[error("{0} is used twice, or is not one of 1 to 1,048,575")]
     NodeId(NodeId),
     /// A node without disks, or with too many.
     #[error("{node} has {disks} disks; 1 to 256 are possible")]

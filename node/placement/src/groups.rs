@@ -1,12 +1,15 @@
 //! The first map: greedy, always the disk with the fewest copies that the failure domains allow.
 //!
-//! Between disks of equal load the one wins whose node has met the members chosen so far least often: a node's copies are then
+//! Zones that have no copy of the group yet come first. Between disks of equal load the one wins whose node has met the members chosen so far least often: a node's copies are then
 //! spread over all others, and all of them share the work of replacing it. What is still equal is decided by a rotation, so that
 //! neither low node ids nor first positions are favoured.
 
 use crate::{InitialPlan, PlacementError, PlannedNode, voters};
 use std::collections::BTreeMap;
-use types::{Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions, REPLICAS};
+use types::{
+    FeatureLevel, Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions,
+    PlacementRule, REPLICAS, RuleEntry, RuleId, zone_of,
+};
 
 /// Makes the first map of a cluster, version 1 with all epochs at 1 and all nodes taken to be up.
 ///
@@ -26,7 +29,21 @@ pub fn initial(nodes: &[PlannedNode], plan: &InitialPlan) -> Result<PlacementMap
     let slots = (0..u32::from(plan.slots)).map(|slot| slot % u32::from(plan.groups)).collect();
     let raft_groups = voters::place(&nodes, plan.meta_groups);
     let nodes = nodes.into_iter().map(entry).collect();
-    Ok(PlacementMap { version: 1, nodes, groups, slots, raft_groups, options: PlacementOptions::default() })
+    Ok(PlacementMap {
+        version: 1,
+        nodes,
+        groups,
+        slots,
+        raft_groups,
+        options: PlacementOptions::default(),
+        level: FeatureLevel::NEWEST,
+        rules: vec![RuleEntry {
+            id: RuleId::DEFAULT,
+            name: RuleEntry::DEFAULT_NAME.to_owned(),
+            rule: PlacementRule::default(),
+        }],
+        bucket_rules: Vec::new(),
+    })
 }
 
 fn entry(node: PlannedNode) -> NodeEntry {
@@ -78,7 +95,9 @@ impl<'a> Chooser<'a> {
             let id = self.nodes[node].id;
             let met: u32 =
                 chosen.iter().map(|(other, _)| self.met.get(&pair(*other, id)).copied().unwrap_or_default()).sum();
-            (copies, met, (at + total - turn % total) % total)
+            // Racks of one zone, or disks of one machine, only where there are not enough zones.
+            let near = chosen.iter().any(|(_, taken)| zone_of(taken) == zone_of(&self.nodes[node].domain));
+            (near, copies, met, (at + total - turn % total) % total)
         };
         (0..total)
             .filter(|at| {

@@ -2,7 +2,7 @@
 
 use crate::PlacementError;
 use std::collections::BTreeSet;
-use types::{DiskId, GroupId, NodeId, REPLICAS};
+use types::{DiskId, GroupId, NODE_DISKS_MAX, NodeId, REPLICAS};
 
 /// A node that is to be part of a new cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct PlannedNode {
     pub addr: String,
     /// Its failure domain; copies of a chunk and voters of a group stand in different ones.
     pub domain: String,
-    /// Its disks, in the order the map numbers them. 1..=`DISKS_MAX`.
+    /// Its disks, in the order the map numbers them. 1..=`NODE_DISKS_MAX`.
     pub disks: Vec<DiskId>,
 }
 
@@ -34,9 +34,6 @@ impl Default for InitialPlan {
     }
 }
 
-/// Disks of one node: as many as a store takes.
-pub(crate) const DISKS_MAX: usize = 256;
-
 impl InitialPlan {
     /// Refuses what no map can be made of.
     pub(crate) fn validate(&self, nodes: &[PlannedNode]) -> Result<(), PlacementError> {
@@ -47,10 +44,10 @@ impl InitialPlan {
         let mut ids = BTreeSet::new();
         let mut disks = BTreeSet::new();
         for node in nodes {
-            if node.id == NodeId(0) || !ids.insert(node.id) {
+            if node.id == NodeId(0) || node.id.0 >= NodeId::LIMIT || !ids.insert(node.id) {
                 return Err(PlacementError::NodeId(node.id));
             }
-            if node.disks.is_empty() || node.disks.len() > DISKS_MAX {
+            if node.disks.is_empty() || node.disks.len() > NODE_DISKS_MAX {
                 return Err(PlacementError::Disks { node: node.id, disks: node.disks.len() });
             }
             if let Some(disk) = node.disks.iter().find(|disk| !disks.insert(**disk)) {

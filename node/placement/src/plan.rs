@@ -2,15 +2,21 @@
 //!
 //! Called anew with the newest map each time (level, not edge): a plan that was carried out by half, or by another leader, needs no memory.
 //! A group is the subject of one move at a time. Needs come in the order of [`Reason`]: groups with one copy first. A need is met by the disk
-//! that gives, in this order, the most domains and zones, the fewest copies of a wrong class, the emptiest share, few new partners.
+//! that gives, in this order, the most domains of the level that the group's rule asks for, the fewest copies of a wrong class, the most racks
+//! and zones, the emptiest share, few new partners.
+//!
+//! Each rule's copies are levelled among themselves: how many bytes there are in the groups of a rule, only its buckets know.
 //!
 //! It ends: a move for a lost or draining copy takes away a bad member, one for spread or class makes those better and nothing before it worse, one
 //! for balance makes the sum of squared differences from the shares smaller and nothing before it worse.
 
-use crate::report::{Blocked, Obstacle, Plan, PlannedMove, Reason, Report};
+use crate::report::{Blocked, Lack, Obstacle, Plan, PlannedMove, Reason, Report, Unmet};
 use crate::shares::{Shares, shares};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{DiskState, Member, NodeId, NodeMode, NodeState, PgId, PlacementGroup, PlacementMap, PlacementOptions};
+use types::{
+    DiskState, Member, NodeEntry, NodeId, NodeMode, NodeState, PgId, PlacementGroup, PlacementMap, PlacementOptions,
+    REPLICAS, RuleId,
+};
 
 /// Nodes that one node shares groups with, if there are more. Few make the loss of three nodes at once hit a group less often; many share the
 /// work when one is lost. Ten replace a node ten times as fast as one could.
@@ -46,20 +52,25 @@ pub fn plan(map: &PlacementMap, limits: &Limits) -> (Plan, Report) {
     planner.give_up();
     planner.replace_lost();
     planner.empty_draining();
-    planner.improve(Reason::Spread);
-    planner.improve(Reason::Class);
+    planner.improve(Reason::Spread, |then, now| then.short < now.short);
+    planner.improve(Reason::Class, |then, now| then.wrong_class < now.wrong_class);
+    planner.improve(Reason::Spread, |then, now| then < now);
+    planner.tell_unmet();
     planner.level();
     (planner.plan, planner.report)
 }
 
-struct Planner<'a> {
+pub(crate) struct Planner<'a> {
     map: &'a PlacementMap,
     limits: Limits,
-    shares: Shares,
-    /// Copies on each disk once all that is in progress and planned is done.
-    copies: BTreeMap<Member, usize>,
+    /// Of each rule that has groups.
+    shares: BTreeMap<RuleId, Shares>,
+    /// Copies of a rule on each disk once all that is in progress and planned is done.
+    copies: BTreeMap<(RuleId, Member), usize>,
     /// How often two nodes are in one group.
     met: BTreeMap<(NodeId, NodeId), usize>,
+    /// With how many other nodes a node shares groups.
+    partners: BTreeMap<NodeId, usize>,
     busy: BTreeSet<PgId>,
     moves: usize,
     into_node: BTreeMap<NodeId, usize>,
@@ -70,13 +81,15 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(map: &'a PlacementMap, limits: Limits) -> Self {
+    pub(crate) fn new(map: &'a PlacementMap, limits: Limits) -> Self {
+        let rules: BTreeSet<RuleId> = map.groups.iter().map(|group| group.rule).collect();
         let mut planner = Planner {
             map,
             limits,
-            shares: shares(map),
+            shares: rules.into_iter().map(|rule| (rule, shares(map, rule, groups_of(map, rule)))).collect(),
             copies: BTreeMap::new(),
             met: BTreeMap::new(),
+            partners: BTreeMap::new(),
             busy: BTreeSet::new(),
             moves: 0,
             into_node: BTreeMap::new(),
@@ -94,12 +107,22 @@ impl<'a> Planner<'a> {
                 planner.busy.insert(group.id);
                 planner.count_move(from, moving.to);
             }
-            for member in &members {
-                *planner.copies.entry(*member).or_default() += 1;
-            }
-            planner.meet(&members, true);
+            planner.place(group.rule, &members);
         }
         planner
+    }
+
+    /// Goes by the shares that so many groups of a rule will have.
+    pub(crate) fn expect(&mut self, rule: RuleId, groups: usize) {
+        self.shares.insert(rule, shares(self.map, rule, groups));
+    }
+
+    /// Counts the copies of a group.
+    pub(crate) fn place(&mut self, rule: RuleId, members: &[Member]) {
+        for member in members {
+            *self.copies.entry((rule, *member)).or_default() += 1;
+        }
+        self.meet(members, true);
     }
 
     /// Moves whose new member will not become one.
@@ -169,7 +192,7 @@ impl<'a> Planner<'a> {
         let best = targets.first().ok_or(Obstacle::NoTarget)?.0;
         // What is lost is made anew wherever there is room for one more move; what drains waits for the best disk.
         let lost = matches!(reason, Reason::Lost { .. });
-        let good = |rank: &Rank| if lost { rank.merit() == best.merit() } else { rank.even(&best) };
+        let good = |rank: &Rank| if lost { rank.merit == best.merit } else { rank.even(&best) };
         let fits = |to: &Member| self.has_room(from, *to);
         let chosen = targets.iter().filter(|(rank, _)| good(rank)).map(|(_, to)| *to).find(fits);
         self.begin(group, at, chosen.ok_or(Obstacle::Limit)?, reason);
@@ -190,9 +213,13 @@ impl<'a> Planner<'a> {
     fn rank(&self, group: &PlacementGroup, at: usize, to: Member) -> Rank {
         let mut members = group.members.clone();
         members[at] = to;
-        let (domains, zones) = self.map.spread(members.iter().copied());
-        let share = self.shares.get(&to).copied().unwrap_or_default();
-        let copies = self.copies.get(&to).copied().unwrap_or_default() as f64;
+        self.rank_in(group.rule, &members, to)
+    }
+
+    /// How good it would be for a group of these members that `to` is one of them.
+    pub(crate) fn rank_in(&self, rule: RuleId, members: &[Member], to: Member) -> Rank {
+        let share = self.share(rule, to);
+        let copies = self.copies_on(rule, to) as f64;
         let partners = members.iter().filter(|member| member.node != to.node);
         let (mut strangers, mut met) = (0, 0);
         for partner in partners {
@@ -202,9 +229,7 @@ impl<'a> Planner<'a> {
             strangers += usize::from(crowded);
         }
         Rank {
-            fewer_domains: usize::MAX - domains,
-            fewer_zones: usize::MAX - zones,
-            wrong_class: self.wrong_class(&members),
+            merit: self.merit_of(rule, members),
             over: (copies + 1.0 - share).floor() as i64,
             strangers,
             over_fine: ((copies + 1.0 - share) * 1000.0) as i64,
@@ -213,35 +238,45 @@ impl<'a> Planner<'a> {
         }
     }
 
+    fn share(&self, rule: RuleId, disk: Member) -> f64 {
+        self.shares.get(&rule).and_then(|shares| shares.get(&disk)).copied().unwrap_or_default()
+    }
+
+    fn copies_on(&self, rule: RuleId, disk: Member) -> usize {
+        self.copies.get(&(rule, disk)).copied().unwrap_or_default()
+    }
+
     fn partners(&self, node: NodeId) -> usize {
-        self.met.iter().filter(|((a, b), times)| **times > 0 && (*a == node || *b == node)).count()
+        self.partners.get(&node).copied().unwrap_or_default()
     }
 
-    /// Copies that a rule of classes asks for and these members do not give.
-    fn wrong_class(&self, members: &[Member]) -> usize {
-        let class = |member: &Member| self.map.disk(*member).map(|disk| disk.class.as_str());
-        let lacking = self.map.options.classes.iter().map(|wanted| {
-            let have = members.iter().filter(|member| class(member) == Some(wanted.class.as_str())).count();
-            usize::from(wanted.copies).saturating_sub(have)
-        });
-        lacking.sum()
+    fn merit_of(&self, rule: RuleId, members: &[Member]) -> Merit {
+        let rule = self.map.rule(rule);
+        let spread = self.map.spread_at(rule.level, members.iter().copied());
+        Merit {
+            short: REPLICAS.saturating_sub(spread.asked),
+            wrong_class: self.map.copies_lacking(rule, members.iter().copied()),
+            fewer_domains: usize::MAX - spread.domains,
+            fewer_zones: usize::MAX - spread.zones,
+        }
     }
 
-    /// Moves that make the spread or the classes of settled groups better.
-    fn improve(&mut self, reason: Reason) {
+    fn is_troubled(&self, group: &PlacementGroup) -> bool {
+        group.members.iter().any(|member| self.map.is_lost(*member) || self.drains(*member))
+    }
+
+    /// Moves of settled groups that make what `better` compares better, and nothing worse that comes before it.
+    fn improve(&mut self, reason: Reason, better: impl Fn(&Merit, &Merit) -> bool) {
+        let best_merit = Merit::best(self.map);
         for group in &self.map.groups {
-            let troubled = |member: &Member| self.map.is_lost(*member) || self.drains(*member);
-            if self.busy.contains(&group.id) || group.members.iter().any(troubled) {
+            let now = self.merit_of(group.rule, &group.members);
+            // Most groups most of the time: nothing could be better, and none of the disks needs a look.
+            if !better(&best_merit, &now) || self.busy.contains(&group.id) || self.is_troubled(group) {
                 continue;
             }
-            let now = self.merit_of(&group.members);
-            let better = |rank: &Rank| match reason {
-                Reason::Spread => (rank.fewer_domains, rank.fewer_zones) < (now.0, now.1),
-                _ => rank.merit() < now && rank.wrong_class < now.2,
-            };
             let best = (0..group.members.len())
                 .flat_map(|at| self.targets(group, at).map(move |(rank, to)| (rank, at, to)))
-                .filter(|(rank, ..)| better(rank))
+                .filter(|(rank, ..)| rank.merit < now && better(&rank.merit, &now))
                 .min_by(|a, b| a.0.cmp(&b.0));
             let Some((_, at, to)) = best else { continue };
             if self.has_room(group.members[at], to) {
@@ -253,9 +288,23 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn merit_of(&self, members: &[Member]) -> (usize, usize, usize) {
-        let (domains, zones) = self.map.spread(members.iter().copied());
-        (usize::MAX - domains, usize::MAX - zones, self.wrong_class(members))
+    /// What rules ask for and groups at rest do not have, with no disk that could give it.
+    fn tell_unmet(&mut self) {
+        for group in &self.map.groups {
+            if self.busy.contains(&group.id) || self.is_troubled(group) {
+                continue;
+            }
+            let merit = self.merit_of(group.rule, &group.members);
+            let (pg, rule) = (group.id, group.rule);
+            let domains = (merit.short > 0).then_some(Lack::Domains);
+            let classes = (merit.wrong_class > 0).then_some(Lack::Class);
+            let waits = |lack: &Lack| {
+                let reason = if *lack == Lack::Class { Reason::Class } else { Reason::Spread };
+                self.report.blocked.iter().any(|blocked| blocked.pg == pg && blocked.reason == reason)
+            };
+            let unmet: Vec<_> = domains.into_iter().chain(classes).filter(|lack| !waits(lack)).collect();
+            self.report.unmet.extend(unmet.into_iter().map(|lacks| Unmet { pg, rule, lacks }));
+        }
     }
 
     /// Moves from disks over their share to disks under theirs, the largest difference first.
@@ -266,33 +315,33 @@ impl<'a> Planner<'a> {
     }
 
     fn next_levelling(&self) -> Option<(&'a PlacementGroup, usize, Member)> {
-        let over = |member: &Member| {
-            let copies = self.copies.get(member).copied().unwrap_or_default() as f64;
-            copies - self.shares.get(member).copied().unwrap_or_default()
-        };
-        let disks: Vec<(Member, f64, f64)> =
-            self.shares.iter().map(|(member, share)| (*member, over(member), share * LEVEL)).collect();
-        let mut pairs: Vec<(f64, Member, Member)> = Vec::new();
-        for (from, above, from_level) in &disks {
-            for (to, below, to_level) in &disks {
-                let uneven = above > from_level || -below > *to_level;
-                if above - below > 1.0 + 1e-9 && uneven && self.map.may_take(*to) && self.has_room(*from, *to) {
-                    pairs.push((above - below, *from, *to));
+        let mut pairs: Vec<(f64, RuleId, Member, Member)> = Vec::new();
+        for (rule, shares) in &self.shares {
+            let over = |member: &Member, share: f64| self.copies_on(*rule, *member) as f64 - share;
+            let disks: Vec<(Member, f64, f64)> =
+                shares.iter().map(|(member, share)| (*member, over(member, *share), share * LEVEL)).collect();
+            for (from, above, from_level) in &disks {
+                for (to, below, to_level) in &disks {
+                    let uneven = above > from_level || -below > *to_level;
+                    if above - below > 1.0 + 1e-9 && uneven && self.map.may_take(*to) && self.has_room(*from, *to) {
+                        pairs.push((above - below, *rule, *from, *to));
+                    }
                 }
             }
         }
-        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-        pairs.into_iter().find_map(|(_, from, to)| self.levelling(from, to))
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2, a.3).cmp(&(b.1, b.2, b.3))));
+        pairs.into_iter().find_map(|(_, rule, from, to)| self.levelling(rule, from, to))
     }
 
     /// A group that may move from one disk to the other and is none the worse for it.
-    fn levelling(&self, from: Member, to: Member) -> Option<(&'a PlacementGroup, usize, Member)> {
+    fn levelling(&self, rule: RuleId, from: Member, to: Member) -> Option<(&'a PlacementGroup, usize, Member)> {
         let candidates = self.map.groups.iter().filter_map(|group| {
             let at = group.members.iter().position(|member| *member == from)?;
-            let free = !self.busy.contains(&group.id) && self.map.move_fits(group, at, to).is_ok();
+            let free = group.rule == rule && !self.busy.contains(&group.id);
+            let fits = free && self.map.move_fits(group, at, to).is_ok();
             let troubled = group.members.iter().any(|member| self.map.is_lost(*member));
-            let rank = (free && !troubled).then(|| self.rank(group, at, to))?;
-            (rank.merit() <= self.merit_of(&group.members)).then_some((rank, group, at))
+            let rank = (fits && !troubled).then(|| self.rank(group, at, to))?;
+            (rank.merit <= self.merit_of(rule, &group.members)).then_some((rank, group, at))
         });
         candidates.min_by(|a, b| a.0.cmp(&b.0)).map(|(_, group, at)| (group, at, to))
     }
@@ -312,10 +361,10 @@ impl<'a> Planner<'a> {
         self.plan.moves.push(PlannedMove { pg: group.id, epoch: group.epoch, from, to, reason });
         self.busy.insert(group.id);
         self.count_move(from, to);
-        if let Some(copies) = self.copies.get_mut(&from) {
+        if let Some(copies) = self.copies.get_mut(&(group.rule, from)) {
             *copies = copies.saturating_sub(1);
         }
-        *self.copies.entry(to).or_default() += 1;
+        *self.copies.entry((group.rule, to)).or_default() += 1;
         let mut members = group.members.clone();
         self.meet(&members, false);
         members[at] = to;
@@ -334,19 +383,48 @@ impl<'a> Planner<'a> {
     fn meet(&mut self, members: &[Member], come: bool) {
         for (i, one) in members.iter().enumerate() {
             for other in &members[i + 1..] {
+                if one.node == other.node {
+                    continue;
+                }
                 let times = self.met.entry(pair(one.node, other.node)).or_default();
-                *times = if come { *times + 1 } else { times.saturating_sub(1) };
+                let before = *times;
+                *times = if come { before + 1 } else { before.saturating_sub(1) };
+                if (before == 0) == (*times == 0) {
+                    continue;
+                }
+                for node in [one.node, other.node] {
+                    let partners = self.partners.entry(node).or_default();
+                    *partners = if come { *partners + 1 } else { partners.saturating_sub(1) };
+                }
             }
         }
     }
 }
 
-/// How good a target is; the smallest is best.
+/// How well a group's members do what its rule asks for; the smallest is best. Must not become worse for the sake of balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
+pub(crate) struct Merit {
+    /// Domains of the level asked for that are missing.
+    pub(crate) short: usize,
+    pub(crate) wrong_class: usize,
     fewer_domains: usize,
     fewer_zones: usize,
-    wrong_class: usize,
+}
+
+impl Merit {
+    /// Better than this is none in a cluster.
+    fn best(map: &PlacementMap) -> Merit {
+        let domains: BTreeSet<&str> = map.nodes.iter().map(|node| node.domain.as_str()).collect();
+        let zones: BTreeSet<&str> = map.nodes.iter().map(NodeEntry::zone).collect();
+        let fewer = |count: usize| usize::MAX - count.min(REPLICAS);
+        Merit { short: 0, wrong_class: 0, fewer_domains: fewer(domains.len()), fewer_zones: fewer(zones.len()) }
+    }
+}
+
+/// How good a target is; the smallest is best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) merit: Merit,
     /// Whole copies over its share.
     over: i64,
     /// Partners that are new to nodes with enough of them.
@@ -357,15 +435,14 @@ struct Rank {
 }
 
 impl Rank {
-    /// What must not become worse for the sake of balance.
-    fn merit(&self) -> (usize, usize, usize) {
-        (self.fewer_domains, self.fewer_zones, self.wrong_class)
-    }
-
     /// Whether it fills its share no more than one copy fuller than another.
     fn even(&self, best: &Rank) -> bool {
-        self.merit() == best.merit() && self.over <= best.over + 1
+        self.merit == best.merit && self.over <= best.over + 1
     }
+}
+
+pub(crate) fn groups_of(map: &PlacementMap, rule: RuleId) -> usize {
+    map.groups.iter().filter(|group| group.rule == rule).count()
 }
 
 fn pair(a: NodeId, b: NodeId) -> (NodeId, NodeId) {

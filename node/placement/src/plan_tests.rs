@@ -5,7 +5,7 @@ use crate::{InitialPlan, Limits, Obstacle, Plan, PlannedNode, Reason, Report, ch
 use proptest::prelude::*;
 use types::{
     ClassCopies, DiskEntry, DiskId, DiskState, Member, Move, MovePhase, NodeEntry, NodeId, NodeMode, NodeState, PgId,
-    PlacementMap,
+    PlacementMap, RuleId,
 };
 
 fn disk_id(node: u64, disk: usize) -> DiskId {
@@ -76,7 +76,9 @@ fn settle(map: &mut PlacementMap) -> (Report, usize) {
 /// Disks that differ from their share by more than 5 % and more than one copy.
 fn uneven(map: &PlacementMap) -> Vec<String> {
     let holds = |member: Member| map.groups.iter().flat_map(|group| &group.members).filter(|m| **m == member).count();
-    let all = shares(map).into_iter().map(|(member, share)| (member, share, holds(member)));
+    let all = shares(map, RuleId::DEFAULT, map.groups.len())
+        .into_iter()
+        .map(|(member, share)| (member, share, holds(member)));
     let off = all.filter(|(_, share, copies)| (*copies as f64 - share).abs() > (share * 0.05).max(1.0) + 1e-6);
     off.map(|(member, share, copies)| format!("{member:?} holds {copies}, its share is {share:.2}")).collect()
 }
@@ -160,6 +162,34 @@ fn from_three_nodes_to_six_and_back() {
     assert_eq!(map.nodes.iter().map(|node| on_node(&map, node.id.0)).collect::<Vec<_>>(), [64, 64, 64, 0, 0, 0]);
 }
 
+/// One machine of three disks, a node on each; two more machines come, and what is on the first one goes out to them.
+#[test]
+fn from_one_machine_to_three_every_group_ends_on_three_and_none_was_the_worse() {
+    let nodes: Vec<_> = (1..=3)
+        .map(|id| PlannedNode {
+            id: NodeId(id),
+            addr: String::new(),
+            domain: format!("a/{id}"),
+            disks: vec![disk_id(id, 0)],
+        })
+        .collect();
+    let mut map = initial(&nodes, &InitialPlan::default()).expect("a map");
+    let machines = |map: &PlacementMap| -> Vec<usize> {
+        map.groups.iter().map(|group| map.spread(group.members.iter().copied()).1).collect()
+    };
+    assert_eq!((settle(&mut map).1, machines(&map)), (0, vec![1; 64]));
+    join(&mut map, "b", 1, 100);
+    settle(&mut map);
+    assert_eq!((check(&map), machines(&map)), (vec![], vec![2; 64]));
+    join(&mut map, "c/1", 1, 100);
+    join(&mut map, "c/2", 1, 100);
+    let (report, _) = settle(&mut map);
+    assert_eq!((check(&map), machines(&map), report.unmet), (vec![], vec![3; 64], vec![]));
+    // A machine of one disk has a copy of every group, one of several a share of them on each.
+    assert_eq!([1, 2, 3].map(|id| on_node(&map, id)).iter().sum::<usize>(), 64);
+    assert_eq!((on_node(&map, 4), on_node(&map, 5) + on_node(&map, 6)), (64, 64));
+}
+
 #[test]
 fn copies_crowded_into_one_domain_spread_out_when_there_is_another() {
     let mut map = cluster(&[1; 3]);
@@ -180,7 +210,7 @@ fn classes_are_given_what_they_ask_for() {
         entry.disks[1].class = "durable".to_owned();
     }
     let wanted = |class: &str, copies| ClassCopies { class: class.to_owned(), copies };
-    map.options.classes = vec![wanted("ssd", 2), wanted("durable", 1)];
+    map.rules[0].rule.classes = vec![wanted("ssd", 2), wanted("durable", 1)];
     let (report, _) = settle(&mut map);
     assert_eq!(report.blocked, Vec::new());
     for group in &map.groups {

@@ -1,6 +1,6 @@
 //! What a planner decided, and what it could not do and why.
 
-use types::{Member, PgEpoch, PgId, PlacementMap, REPLICAS};
+use types::{Member, PgEpoch, PgId, PlacementMap, REPLICAS, RuleId};
 
 /// Why a copy is to move, most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +78,26 @@ pub struct Blocked {
     pub obstacle: Obstacle,
 }
 
+/// What a group at rest does not have of what its rule asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lack {
+    /// Copies stand in fewer domains.
+    Domains,
+    /// Copies lie on disks of a wrong class.
+    Class,
+}
+
+/// A group at rest that its rule would have elsewhere, and no disk to go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// The group.
+    pub pg: PgId,
+    /// Its rule.
+    pub rule: RuleId,
+    /// What is missing.
+    pub lacks: Lack,
+}
+
 /// How the groups stand.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Report {
@@ -87,6 +107,8 @@ pub struct Report {
     pub running: u32,
     /// Needed and not begun.
     pub blocked: Vec<Blocked>,
+    /// What rules ask for and the cluster cannot give.
+    pub unmet: Vec<Unmet>,
 }
 
 impl Report {

@@ -2,7 +2,7 @@
 
 use crate::{InitialPlan, PlacementError, PlannedNode, check, initial};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use types::{DiskId, GroupId, NodeId, PlacementMap};
 
 fn node(id: u64, domain: &str, disks: u8) -> PlannedNode {
@@ -83,6 +83,22 @@ fn a_domain_holds_one_copy_however_many_nodes_stand_in_it() {
     assert_eq!(check(&map), Vec::<String>::new());
     let (used, least, most) = copies_per_disk(&map);
     assert!(used == 9 && most - least <= 1);
+}
+
+#[test]
+fn racks_of_one_zone_are_used_only_where_there_are_not_enough_zones() {
+    let domains = ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3", "c/1", "c/2", "c/3"];
+    let nodes: Vec<_> = domains.iter().zip(1..).map(|(domain, id)| node(id, domain, 1)).collect();
+    for (nodes, zones) in [(&nodes[..3], 1), (&nodes[..6], 2), (&nodes[..], 3)] {
+        let map = initial(nodes, &InitialPlan::default()).expect("a map");
+        assert_eq!(check(&map), Vec::<String>::new());
+        assert!(map.groups.iter().all(|group| map.spread(group.members.iter().copied()) == (3, zones)));
+        let of = |voter: &NodeId| map.node(*voter).map(|node| node.zone().to_owned());
+        let voters = |group: &types::GroupPlacement| group.voters.iter().map(of).collect::<BTreeSet<_>>().len();
+        assert!(map.raft_groups.iter().all(|group| voters(group) == zones), "{zones} zones");
+        let (_, least, most) = copies_per_disk(&map);
+        assert!(most - least <= 1, "{zones} zones: {least} to {most}");
+    }
 }
 
 #[test]

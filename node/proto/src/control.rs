@@ -1,9 +1,11 @@
 //! Calls to the control group: nodes, placement map, buckets, users, sessions.
 
+use crate::join::{Invitation, InvitationState};
 use serde::{Deserialize, Serialize};
 use types::{
-    BucketId, DiskId, DiskState, GroupId, Incarnation, Member, MoveFault, NodeId, NodeMode, NodeState, OptionFault,
-    PgEpoch, PgId, PlacementMap, PlacementOptions, SessionId, SetDigest, Timestamp,
+    BucketId, DiskId, DiskState, FeatureLevel, GroupId, Incarnation, InvitationId, LogIndex, Member, MoveFault, NodeId,
+    NodeMode, NodeState, OptionFault, PgEpoch, PgId, PlacementMap, PlacementOptions, PlacementRule, RuleFault, RuleId,
+    SessionId, SetDigest, Timestamp,
 };
 
 /// A call to the control group.
@@ -66,6 +68,8 @@ pub enum ControlCommand {
         owner: String,
         /// Chosen at random by the caller: the same name with the same nonce is the same request.
         nonce: u128,
+        /// The rule of placement of what will be written into it. Any but the default one only for operators.
+        rule: RuleId,
     },
     /// Forget a bucket whose group has sealed it. Its id is never used again.
     DeleteBucket {
@@ -187,7 +191,113 @@ pub enum ControlCommand {
         /// Let nodes delete the orphans that their breaker has held back.
         lift: bool,
     },
+    /// Say who shall vote in a Raft group; its leader changes the members accordingly. -> [`ControlOutcome::Done`]
+    PlaceVoters {
+        /// The group.
+        group: GroupId,
+        /// An odd number of known nodes in distinct failure domains.
+        wanted: Vec<NodeId>,
+    },
+    /// Record who votes in a Raft group, as its leader knows it. What is older than what is known changes nothing.
+    RecordVoters {
+        /// The group.
+        group: GroupId,
+        /// An entry of the group's log at which they were these.
+        at: LogIndex,
+        /// The voters; while they change, those before and after.
+        voters: Vec<NodeId>,
+    },
+    /// Record what a node's program can do. Only for nodes, each for itself.
+    SpeakLevel {
+        /// The node.
+        node: NodeId,
+        /// The newest level it can do.
+        level: FeatureLevel,
+    },
+    /// Have the cluster go to a level that all its nodes can do; there is no way back. Only for operators.
+    Finalize {
+        /// The level.
+        level: FeatureLevel,
+    },
+    /// Invite a node. Takes the place of an invitation of the same node that was not used. Only for operators. -> [`ControlOutcome::Done`]
+    Invite {
+        /// What is said of it.
+        invitation: Invitation,
+    },
+    /// Take an invitation back; one that is not there is taken back already. A node that was admitted stays. Only for operators.
+    RevokeInvitation {
+        /// Which.
+        id: InvitationId,
+    },
+    /// Claim an invitation for a key: the first one that does has it. Only for nodes, who speak for the joiner.
+    ClaimInvitation {
+        /// The one in the joiner's certificate.
+        id: InvitationId,
+        /// See [`InvitationState::Claimed`].
+        request: Vec<u8>,
+        /// See [`InvitationState::Claimed`].
+        proof: [u8; 32],
+    },
+    /// Take a node into the map, as its invitation says. It is down until it is heard. Only for operators.
+    AdmitNode {
+        /// The invitation.
+        id: InvitationId,
+        /// The request that was certified: the one it was claimed with.
+        request: Vec<u8>,
+        /// The certificate, PEM.
+        cert: String,
+    },
+    /// A node has one more disk. It counts as broken until the node says that it is well. The same again changes nothing. Only for operators.
+    AddDisk {
+        /// The node.
+        node: NodeId,
+        /// The disk, new to the cluster.
+        disk: DiskId,
+        /// Its class; empty for none.
+        class: String,
+    },
+    /// A node may be away for so long: it is down meanwhile, and not out. Takes the place of a rest that it has. From level
+    /// [`FeatureLevel::RESTS`] on. Only for operators. -> [`ControlOutcome::Done`]
+    RestNode {
+        /// The node.
+        node: NodeId,
+        /// For so long from now on, at most [`REST_SECONDS_MAX`]; 0 ends its rest.
+        seconds: u32,
+    },
+    /// Make a rule of placement, with groups and slots of its own. One of that name that asks for the same is the one. Refused if the cluster cannot
+    /// give what it asks for. Only for operators. -> [`ControlOutcome::Rule`]
+    AddRule {
+        /// Its name.
+        name: String,
+        /// What it asks for.
+        rule: PlacementRule,
+        /// The members of each of its groups, chosen by the caller; they have to be as far apart and on such disks as the rule asks for.
+        groups: Vec<Vec<Member>>,
+    },
+    /// Change what a rule asks for; its groups move accordingly. Refused if the cluster cannot give it. Only for operators.
+    SetRule {
+        /// Which.
+        id: RuleId,
+        /// What it asks for from now on.
+        rule: PlacementRule,
+    },
+    /// Take a rule away that no bucket has. Its groups, with the chunks that were written by it, are the default rule's from then on. Only for
+    /// operators.
+    RemoveRule {
+        /// Which; never the default one.
+        id: RuleId,
+    },
+    /// Give a bucket another rule. What is written from then on follows it; what is there stays. Only for operators. -> [`ControlOutcome::Bucket`]
+    SetBucketRule {
+        /// The bucket.
+        bucket: BucketId,
+        /// Its rule.
+        rule: RuleId,
+    },
 }
+
+/// Longest rest of a node: a week. Its copies are missing all the while, and a second loss in that time is one too many.
+pub const REST_SECONDS_MAX: u32 = 7 * 24 * 3600;
 
 /// How garbage is collected in this cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,6 +332,8 @@ pub enum ControlOutcome {
     Session(SessionId),
     /// The bucket; `created` is false if it was there and is the caller's own.
     Bucket(BucketInfo),
+    /// The rule.
+    Rule(RuleId),
 }
 
 /// Why a command was not carried out. Nothing was changed.
@@ -287,11 +399,62 @@ pub enum ControlRefusal {
     /// A setting outside its range.
     #[error("setting out of range")]
     Setting,
+    /// No such Raft group.
+    #[error("no such raft group")]
+    NoSuchRaftGroup,
+    /// Voters that no group can have.
+    #[error("voters are an odd number of known nodes, at most seven, in distinct failure domains")]
+    BadVoters,
+    /// The node's id, or one of its disks, is in the map already.
+    #[error("the node or one of its disks is known already")]
+    NodeExists,
+    /// No such invitation, or its time is over.
+    #[error("no such invitation")]
+    NoSuchInvitation,
+    /// The invitation was used with another key.
+    #[error("the invitation was used")]
+    InvitationUsed,
+    /// A node cannot do that level, or has not said so.
+    #[error("{node} does level {speaks}")]
+    NodeBehind {
+        /// The node.
+        node: NodeId,
+        /// What it can do.
+        speaks: FeatureLevel,
+    },
+    /// The cluster is not at the level that the command came with: some node could not read it.
+    #[error(
+        "it needs feature level {needs}, and the cluster is at {at}: once every node runs a program that can do it, `sago cluster finalize`"
+    )]
+    Level {
+        /// The level that it came with.
+        needs: FeatureLevel,
+        /// The level of the cluster.
+        at: FeatureLevel,
+    },
+    /// No such rule of placement.
+    #[error("no such rule of placement")]
+    NoSuchRule,
+    /// A rule of that name asks for something else.
+    #[error("there is a rule of that name that asks for something else")]
+    RuleExists,
+    /// The rule cannot be had.
+    #[error("the rule cannot be had: {0}")]
+    Rule(RuleFault),
+    /// Groups that are not as the rule asks for, or too many: the cluster has changed since they were chosen.
+    #[error("the groups are not as the rule asks for, the cluster may have changed: try again")]
+    RuleGroups,
 }
 
 impl From<MoveFault> for ControlRefusal {
     fn from(fault: MoveFault) -> Self {
         ControlRefusal::Move(fault)
+    }
+}
+
+impl From<RuleFault> for ControlRefusal {
+    fn from(fault: RuleFault) -> Self {
+        ControlRefusal::Rule(fault)
     }
 }
 
@@ -314,6 +477,8 @@ pub struct BucketInfo {
     pub owner: String,
     /// When it was made.
     pub created: Timestamp,
+    /// The rule of placement of what is written into it, as far as the placement map does not know a later one.
+    pub rule: RuleId,
 }
 
 /// A key pair for S3.
@@ -365,6 +530,10 @@ pub enum ControlQuery {
     OpenSessions,
     /// How garbage is collected. -> [`ControlAnswer::Garbage`]
     Garbage,
+    /// All invitations. -> [`ControlAnswer::Invitations`]
+    Invitations,
+    /// Nodes that may be away. From level [`FeatureLevel::RESTS`] on. -> [`ControlAnswer::Rests`]
+    Rests,
 }
 
 /// The answer to a query.
@@ -395,4 +564,8 @@ pub enum ControlAnswer {
     },
     /// How garbage is collected.
     Garbage(GarbageOptions),
+    /// All invitations and how far they have come, by id.
+    Invitations(Vec<(Invitation, InvitationState)>),
+    /// By node, and until when by the group's time; some may be over.
+    Rests(Vec<(NodeId, Timestamp)>),
 }

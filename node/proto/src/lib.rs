@@ -9,6 +9,8 @@
 pub mod chunk;
 pub mod control;
 pub mod frame;
+pub mod join;
+mod level;
 pub mod log;
 pub mod meta;
 pub mod node;

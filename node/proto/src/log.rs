@@ -2,7 +2,7 @@
 
 use crate::{control::ControlCommand, meta::Command};
 use serde::{Deserialize, Serialize};
-use types::{RequestId, Timestamp};
+use types::{GroupId, NodeId, RequestId, Timestamp};
 
 /// One log entry: commands that were proposed together. Each is applied or refused on its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,18 @@ pub enum LogCommand {
     Meta(Option<RequestId>, Command),
     /// For the control group; these are idempotent by themselves.
     Control(ControlCommand),
+    /// For any group: this state is the truth from here on, though the cluster may have done more. Nobody can ask for it; it is written
+    /// into a log that nobody has open, by `sago recover`, or carried out on rows that no node has yet, by `sago meta import`.
+    Recover(Recovery),
+}
+
+/// What a group is told whose state may be older than what the cluster has done. Each group takes its part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Recovery {
+    /// For the control group: who votes from now on in the groups that are recovered together with it.
+    pub voters: Vec<(GroupId, Vec<NodeId>)>,
+    /// For the control group: nodes that are gone for good. They are removed, whatever they held.
+    pub lost: Vec<NodeId>,
 }
 
 /// Encodes a [`LogBatch`] of commands that were encoded one by one, so that no command is encoded twice.

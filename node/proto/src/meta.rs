@@ -330,6 +330,8 @@ pub enum Command {
         grace: i64,
         /// At most so many chunks and pieces, 1..=1,024.
         max: u32,
+        /// The time a quorum of clocks agrees on. The group's own time counts where it is earlier.
+        now: Timestamp,
     },
     /// No member of any placement of these condemned chunks has them any more: forget those that can never come back. The group's own.
     /// Idempotent. -> [`Outcome::Done`]
@@ -345,6 +347,8 @@ pub enum Command {
         /// The last one.
         last: SessionId,
     },
+    /// Collect garbage and expire trash again after a recovery, which holds both. Only for operators. Idempotent. -> [`Outcome::Done`]
+    ReleaseHold,
 }
 
 /// A time to set.

@@ -1,8 +1,10 @@
 //! Calls to a node itself: liveness and status.
 
+use crate::join::{JoinAnswer, JoinError};
 use crate::meta::GarbageStatus;
+use crate::rpc::GroupError;
 use serde::{Deserialize, Serialize};
-use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeId, Term, Timestamp};
+use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeId, ReplicaId, Term, Timestamp};
 
 /// What a node can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +17,8 @@ pub enum NodeRequest {
         node: NodeId,
         /// Its start counter.
         incarnation: Incarnation,
-        /// Its disks that returned errors and take no requests.
-        fenced: Vec<DiskId>,
+        /// Its disks that are not well; all others are.
+        ailing: Vec<(DiskId, Ailment)>,
     },
     /// How are you.
     Status,
@@ -24,6 +26,18 @@ pub enum NodeRequest {
     Scrub,
     /// What time is it.
     Clock,
+    /// Who belongs to a Raft group that you lead; confirmed by a quorum.
+    Members {
+        /// The group.
+        group: GroupId,
+    },
+    /// Let me in. Only for those who were invited; repeating it is how they wait.
+    Join {
+        /// A request for a certificate: PKCS #10, DER.
+        request: Vec<u8>,
+        /// Shows that the secret of the token is known.
+        proof: [u8; 32],
+    },
 }
 
 /// What it answers.
@@ -35,7 +49,7 @@ pub enum NodeReply {
     Heard {
         /// Whether this node leads the control group.
         leading: bool,
-        /// The version of the placement map that it decides by: who does not know it has no lease.
+        /// The version of the placement map that it decides by: who does not know it has no lease. 0 if it grants none yet.
         map_version: u64,
     },
     /// Its state.
@@ -44,6 +58,10 @@ pub enum NodeReply {
     Scrubbing(Vec<(DiskId, u64)>),
     /// The time of its clock.
     Clock(Timestamp),
+    /// All replicas of the group, voters or not.
+    Members(Result<Vec<ReplicaId>, GroupError>),
+    /// Whether a joiner is let in.
+    Join(Result<JoinAnswer, JoinError>),
 }
 
 /// A node's view of itself.
@@ -101,6 +119,12 @@ pub struct GroupStatus {
     pub first: LogIndex,
     /// Last entry of the log.
     pub last: LogIndex,
+    /// The nodes that vote in it; while they change, those before and after.
+    pub voters: Vec<NodeId>,
+    /// The nodes that only learn.
+    pub learners: Vec<NodeId>,
+    /// Its state was found to differ from what most replicas have: it answers nothing and is made anew.
+    pub diverged: bool,
 }
 
 /// One disk of a node.
@@ -128,6 +152,15 @@ pub struct DiskStatus {
     pub scrub: ScrubStatus,
     /// How full its file system is.
     pub fullness: Fullness,
+}
+
+/// What keeps a disk from taking chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ailment {
+    /// It returned errors and takes no requests.
+    Fenced,
+    /// It was full, and has not come back below the share at which disks take copies again.
+    Full,
 }
 
 /// How full a file system is. The shares are settings of the node.

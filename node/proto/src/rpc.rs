@@ -58,6 +58,9 @@ pub enum Rejection {
     /// Too many calls at once; nothing was done.
     #[error("overloaded")]
     Busy,
+    /// The calling node was removed from the cluster. That is for ever: it should end.
+    #[error("this node was removed from the cluster, for ever")]
+    Removed,
 }
 
 /// Why a Raft group did not take a request; nothing is known to have been applied unless it says so.

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use types::{LogIndex, NodeId, Term};
+use types::{LogIndex, ReplicaId, Term};
 
 /// What an entry carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryKind {
     /// Opaque commands; empty data is the entry a new leader begins its term with.
     Normal,
-    /// A change of the group's members, coded by `codec`.
+    /// A [`crate::Change`] of the group's members.
     ConfChange,
 }
 
@@ -31,8 +31,8 @@ pub struct Entry {
 pub struct HardState {
     /// The newest term it has seen.
     pub term: Term,
-    /// Whom it voted for in that term; `NodeId(0)` = nobody.
-    pub vote: NodeId,
+    /// Whom it voted for in that term; `ReplicaId(0)` = nobody.
+    pub vote: ReplicaId,
     /// The newest index it knows to be committed.
     pub commit: LogIndex,
 }

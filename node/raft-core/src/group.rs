@@ -9,19 +9,29 @@
 //! ```
 //! Swapping 2 and 3 loses acknowledged writes and votes. The shell owns the order; this type owns none of the I/O.
 
+mod change;
+mod greetings;
+mod hashes;
+mod snapshots;
+mod timeouts;
+
+pub use change::ChangeError;
+
+use crate::divergence::{Comparison, Verdict};
 use crate::entry::{Entry, HardState, LogReader, LogStart};
 use crate::log_view::LogView;
+use crate::membership::Members;
 use crate::message::{MessageKind, RaftMessage, SnapshotPoint, entry_from_raft};
 use crate::quarantine::{Quarantine, Release};
 use raft::eraftpb as pb;
-use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
+use raft::{Config, RawNode, ReadOnlyOption, StateRole};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use types::{LogIndex, NodeId, Term};
+use timeouts::{ELECTION_TICKS, Timeouts};
+use types::{LogIndex, NodeId, ReplicaId, Term};
 
 /// Ticks between heartbeats. A tick is 100 ms.
 const HEARTBEAT_TICKS: usize = 2;
-/// Least and exclusive greatest number of ticks without a leader before a campaign: 1 to 2 seconds.
-const ELECTION_TICKS: (usize, usize) = (10, 20);
 /// Bytes of entries in one append message.
 const MESSAGE_BYTES_MAX: u64 = 512 << 10;
 /// Append messages on their way to one follower. With [`MESSAGE_BYTES_MAX`] this bounds the memory of a slow one.
@@ -33,10 +43,10 @@ const COMMITTED_BYTES_MAX: u64 = 4 << 20;
 
 /// What a replica starts from.
 pub struct GroupConfig {
-    /// This node.
-    pub node: NodeId,
-    /// All voters, this node among them.
-    pub voters: Vec<NodeId>,
+    /// This replica.
+    pub replica: ReplicaId,
+    /// Everyone as of `applied`. Empty for a replica that is to be filled by a snapshot.
+    pub members: Members,
     /// As recovered from the durable log.
     pub hard_state: HardState,
     /// Where the durable log begins.
@@ -74,6 +84,10 @@ pub struct Effects {
     pub snapshot: Option<SnapshotPoint>,
     /// To be applied.
     pub committed: Vec<Entry>,
+    /// The members once all of `committed` is applied, if these change them: to be stored together with what they change.
+    pub members: Option<Members>,
+    /// An entry of `committed` changes the members in a way that this program does not know: it must stop.
+    pub not_understood: Option<LogIndex>,
     /// Reads that may be answered once this much is applied.
     pub reads: Vec<(u64, LogIndex)>,
 }
@@ -87,6 +101,8 @@ pub enum Role {
     Follower,
     /// Campaigns.
     Candidate,
+    /// Has no vote, or waits for its first snapshot.
+    Learner,
 }
 
 /// Why a proposal or a read was not taken; nothing happened.
@@ -127,6 +143,23 @@ pub struct Group {
     /// A snapshot is being installed that reaches here. Until it is known to be applied, raft-rs would look for entries that
     /// were never there as soon as it campaigned, and stop.
     installing: Option<LogIndex>,
+    /// Everyone, as of the newest entry handed out. Raft counts by these.
+    members: Members,
+    /// Members as of entries that were handed out and are not known to be applied.
+    unapplied: VecDeque<(LogIndex, Members)>,
+    /// The newest entry that changed the members, and when it was handed out.
+    changed: (LogIndex, u64),
+    ticks: u64,
+    /// Members that said so to this leader.
+    unfit: BTreeSet<ReplicaId>,
+    /// Hashes this leader has heard of.
+    hashes: Comparison,
+    /// The state here is not what the log makes it.
+    diverged: bool,
+    /// A leader was heard since the start, and told that nothing is being fetched any more.
+    announced: bool,
+    /// Not yet taken.
+    verdicts: Vec<(LogIndex, Verdict)>,
 }
 
 impl Group {
@@ -136,7 +169,7 @@ impl Group {
     /// The recovered state contradicts itself; the message says how.
     pub fn new(config: GroupConfig) -> Result<Self, StartError> {
         let raft_config = Config {
-            id: config.node.0,
+            id: config.replica.0,
             election_tick: ELECTION_TICKS.0,
             heartbeat_tick: HEARTBEAT_TICKS,
             min_election_tick: ELECTION_TICKS.0,
@@ -165,7 +198,7 @@ impl Group {
         }
         // The commit index is not flushed by itself: what was applied had been committed.
         hard_state.commit = hard_state.commit.max(applied.index);
-        let view = LogView::new(hard_state, config.voters, start, last, applied, config.reader);
+        let view = LogView::new(hard_state, config.members.clone(), start, last, applied, config.reader);
         let raw = RawNode::new(&raft_config, view, &config.logger).map_err(|e| StartError::Raft(e.to_string()))?;
         let mut group = Group {
             raw,
@@ -173,6 +206,15 @@ impl Group {
             quarantine: config.quarantine,
             greetings: Vec::new(),
             installing: None,
+            members: config.members,
+            unapplied: VecDeque::new(),
+            changed: (LogIndex(0), 0),
+            ticks: 0,
+            unfit: BTreeSet::new(),
+            hashes: Comparison::default(),
+            diverged: false,
+            announced: false,
+            verdicts: Vec::new(),
         };
         group.timeouts.enforce(&mut group.raw);
         Ok(group)
@@ -180,6 +222,7 @@ impl Group {
 
     /// A tenth of a second has passed.
     pub fn tick(&mut self) {
+        self.ticks += 1;
         let last = self.raw.store().last().index;
         if let Some(quarantine) = &mut self.quarantine {
             if quarantine.tick(last) == Release::Now {
@@ -187,49 +230,37 @@ impl Group {
             } else if self.role() != Role::Leader {
                 // No tick, no campaign.
                 self.greet();
+                self.greet_as_empty();
                 return;
             }
         }
         if self.installing.is_some() {
             return;
         }
-        self.raw.tick();
-        self.timeouts.enforce(&mut self.raw);
-    }
-
-    /// Has the others of a quarantined replica hear that it is there and where its log ends. The answer to a heartbeat promises
-    /// nothing, and whoever has sent none takes nothing else from it.
-    fn greet(&mut self) {
-        let (from, term, last) = (NodeId(self.raw.raft.id), self.term(), self.raw.store().last());
-        let greeting = |to| RaftMessage {
-            log_term: last.term,
-            index: last.index,
-            reject: true,
-            ..RaftMessage::bare(MessageKind::HeartbeatResponse, from, to, term)
-        };
-        self.greetings.extend(self.quarantine.iter().flat_map(Quarantine::to_greet).map(greeting));
-    }
-
-    /// A follower says that it holds less than it had acknowledged. Without this, what it rejects would be taken for old news, and it
-    /// would never be sent what it lost.
-    fn believe_less(&mut self, message: &RaftMessage) {
-        if self.role() != Role::Leader {
+        if self.diverged && self.role() != Role::Leader {
+            // It does not campaign either.
+            self.confess();
             return;
         }
-        if let Some(progress) = self.raw.raft.mut_prs().get_mut(message.from.0)
-            && progress.state != ProgressState::Snapshot
-            && progress.matched > message.index.0
-        {
-            progress.matched = 0;
-            progress.become_probe();
-            progress.next_idx = message.index.0 + 1;
-        }
+        self.raw.tick();
+        self.timeouts.enforce(&mut self.raw);
+        self.greet_as_empty();
     }
 
     /// Takes a message of another replica. One that makes no sense is dropped.
     ///
     /// A [`MessageKind::Snapshot`] must go through [`Group::step_snapshot`] once its files were fetched.
     pub fn step(&mut self, mut message: RaftMessage) {
+        if message.to != self.replica() {
+            // To a former replica on this node.
+            return;
+        }
+        if !self.announced && matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
+            // If the process before this one was told to fetch a snapshot, the leader waits for that, and for long.
+            self.announced = true;
+            let over = self.not_fetched(&message);
+            self.greetings.push(over);
+        }
         if let Some(quarantine) = &mut self.quarantine {
             let (last, term) = (self.raw.store().last(), Term(self.raw.raft.term));
             match quarantine.heard(&message, last, term) {
@@ -253,23 +284,32 @@ impl Group {
         {
             return;
         }
+        if self.members.is_empty() && matches!(message.kind, MessageKind::Vote | MessageKind::PreVote) {
+            return;
+        }
         if message.kind == MessageKind::Heartbeat {
-            // raft-rs panics when the leader believes in more of our log than there is (a log that was lost).
-            message.commit = message.commit.min(self.raw.store().last().index);
+            // A heartbeat commits what the leader believes to be here, and a log that was lost may have less, or an older entry in its place. Only a log
+            // that ends in the leader's term is certain to be part of the leader's; any other waits for an append.
+            let last = self.raw.store().last();
+            message.commit = if last.term == message.term { message.commit.min(last.index) } else { LogIndex(0) };
+        }
+        if matches!(message.kind, MessageKind::StateHash | MessageKind::Diverged) {
+            self.step_hash(&message);
+            return;
+        }
+        if matches!(message.kind, MessageKind::SnapshotFailed | MessageKind::Unfit) {
+            self.snapshot_failed(message.from);
+            if message.kind == MessageKind::Unfit && self.members.contains(message.from) {
+                self.unfit.insert(message.from);
+            }
+            return;
+        }
+        if message.kind == MessageKind::AppendResponse && !message.reject {
+            self.snapshot_arrived(&message);
         }
         if message.kind == MessageKind::AppendResponse && message.reject && !self.is_fresh_rejection(&mut message) {
             return;
         }
-        self.step_raft(message.into_raft());
-    }
-
-    /// Takes a snapshot message whose files lie ready locally. `fetched` is what they really hold, at or after what the message named.
-    pub fn step_snapshot(&mut self, mut message: RaftMessage, fetched: LogStart) {
-        let Some(point) = &mut message.snapshot else { return };
-        if fetched.index < point.at.index {
-            return;
-        }
-        point.at = fetched;
         self.step_raft(message.into_raft());
     }
 
@@ -283,6 +323,10 @@ impl Group {
     }
 
     fn step_raft(&mut self, message: pb::Message) {
+        if self.members.is_empty() && self.raw.raft.pending_request_snapshot == 0 {
+            // Entries alone would not tell whom the group began with: whatever a leader sends is answered by asking for a snapshot.
+            self.raw.raft.pending_request_snapshot = 1;
+        }
         // Errors: an unknown sender or a proposal, both of which are to be dropped.
         let _ = self.raw.step(message);
         self.timeouts.enforce(&mut self.raw);
@@ -337,8 +381,11 @@ impl Group {
     /// What is to be done now. The entries are taken as queued for the disk: they must be written in the order of the numbers.
     pub fn ready(&mut self) -> Effects {
         let mut ready = self.raw.ready();
-        let hard_state =
-            ready.hs().map(|hs| HardState { term: Term(hs.term), vote: NodeId(hs.vote), commit: LogIndex(hs.commit) });
+        let hard_state = ready.hs().map(|hs| HardState {
+            term: Term(hs.term),
+            vote: ReplicaId(hs.vote),
+            commit: LogIndex(hs.commit),
+        });
         let mut effects = Effects {
             number: ready.number(),
             hard_state,
@@ -349,6 +396,8 @@ impl Group {
             send_now: carried(ready.take_messages()),
             send_after_persist: carried(ready.take_persisted_messages()),
             snapshot: None,
+            members: None,
+            not_understood: None,
         };
         effects.send_now.append(&mut self.greetings);
         if !ready.must_sync() {
@@ -364,14 +413,17 @@ impl Group {
             let meta = ready.snapshot().get_metadata();
             let point = SnapshotPoint {
                 at: LogStart { index: LogIndex(meta.index), term: Term(meta.term) },
-                voters: meta.get_conf_state().voters.iter().copied().map(NodeId).collect(),
+                members: Members::from_raft(meta.get_conf_state()),
             };
             self.raw.mut_store().restore(&point);
             self.installing = Some(point.at.index);
+            self.unapplied.clear();
+            self.set_members(point.at.index, point.members.clone());
             effects.snapshot = Some(point);
         }
         self.raw.mut_store().append(&effects.entries);
         self.raw.advance_append_async(ready);
+        self.change_members(&mut effects);
         effects
     }
 
@@ -393,7 +445,11 @@ impl Group {
         if applied.index.0 > log.applied {
             self.raw.advance_apply_to(applied.index.0);
         }
-        self.raw.mut_store().set_applied(applied);
+        let mut members = None;
+        while self.unapplied.front().is_some_and(|(index, _)| *index <= applied.index) {
+            members = self.unapplied.pop_front().map(|(_, members)| members);
+        }
+        self.raw.mut_store().set_applied(applied, members);
         self.installing = self.installing.filter(|index| *index > applied.index);
         true
     }
@@ -403,43 +459,24 @@ impl Group {
         self.raw.mut_store().truncated(to);
     }
 
-    /// A message to `node` could not be delivered.
-    pub fn unreachable(&mut self, node: NodeId) {
-        self.raw.report_unreachable(node.0);
+    /// A message to `replica` could not be delivered.
+    pub fn unreachable(&mut self, replica: ReplicaId) {
+        self.raw.report_unreachable(replica.0);
     }
 
-    /// A snapshot sent to `node` did not arrive; without this the leader would wait for ever.
-    pub fn snapshot_failed(&mut self, node: NodeId) {
-        self.raw.report_snapshot(node.0, SnapshotStatus::Failure);
-    }
-
-    /// Followers that were told to fetch a snapshot and have not come back yet.
+    /// The newest index each replica is known to hold; empty unless this replica leads.
     #[must_use]
-    pub fn awaiting_snapshot(&self) -> Vec<NodeId> {
-        let waiting = |(id, progress): (&u64, &raft::Progress)| {
-            (progress.state == ProgressState::Snapshot).then_some(NodeId(*id))
-        };
-        self.raw.raft.prs().iter().filter_map(waiting).collect()
-    }
-
-    /// The newest index each voter is known to hold; empty unless this replica leads.
-    #[must_use]
-    pub fn matched(&self) -> Vec<(NodeId, LogIndex)> {
+    pub fn matched(&self) -> Vec<(ReplicaId, LogIndex)> {
         if self.role() != Role::Leader {
             return Vec::new();
         }
-        self.raw.raft.prs().iter().map(|(id, progress)| (NodeId(*id), LogIndex(progress.matched))).collect()
+        self.raw.raft.prs().iter().map(|(id, progress)| (ReplicaId(*id), LogIndex(progress.matched))).collect()
     }
 
-    /// This replica's node.
+    /// This replica.
     #[must_use]
-    pub fn node(&self) -> NodeId {
-        NodeId(self.raw.raft.id)
-    }
-
-    /// Hands leadership to `node`, if it is caught up.
-    pub fn transfer_leader(&mut self, node: NodeId) {
-        self.raw.transfer_leader(node.0);
+    pub fn replica(&self) -> ReplicaId {
+        ReplicaId(self.raw.raft.id)
     }
 
     /// Whether the replica keeps from voting because it may have forgotten promises.
@@ -460,7 +497,7 @@ impl Group {
         let raft = &self.raw.raft;
         GroupView {
             role: self.role(),
-            leader: (raft.leader_id != raft::INVALID_ID).then_some(NodeId(raft.leader_id)),
+            leader: (raft.leader_id != raft::INVALID_ID).then_some(ReplicaId(raft.leader_id).node()),
             term: self.term(),
             commit: LogIndex(raft.raft_log.committed),
             start: self.raw.store().start().index,
@@ -468,10 +505,11 @@ impl Group {
         }
     }
 
-    fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         match self.raw.raft.state {
             StateRole::Leader => Role::Leader,
-            StateRole::Follower => Role::Follower,
+            StateRole::Follower if self.raw.raft.promotable() => Role::Follower,
+            StateRole::Follower => Role::Learner,
             StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
         }
     }
@@ -518,37 +556,9 @@ pub enum StartError {
     Raft(String),
 }
 
-/// Election timeouts from our own seed: raft-rs would ask the thread's random number generator, and a simulation could not be repeated.
-struct Timeouts {
-    state: u64,
-    set: Option<usize>,
-}
-
-impl Timeouts {
-    fn new(seed: u64) -> Self {
-        Timeouts { state: seed, set: None }
-    }
-
-    /// Replaces a timeout that raft-rs has drawn itself since the last call.
-    fn enforce(&mut self, raw: &mut RawNode<LogView>) {
-        let raft = &mut raw.raft;
-        // While a timeout stands, raft-rs does not change it; when it resets one it also resets the elapsed ticks.
-        if self.set != Some(raft.randomized_election_timeout()) || raft.election_elapsed == 0 {
-            let drawn = ELECTION_TICKS.0 + (self.next() % (ELECTION_TICKS.1 - ELECTION_TICKS.0) as u64) as usize;
-            raft.set_randomized_election_timeout(drawn);
-            self.set = Some(drawn);
-        }
-    }
-
-    /// Steele, Lea and Flood's SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
-
+#[cfg(test)]
+mod change_tests;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod divergence;
 mod entry;
 mod group;
 mod log_view;
+mod membership;
 mod message;
 mod quarantine;
 
+pub use divergence::{StateHash, Verdict};
 pub use entry::{Entry, EntryKind, HardState, LogReadError, LogReader, LogStart};
-pub use group::{Effects, Group, GroupConfig, GroupView, ProposeError, Role, StartError};
+pub use group::{ChangeError, Effects, Group, GroupConfig, GroupView, ProposeError, Role, StartError};
+pub use membership::{Change, LeaderView, MEMBERS_MAX, Members, Step, next_step};
 pub use message::{MessageKind, NotCarried, RaftMessage, SnapshotPoint};
 pub use quarantine::Quarantine;
 pub use slog;

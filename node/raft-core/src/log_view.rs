@@ -1,19 +1,21 @@
 //! The log as raft-rs reads it: the newest entries in memory, older ones from the durable log.
 
 use crate::entry::{Entry, HardState, LogReader, LogStart};
+use crate::membership::Members;
 use crate::message::{SnapshotPoint, entry_to_raft, snapshot_to_raft};
 use raft::eraftpb as pb;
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use types::{LogIndex, NodeId, Term};
+use types::{LogIndex, ReplicaId, Term};
 
 /// Bytes of entry data a group keeps in memory. Followers that lag by more are served from the disk.
 const CACHED_BYTES_MAX: usize = 4 << 20;
 
 pub(crate) struct LogView {
     hard_state: HardState,
-    voters: Vec<NodeId>,
+    /// As of `applied`.
+    members: Members,
     start: LogStart,
     last: LogStart,
     /// Consecutive entries up to `last`.
@@ -29,7 +31,7 @@ pub(crate) struct LogView {
 impl LogView {
     pub(crate) fn new(
         hard_state: HardState,
-        voters: Vec<NodeId>,
+        members: Members,
         start: LogStart,
         last: LogStart,
         applied: LogStart,
@@ -37,7 +39,7 @@ impl LogView {
     ) -> Self {
         LogView {
             hard_state,
-            voters,
+            members,
             start,
             last,
             cache: VecDeque::new(),
@@ -80,8 +82,10 @@ impl LogView {
         self.shrink();
     }
 
-    pub(crate) fn set_applied(&mut self, applied: LogStart) {
+    /// `members` if they have changed.
+    pub(crate) fn set_applied(&mut self, applied: LogStart, members: Option<Members>) {
         self.applied = applied;
+        self.members = members.unwrap_or_else(|| std::mem::take(&mut self.members));
         self.shrink();
     }
 
@@ -108,7 +112,7 @@ impl LogView {
         self.last = point.at;
         self.applied = point.at;
         self.durable = point.at.index;
-        self.voters.clone_from(&point.voters);
+        self.members.clone_from(&point.members);
         self.cache.clear();
         self.cached_bytes = 0;
     }
@@ -143,9 +147,7 @@ impl Storage for LogView {
         hard_state.term = self.hard_state.term.0;
         hard_state.vote = self.hard_state.vote.0;
         hard_state.commit = self.hard_state.commit.0;
-        let mut conf_state = pb::ConfState::default();
-        conf_state.set_voters(self.voters.iter().map(|voter| voter.0).collect());
-        Ok(RaftState::new(hard_state, conf_state))
+        Ok(RaftState::new(hard_state, self.members.to_raft()))
     }
 
     fn entries(
@@ -211,10 +213,12 @@ impl Storage for LogView {
         Ok(self.last.index.0)
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<pb::Snapshot> {
-        if self.applied.index.0 < request_index.max(self.start.index.0) || self.applied.index.0 == 0 {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<pb::Snapshot> {
+        let too_old = self.applied.index.0 < request_index.max(self.start.index.0) || self.applied.index.0 == 0;
+        // A replica refuses a snapshot that does not know it: the change that takes it in must be applied here first.
+        if too_old || !self.members.contains(ReplicaId(to)) {
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         }
-        Ok(snapshot_to_raft(&SnapshotPoint { at: self.applied, voters: self.voters.clone() }))
+        Ok(snapshot_to_raft(&SnapshotPoint { at: self.applied, members: self.members.clone() }))
     }
 }

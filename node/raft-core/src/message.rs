@@ -2,10 +2,11 @@
 //! network (RUSTSEC-2024-0437), so they are turned into [`RaftMessage`] at the border and coded with postcard.
 
 use crate::entry::{Entry, EntryKind, LogStart};
+use crate::membership::Members;
 use bytes::Bytes;
 use raft::eraftpb as pb;
 use serde::{Deserialize, Serialize};
-use types::{LogIndex, NodeId, Term};
+use types::{LogIndex, ReplicaId, Term};
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,14 @@ pub enum MessageKind {
     HeartbeatResponse,
     /// Campaign at once: leadership is handed over.
     TimeoutNow,
+    /// The files of the snapshot could not be fetched: begin again. Ours, raft-rs never sees it.
+    SnapshotFailed,
+    /// The sender has a vote and has lost what it promised: it must be let go, and come back as another. Ours too.
+    Unfit,
+    /// The rolling hash of the sender's state at `index`, in `context`. Ours.
+    StateHash,
+    /// The leader has found that the receiver's state is not what the log makes it. Ours.
+    Diverged,
 }
 
 /// A message between two replicas of a group.
@@ -38,9 +47,9 @@ pub struct RaftMessage {
     /// What it is about.
     pub kind: MessageKind,
     /// Receiver.
-    pub to: NodeId,
-    /// Sender; must agree with the certificate of the connection it came by.
-    pub from: NodeId,
+    pub to: ReplicaId,
+    /// Sender; its node must agree with the certificate of the connection it came by.
+    pub from: ReplicaId,
     /// The sender's term.
     pub term: Term,
     /// Term of the entry at `index`.
@@ -70,8 +79,8 @@ pub struct RaftMessage {
 pub struct SnapshotPoint {
     /// The last entry in the snapshot.
     pub at: LogStart,
-    /// The voters at that point.
-    pub voters: Vec<NodeId>,
+    /// The members at that point.
+    pub members: Members,
 }
 
 /// A message that raft-rs knows and this protocol does not carry.
@@ -81,7 +90,7 @@ pub struct NotCarried;
 
 impl RaftMessage {
     /// A message that says nothing but its kind and term.
-    pub(crate) fn bare(kind: MessageKind, from: NodeId, to: NodeId, term: Term) -> Self {
+    pub(crate) fn bare(kind: MessageKind, from: ReplicaId, to: ReplicaId, term: Term) -> Self {
         RaftMessage {
             kind,
             to,
@@ -119,13 +128,13 @@ impl RaftMessage {
             let meta = snapshot.get_metadata();
             SnapshotPoint {
                 at: LogStart { index: LogIndex(meta.index), term: Term(meta.term) },
-                voters: meta.get_conf_state().voters.iter().copied().map(NodeId).collect(),
+                members: Members::from_raft(meta.get_conf_state()),
             }
         });
         Ok(RaftMessage {
             kind: kind_of(message.msg_type).ok_or(NotCarried)?,
-            to: NodeId(message.to),
-            from: NodeId(message.from),
+            to: ReplicaId(message.to),
+            from: ReplicaId(message.from),
             term: Term(message.term),
             log_term: Term(message.log_term),
             index: LogIndex(message.index),
@@ -169,29 +178,32 @@ pub(crate) fn snapshot_to_raft(point: &SnapshotPoint) -> pb::Snapshot {
     let meta = snapshot.mut_metadata();
     meta.index = point.at.index.0;
     meta.term = point.at.term.0;
-    meta.mut_conf_state().set_voters(point.voters.iter().map(|voter| voter.0).collect());
+    meta.set_conf_state(point.members.to_raft());
     snapshot
 }
 
 pub(crate) fn entry_to_raft(entry: Entry) -> pb::Entry {
-    let entry_type = match entry.kind {
-        EntryKind::Normal => pb::EntryType::EntryNormal,
-        EntryKind::ConfChange => pb::EntryType::EntryConfChangeV2,
-    };
     let (term, index) = (entry.term.0, entry.index.0);
-    pb::Entry { entry_type, term, index, data: entry.data, ..pb::Entry::default() }
+    match entry.kind {
+        EntryKind::Normal => pb::Entry { term, index, data: entry.data, ..pb::Entry::default() },
+        // raft-rs parses the data of a change as protobuf when it is proposed, and only then. So data holds that coding where the
+        // change is proposed and nothing anywhere else, and ours travels as the context, which nobody parses.
+        EntryKind::ConfChange => pb::Entry {
+            entry_type: pb::EntryType::EntryConfChangeV2,
+            term,
+            index,
+            context: entry.data,
+            ..pb::Entry::default()
+        },
+    }
 }
 
 pub(crate) fn entry_from_raft(entry: pb::Entry) -> Entry {
-    Entry {
-        term: Term(entry.term),
-        index: LogIndex(entry.index),
-        kind: match entry.entry_type {
-            pb::EntryType::EntryNormal => EntryKind::Normal,
-            pb::EntryType::EntryConfChange | pb::EntryType::EntryConfChangeV2 => EntryKind::ConfChange,
-        },
-        data: entry.data,
-    }
+    let (kind, data) = match entry.entry_type {
+        pb::EntryType::EntryNormal => (EntryKind::Normal, entry.data),
+        pb::EntryType::EntryConfChange | pb::EntryType::EntryConfChangeV2 => (EntryKind::ConfChange, entry.context),
+    };
+    Entry { term: Term(entry.term), index: LogIndex(entry.index), kind, data }
 }
 
 fn kind_of(kind: pb::MessageType) -> Option<MessageKind> {
@@ -233,6 +245,9 @@ fn type_of(kind: MessageKind) -> pb::MessageType {
         MessageKind::Heartbeat => T::MsgHeartbeat,
         MessageKind::HeartbeatResponse => T::MsgHeartbeatResponse,
         MessageKind::TimeoutNow => T::MsgTimeoutNow,
+        MessageKind::SnapshotFailed | MessageKind::Unfit | MessageKind::StateHash | MessageKind::Diverged => {
+            T::MsgSnapStatus
+        }
     }
 }
 
@@ -244,22 +259,35 @@ mod tests {
     fn a_message_survives_the_wire_and_raft_rs() {
         let message = RaftMessage {
             kind: MessageKind::Append,
-            to: NodeId(1),
-            from: NodeId(2),
+            to: ReplicaId(1),
+            from: ReplicaId(2),
             term: Term(3),
             log_term: Term(2),
             index: LogIndex(9),
-            entries: vec![Entry {
-                term: Term(3),
-                index: LogIndex(10),
-                kind: EntryKind::Normal,
-                data: Bytes::from_static(b"command"),
-            }],
+            entries: vec![
+                Entry {
+                    term: Term(3),
+                    index: LogIndex(10),
+                    kind: EntryKind::Normal,
+                    data: Bytes::from_static(b"command"),
+                },
+                Entry {
+                    term: Term(3),
+                    index: LogIndex(11),
+                    kind: EntryKind::ConfChange,
+                    data: Bytes::from_static(b"change"),
+                },
+            ],
             commit: LogIndex(9),
             commit_term: Term(2),
             snapshot: Some(SnapshotPoint {
                 at: LogStart { index: LogIndex(5), term: Term(1) },
-                voters: vec![NodeId(1), NodeId(2)],
+                members: Members {
+                    voters: vec![ReplicaId(1), ReplicaId(2)],
+                    outgoing: vec![ReplicaId(2), ReplicaId(3)],
+                    learners: vec![ReplicaId(5)],
+                    learners_next: vec![ReplicaId(3)],
+                },
             }),
             request_snapshot: LogIndex(0),
             reject: true,

@@ -9,7 +9,7 @@ use raft_log::{GroupWrite, Mark, RaftLog};
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use types::{GroupId, LogIndex, NodeId, Term};
+use types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
 
 const GROUP: GroupId = GroupId(1);
 const TERM: Term = Term(1);
@@ -44,12 +44,12 @@ fn commit(
         let last = log.load(GROUP).ok_or("the group exists")?.last;
         let index = LogIndex(last.0 + 1);
         let entry = Entry { term: TERM, index, kind: EntryKind::Normal, data: data.clone() };
-        let hard_state = Some(HardState { term: TERM, vote: NodeId(1), commit: last });
+        let hard_state = Some(HardState { term: TERM, vote: ReplicaId(1), commit: last });
         let start = Instant::now();
         log.write(&[GroupWrite { group: GROUP, entries: vec![entry], hard_state, must_sync: true }])?;
         slowest = slowest.max(start.elapsed());
         if acknowledge {
-            log.acknowledged(&[(GROUP, Mark { term: TERM, vote: NodeId(1), last: index })]);
+            log.acknowledged(&[(GROUP, Mark { term: TERM, vote: ReplicaId(1), last: index })]);
         }
         if index.0.is_multiple_of(10_000) {
             log.truncate(GROUP, LogStart { index, term: TERM })?;

@@ -1,6 +1,7 @@
 //! The settings of the log's RocksDB, and the fence round it.
 
 use crate::error::Cause;
+use mistakes::{Mistake, is_planted};
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options, ReadOptions, WriteOptions,
 };
@@ -54,7 +55,7 @@ pub(crate) fn open(path: &Path, create: bool, config: &LogConfig) -> Result<DB, 
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.create_if_missing(create);
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_wal_recovery_mode(forgives());
     options.set_recycle_log_file_num(0);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
@@ -74,10 +75,37 @@ pub(crate) fn open(path: &Path, create: bool, config: &LogConfig) -> Result<DB, 
     DB::open(&options, path)
 }
 
+/// What recovery forgives.
+fn forgives() -> DBRecoveryMode {
+    match is_planted(Mistake::DamagedLogOpened) {
+        true => DBRecoveryMode::PointInTime,
+        false => DBRecoveryMode::TolerateCorruptedTailRecords,
+    }
+}
+
+/// Opens the database so that nothing in its folder changes; its write-ahead log is replayed into memory.
+pub(crate) fn open_read_only(path: &Path) -> Result<DB, rocksdb::Error> {
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_paranoid_checks(true);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_file_opening_threads(1);
+    DB::open_for_read_only(&options, path, false)
+}
+
+/// How all rows are read once, from first to last.
+pub(crate) fn scan_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_verify_checksums(true);
+    options.fill_cache(false);
+    options
+}
+
 /// How a batch is written: into the write-ahead log always, through to the disk if `sync`.
 pub(crate) fn write_options(sync: bool) -> WriteOptions {
     let mut options = WriteOptions::default();
-    options.set_sync(sync);
+    options.set_sync(sync && !is_planted(Mistake::LogNotFlushed));
     options
 }
 

@@ -37,6 +37,7 @@ pub(crate) enum Found {
 /// The folder of a log, locked as long as the value lives.
 pub(crate) struct Folder {
     root: PathBuf,
+    node: NodeId,
     _lock: File,
 }
 
@@ -49,7 +50,7 @@ impl Folder {
         if !known && !begun && !is_empty(root)? {
             return Err(OpenError::NotALog { path: root.to_owned() });
         }
-        let folder = Folder { root: root.to_owned(), _lock: lock(&root.join(LOCK))? };
+        let folder = Folder { root: root.to_owned(), node, _lock: lock(&root.join(LOCK))? };
         if !known {
             folder.begin(node)?;
             return Ok((folder, Found::New));
@@ -66,7 +67,12 @@ impl Folder {
 
     /// Where the database lies.
     pub(crate) fn db(&self) -> PathBuf {
-        self.root.join(DB)
+        db_of(&self.root)
+    }
+
+    /// Whose log it is.
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// The folder itself.
@@ -112,6 +118,62 @@ impl Folder {
     }
 }
 
+/// What a folder holds, for a look that changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// It is missing or empty.
+    Nothing,
+    /// The creation of a log that was interrupted.
+    Unfinished,
+    /// A log.
+    Log,
+    /// Something without an identity.
+    Strange,
+}
+
+/// Looks what a folder holds.
+pub(crate) fn contents(root: &Path) -> Result<Contents, OpenError> {
+    if !exists(root)? || is_empty(root)? {
+        return Ok(Contents::Nothing);
+    }
+    Ok(match (exists(&root.join(IDENTITY))?, exists(&root.join(IDENTITY_NEW))?) {
+        (true, _) => Contents::Log,
+        (false, true) => Contents::Unfinished,
+        (false, false) => Contents::Strange,
+    })
+}
+
+/// Locks a folder without making anything in it; `None` if nobody ever had it open.
+pub(crate) fn hold(root: &Path) -> Result<Option<File>, OpenError> {
+    let path = root.join(LOCK);
+    match File::open(&path) {
+        Ok(file) => try_lock(file, &path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_at(&path)(error)),
+    }
+}
+
+/// Whether the log was closed in order.
+pub(crate) fn is_clean(root: &Path) -> Result<bool, OpenError> {
+    exists(&root.join(CLEAN))
+}
+
+/// Where the database of a log lies.
+pub(crate) fn db_of(root: &Path) -> PathBuf {
+    root.join(DB)
+}
+
+/// Names in a folder that no log has.
+pub(crate) fn strangers(root: &Path) -> Result<Vec<String>, OpenError> {
+    const KNOWN: [&str; 7] = [LOCK, IDENTITY, IDENTITY_NEW, CLEAN, DB, "WATERMARK-0", "WATERMARK-1"];
+    let names = fs::read_dir(root).map_err(io_at(root))?.map(|entry| entry.map(|entry| entry.file_name()));
+    let names = names.map(|name| name.map(|name| name.to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>();
+    let mut names = names.map_err(io_at(root))?;
+    names.retain(|name| !KNOWN.contains(&name.as_str()));
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Turns an I/O error at `path` into an [`OpenError`].
 pub(crate) fn io_at(path: &Path) -> impl Fn(io::Error) -> OpenError + '_ {
     |source| OpenError::Io { path: path.to_owned(), source }
@@ -134,6 +196,10 @@ fn is_empty(root: &Path) -> Result<bool, OpenError> {
 
 fn lock(path: &Path) -> Result<File, OpenError> {
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(io_at(path))?;
+    try_lock(file, path)
+}
+
+fn try_lock(file: File, path: &Path) -> Result<File, OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
@@ -156,7 +222,8 @@ fn encode_identity(node: NodeId) -> Vec<u8> {
     bytes
 }
 
-fn check_identity(root: &Path, node: NodeId) -> Result<(), OpenError> {
+/// Reads the identity of a log and compares it with whose it should be.
+pub(crate) fn check_identity(root: &Path, node: NodeId) -> Result<(), OpenError> {
     let path = root.join(IDENTITY);
     let mut bytes = Vec::new();
     // One byte more than it may have, so that a longer file is noticed and never read whole.

@@ -4,11 +4,11 @@
 //! writes the batch and keeps the copy only if that succeeded.
 
 use crate::error::Cause;
-use crate::row::{self, Reach, StartRow};
+use crate::row::{self, Reach, ReplicaRow, StartRow};
 use crate::terms::Terms;
 use raft_core::{Entry, HardState, LogStart};
 use rocksdb::WriteBatch;
-use types::{GroupId, LogIndex};
+use types::{GroupId, LogIndex, ReplicaId};
 
 /// Fewer entries than this are removed one by one; a range tombstone costs every later read of the range.
 pub(crate) const DELETE_RANGE_ENTRIES_MIN: u64 = 4096;
@@ -20,6 +20,8 @@ pub(crate) struct Group {
     pub(crate) terms: Terms,
     /// How often entries were replaced by others.
     pub(crate) rewrites: u64,
+    /// Which replica this is, if it is not one that the group began with.
+    pub(crate) replica: Option<ReplicaId>,
     /// What the log must reach again after a loss.
     pub(crate) owed: Option<Reach>,
     /// Entries up to here are gone from the database too; those up to the start may still lie there.
@@ -33,6 +35,7 @@ impl Group {
             hard_state: HardState::default(),
             terms: Terms::new(row.start),
             rewrites: row.rewrites,
+            replica: None,
             owed: row.owed,
             deleted_to: row.start.index,
         }
@@ -122,6 +125,14 @@ impl Group {
         self.owed = self.owed.filter(|_| self.in_debt());
         self.set_hard_state(group, state, batch);
     }
+}
+
+/// Removes everything of a group but the row that says which replica was here.
+pub(crate) fn bury(group: GroupId, replica: ReplicaId, batch: &mut WriteBatch) {
+    batch.delete_range(&row::entry_key(group, LogIndex(0))[..], &row::entries_end(group)[..]);
+    batch.delete(row::hard_state_key(group));
+    batch.delete(row::start_key(group));
+    batch.put(row::replica_key(group), row::encode_replica(group, &ReplicaRow { replica, gone: true }));
 }
 
 /// Removes the entries `first..=last`; nothing if the range is empty.

@@ -20,6 +20,7 @@
 //! Byte tables: `docs/formats/raft-log.md`.
 #![forbid(unsafe_code)]
 
+mod check;
 mod db;
 mod error;
 mod folder;
@@ -31,8 +32,10 @@ mod row;
 mod terms;
 mod watermark;
 
+pub use check::{CheckedGroup, CheckedLog, check};
 pub use db::LogConfig;
 pub use error::{Cause, Fatal, OpenError};
+pub use log::replace::{ReplaceError, Replacement, replace_voters};
 pub use log::{GroupLog, GroupWrite, RaftLog};
 pub use recovery::Recovery;
 pub use watermark::Mark;

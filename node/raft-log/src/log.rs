@@ -1,12 +1,14 @@
 //! The log itself.
 
+pub(crate) mod replace;
+
 use crate::db::{self, Fence, LogConfig, write_options};
 use crate::error::{Cause, Fatal, OpenError};
 use crate::folder::{Folder, Found};
-use crate::group::Group;
+use crate::group::{Group, bury};
 use crate::reader::{self, Reader};
-use crate::recovery::{self, Groups, Recovery};
-use crate::row::{self, Reach, StartRow};
+use crate::recovery::{self, Former, Groups, Recovery};
+use crate::row::{self, Reach, ReplicaRow, StartRow};
 use crate::watermark::{self, Keeper, Mark, Promise};
 use parking_lot::{Mutex, RwLock};
 use raft_core::{Entry, HardState, LogReader, LogStart};
@@ -14,7 +16,7 @@ use rocksdb::{DB, WriteBatch};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use types::{GroupId, LogIndex, NodeId, Term};
+use types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
 
 /// What is known of a group's log at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,6 +31,8 @@ pub struct GroupLog {
     pub last_term: Term,
     /// How far the log must reach again after a loss, before the replica may be trusted with a vote.
     pub owed: Option<LogIndex>,
+    /// Which replica this is; `None` for one that the group began with.
+    pub replica: Option<ReplicaId>,
 }
 
 /// What one loop writes for one group.
@@ -52,6 +56,7 @@ pub struct RaftLog {
     /// Taken round every change, so that the batches reach the disk in the order in which they were checked.
     writing: Mutex<()>,
     groups: RwLock<Groups>,
+    former: RwLock<Former>,
     keeper: Keeper,
     fence: Arc<Fence>,
     folder: Folder,
@@ -87,7 +92,7 @@ impl RaftLog {
         rocks_check::check_folder(&db_path).map_err(|source| OpenError::Rotten { path: db_path.clone(), source })?;
         let db = db::open(&db_path, create, config)
             .map_err(|source| OpenError::Database { path: db_path.clone(), source })?;
-        let (groups, recovery) = recovery::recover(&db, &db_path, &promises, found)?;
+        let (groups, former, recovery) = recovery::recover(&db, &db_path, &promises, found)?;
         let slots = watermark::Slots::create(path, sequence, &promises)?;
         if found == Found::New {
             folder.finish_creation()?;
@@ -95,7 +100,15 @@ impl RaftLog {
         let fence = Arc::new(Fence::default());
         let keeper = Keeper::start(slots, promises, Arc::clone(&fence))
             .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        let log = RaftLog { db, writing: Mutex::new(()), groups: RwLock::new(groups), keeper, fence, folder };
+        let log = RaftLog {
+            db,
+            writing: Mutex::new(()),
+            groups: RwLock::new(groups),
+            former: RwLock::new(former),
+            keeper,
+            fence,
+            folder,
+        };
         Ok((log, recovery))
     }
 
@@ -109,13 +122,14 @@ impl RaftLog {
     #[must_use]
     pub fn load(&self, group: GroupId) -> Option<GroupLog> {
         let groups = self.groups.read();
-        let Group { hard_state, terms, owed, .. } = groups.get(&group)?;
+        let Group { hard_state, terms, owed, replica, .. } = groups.get(&group)?;
         Some(GroupLog {
             owed: owed.map(|reach| reach.index),
             hard_state: *hard_state,
             start: terms.start(),
             last: terms.last(),
             last_term: terms.last_term(),
+            replica: *replica,
         })
     }
 
@@ -132,6 +146,67 @@ impl RaftLog {
             }
             Ok(())
         })
+    }
+
+    /// The replica of a group that was here and was let go, if the last one was. It never comes back.
+    #[must_use]
+    pub fn former(&self, group: GroupId) -> Option<ReplicaId> {
+        self.former.read().get(&group).copied()
+    }
+
+    /// All groups of which a replica was here and was let go.
+    #[must_use]
+    pub fn all_former(&self) -> Vec<GroupId> {
+        self.former.read().keys().copied().collect()
+    }
+
+    /// Creates a group with an empty log for a replica that was taken in later, durably. What a former replica of the group here has
+    /// promised is forgotten.
+    ///
+    /// # Errors
+    /// [`Fatal`]: an I/O error; or the group exists, or `replica` is not newer than the one that was here. Stop.
+    pub fn admit(&self, group: GroupId, replica: ReplicaId) -> Result<(), Fatal> {
+        const DOING: &str = "admit a replica";
+        let stale = self.former(group).is_some_and(|former| former.life() >= replica.life());
+        if stale || self.groups.read().contains_key(&group) {
+            let rule = "only a newer replica takes the place of one that was let go";
+            return Err(self.fatal(DOING, Cause::Misfit { group, index: replica.life(), rule }));
+        }
+        // First, and durably: a promise must not be taken for one of the new replica.
+        self.keeper.forget(group);
+        self.keeper.settle().map_err(|cause| self.fatal(DOING, cause))?;
+        self.change(DOING, true, |groups, batch| {
+            let mut state = self.new_group(group);
+            state.replica = Some(replica);
+            batch.put(row::start_key(group), row::encode_start(group, &state.start_row()));
+            batch.put(row::replica_key(group), row::encode_replica(group, &ReplicaRow { replica, gone: false }));
+            groups.insert(group, state);
+            Ok(())
+        })?;
+        self.former.write().remove(&group);
+        Ok(())
+    }
+
+    /// Removes a group's log, durably. All that stays is which replica was here: [`RaftLog::former`]. No change if there is none.
+    ///
+    /// # Errors
+    /// [`Fatal`]: stop.
+    pub fn remove_group(&self, group: GroupId) -> Result<(), Fatal> {
+        let mut buried = None;
+        self.change("remove a group", true, |groups, batch| {
+            if let Ok(state) = groups.get(group) {
+                let replica = state.replica.unwrap_or(ReplicaId::founding(self.folder.node()));
+                bury(group, replica, batch);
+                buried = Some(replica);
+            }
+            Ok(())
+        })?;
+        if let Some(replica) = buried {
+            self.groups.write().remove(&group);
+            self.former.write().insert(group, replica);
+            self.keeper.forget(group);
+        }
+        Ok(())
     }
 
     /// Writes what one loop has for all groups, in one batch: all of it or none survives a crash.

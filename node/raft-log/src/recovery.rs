@@ -12,11 +12,12 @@ use crate::folder::Found;
 use crate::group::Group;
 use crate::row::{self, Key, Reach};
 use crate::watermark::Promise;
+use mistakes::{Mistake, is_planted};
 use raft_core::HardState;
 use rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch};
 use std::collections::BTreeMap;
 use std::path::Path;
-use types::{GroupId, LogIndex};
+use types::{GroupId, LogIndex, ReplicaId};
 
 /// How the log was found.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -31,6 +32,8 @@ pub struct Recovery {
 
 /// The groups of a log.
 pub(crate) type Groups = BTreeMap<GroupId, Group>;
+/// The replicas that were here and were let go, by group.
+pub(crate) type Former = BTreeMap<GroupId, ReplicaId>;
 
 /// Tail of each group's log that is written again after an unclean stop; all of them together are one batch, so with
 /// many groups each gets less. Flushing the database before has already made the whole log durable: this is the second
@@ -44,27 +47,28 @@ pub(crate) fn recover(
     path: &Path,
     promises: &BTreeMap<GroupId, Promise>,
     found: Found,
-) -> Result<(Groups, Recovery), OpenError> {
+) -> Result<(Groups, Former, Recovery), OpenError> {
     let database = |source| OpenError::Database { path: path.to_owned(), source };
-    let mut groups = load_groups(db, path)?;
+    let (mut groups, former) = load_groups(db, path)?;
     let mut recovery = Recovery { unclean: found == Found::Unclean, amnesia: Vec::new() };
     for (group, state) in &mut groups {
         if judge(state, promises.get(group)) {
             recovery.amnesia.push(*group);
         }
     }
-    recovery.amnesia.extend(promises.keys().filter(|group| !groups.contains_key(group)));
+    recovery.amnesia.extend(promises.keys().filter(|group| !groups.contains_key(group) && !former.contains_key(group)));
     recovery.amnesia.sort_unstable();
     if recovery.unclean || !recovery.amnesia.is_empty() {
         db.flush().map_err(database)?;
         let batch = again(db, &groups).map_err(database)?;
         db.write_opt(batch, &write_options(true)).map_err(database)?;
     }
-    Ok((groups, recovery))
+    Ok((groups, former, recovery))
 }
 
 /// Compares a group with what it promised; `true` if it came back with less. Notes what it owes from now on.
 pub(crate) fn judge(group: &mut Group, promise: Option<&Promise>) -> bool {
+    let promise = promise.filter(|_| !is_planted(Mistake::DamagedLogOpened));
     let mut lost = false;
     if let Some(promise) = promise {
         lost |= promise.vote_lost(group.hard_state.term, group.hard_state.vote);
@@ -89,14 +93,27 @@ pub(crate) fn judge(group: &mut Group, promise: Option<&Promise>) -> bool {
     lost || group.in_debt()
 }
 
-fn load_groups(db: &DB, path: &Path) -> Result<Groups, OpenError> {
-    let mut groups = Groups::new();
+fn load_groups(db: &DB, path: &Path) -> Result<(Groups, Former), OpenError> {
+    let (mut groups, mut former) = (Groups::new(), Former::new());
     let mut next = 0u32;
     while let Some(group) = first_group(db, path, next)? {
-        groups.insert(group, load_group(db, path, group)?);
+        let row = db.get_pinned(row::replica_key(group));
+        let row = row.map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
+        let row = row.map(|row| row::decode_replica(group, &row)).transpose();
+        let row = row.map_err(|_| OpenError::DamagedRow { group, what: "the replica's name" })?;
+        match row {
+            Some(row) if row.gone => {
+                former.insert(group, row.replica);
+            }
+            named => {
+                let mut state = load_group(db, path, group)?;
+                state.replica = named.map(|row| row.replica);
+                groups.insert(group, state);
+            }
+        }
         next = group.0 + 1;
     }
-    Ok(groups)
+    Ok((groups, former))
 }
 
 /// The first group at or behind number `from` that has any row.
@@ -128,7 +145,7 @@ fn load_group(db: &DB, path: &Path, group: GroupId) -> Result<Group, OpenError> 
     while let Some((key, value)) = rows.item() {
         match row::parse_key(key) {
             Some(Key::Entry(_, index)) => load_entry(&mut state, group, index, value)?,
-            Some(Key::HardState(_) | Key::Start(_)) => {}
+            Some(Key::HardState(_) | Key::Start(_) | Key::Replica(_)) => {}
             None => return Err(damaged("a key of no kind")),
         }
         rows.next();
@@ -166,6 +183,10 @@ fn again(db: &DB, groups: &Groups) -> Result<WriteBatch, rocksdb::Error> {
     let bytes_max = TAIL_BYTES_MAX.min(TAILS_BYTES_MAX / groups.len().max(1));
     for (group, state) in groups {
         batch.put(row::start_key(*group), row::encode_start(*group, &state.start_row()));
+        if let Some(replica) = state.replica {
+            let row = row::ReplicaRow { replica, gone: false };
+            batch.put(row::replica_key(*group), row::encode_replica(*group, &row));
+        }
         if state.hard_state != HardState::default() {
             batch.put(row::hard_state_key(*group), row::encode_hard_state(*group, &state.hard_state));
         }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 use raft_core::{Entry, EntryKind, HardState, LogStart};
-use types::{GroupId, LogIndex, NodeId, Term};
+use types::{GroupId, LogIndex, ReplicaId, Term};
 
 /// The version of every row's layout.
 const ROW_VERSION: u8 = 1;
@@ -14,6 +14,7 @@ const ROW_VERSION: u8 = 1;
 const ENTRY_TAG: u8 = b'e';
 const HARD_STATE_TAG: u8 = b'h';
 const START_TAG: u8 = b's';
+const REPLICA_TAG: u8 = b'r';
 
 /// `group:4 | tag:1`.
 pub(crate) const GROUP_KEY_BYTES: usize = 5;
@@ -26,10 +27,14 @@ pub(crate) const HARD_STATE_BYTES: usize = 29;
 /// `version:1 | index:8 | term:8 | rewrites:8 | owed term:8 | owed index:8 | crc:4`.
 pub(crate) const START_BYTES: usize = 45;
 
+/// `version:1 | replica:8 | gone:8 | crc:4`.
+pub(crate) const REPLICA_BYTES: usize = 21;
+
 const _: () = assert!(ENTRY_KEY_BYTES == GROUP_KEY_BYTES + 8);
 const _: () = assert!(ENTRY_HEADER_BYTES == 1 + 1 + 8 + 4);
 const _: () = assert!(HARD_STATE_BYTES == 1 + 3 * 8 + 4);
 const _: () = assert!(START_BYTES == 1 + 5 * 8 + 4);
+const _: () = assert!(REPLICA_BYTES == 1 + 2 * 8 + 4);
 
 /// How far a log reaches: ordered as Raft compares logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -61,6 +66,15 @@ pub(crate) enum Key {
     Entry(GroupId, LogIndex),
     HardState(GroupId),
     Start(GroupId),
+    Replica(GroupId),
+}
+
+impl Key {
+    /// The group it belongs to.
+    pub(crate) fn group(self) -> GroupId {
+        let (Key::Entry(group, _) | Key::HardState(group) | Key::Start(group) | Key::Replica(group)) = self;
+        group
+    }
 }
 
 pub(crate) fn entry_key(group: GroupId, index: LogIndex) -> [u8; ENTRY_KEY_BYTES] {
@@ -76,6 +90,10 @@ pub(crate) fn hard_state_key(group: GroupId) -> [u8; GROUP_KEY_BYTES] {
 
 pub(crate) fn start_key(group: GroupId) -> [u8; GROUP_KEY_BYTES] {
     group_key(group, START_TAG)
+}
+
+pub(crate) fn replica_key(group: GroupId) -> [u8; GROUP_KEY_BYTES] {
+    group_key(group, REPLICA_TAG)
 }
 
 /// The first key behind all entries of the group.
@@ -96,6 +114,7 @@ pub(crate) fn parse_key(key: &[u8]) -> Option<Key> {
         [ENTRY_TAG, ref index @ ..] => Some(Key::Entry(group, LogIndex(u64::from_be_bytes(index.try_into().ok()?)))),
         [HARD_STATE_TAG] => Some(Key::HardState(group)),
         [START_TAG] => Some(Key::Start(group)),
+        [REPLICA_TAG] => Some(Key::Replica(group)),
         _ => None,
     }
 }
@@ -145,7 +164,7 @@ pub(crate) fn encode_hard_state(group: GroupId, state: &HardState) -> Vec<u8> {
 /// Checks and decodes a hard state.
 pub(crate) fn decode_hard_state(group: GroupId, row: &[u8]) -> Result<HardState, Damaged> {
     let [term, vote, commit] = decode_numbers(&hard_state_key(group), row)?;
-    Ok(HardState { term: Term(term), vote: NodeId(vote), commit: LogIndex(commit) })
+    Ok(HardState { term: Term(term), vote: ReplicaId(vote), commit: LogIndex(commit) })
 }
 
 /// Codes a start row.
@@ -164,6 +183,27 @@ pub(crate) fn decode_start(group: GroupId, row: &[u8]) -> Result<StartRow, Damag
         rewrites,
         owed: (owed != Reach::default()).then_some(owed),
     })
+}
+
+/// Which replica of its group this is, if the group did not begin with it; or which one was here before it was let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplicaRow {
+    pub(crate) replica: ReplicaId,
+    /// Nothing of it is left but this row.
+    pub(crate) gone: bool,
+}
+
+/// Codes a replica row.
+pub(crate) fn encode_replica(group: GroupId, row: &ReplicaRow) -> Vec<u8> {
+    encode_numbers(&replica_key(group), &[row.replica.0, u64::from(row.gone)])
+}
+
+/// Checks and decodes a replica row.
+pub(crate) fn decode_replica(group: GroupId, row: &[u8]) -> Result<ReplicaRow, Damaged> {
+    match decode_numbers(&replica_key(group), row)? {
+        [replica, gone @ (0 | 1)] => Ok(ReplicaRow { replica: ReplicaId(replica), gone: gone == 1 }),
+        _ => Err(Damaged),
+    }
 }
 
 fn encode_numbers(key: &[u8], numbers: &[u64]) -> Vec<u8> {
@@ -222,7 +262,7 @@ mod tests {
         assert_eq!(hex(&entry_key(group, entry.index)), "00000007650000000000000102");
         let row = encode_entry(group, &entry);
         assert_eq!(hex(&row), "01010000000000000003ae128baa616263");
-        let state = HardState { term: Term(3), vote: NodeId(2), commit: LogIndex(5) };
+        let state = HardState { term: Term(3), vote: ReplicaId(2), commit: LogIndex(5) };
         assert_eq!(hex(&hard_state_key(group)), "0000000768");
         let row = encode_hard_state(group, &state);
         assert_eq!(hex(&row), "01000000000000000300000000000000020000000000000005e4c3036a");
@@ -237,6 +277,10 @@ mod tests {
         let numbers = "0000000000000009000000000000000200000000000000010000000000000004000000000000000c";
         assert_eq!(hex(&row), format!("01{numbers}16dedc81"));
         assert_eq!(row.len(), START_BYTES);
+        assert_eq!(hex(&replica_key(group)), "0000000772");
+        let row = encode_replica(group, &ReplicaRow { replica: ReplicaId(0x0102), gone: true });
+        assert_eq!(hex(&row), "01000000000000010200000000000000014c56f1bf");
+        assert_eq!(row.len(), REPLICA_BYTES);
     }
 
     proptest! {
@@ -260,7 +304,7 @@ mod tests {
         fn states_come_back_and_any_flip_is_found(numbers: [u64; 5], at: usize, bit in 0u8..8) {
             let [a, b, c, d, e] = numbers;
             let group = GroupId(1);
-            let state = HardState { term: Term(a), vote: NodeId(b), commit: LogIndex(c) };
+            let state = HardState { term: Term(a), vote: ReplicaId(b), commit: LogIndex(c) };
             let mut row = encode_hard_state(group, &state);
             prop_assert_eq!(decode_hard_state(group, &row), Ok(state));
             row[at % HARD_STATE_BYTES] ^= 1 << bit;
@@ -275,6 +319,11 @@ mod tests {
             prop_assert_eq!(decode_start(group, &row), Ok(start));
             row[at % START_BYTES] ^= 1 << bit;
             prop_assert_eq!(decode_start(group, &row), Err(Damaged));
+            let replica = ReplicaRow { replica: ReplicaId(a), gone: b % 2 == 1 };
+            let mut row = encode_replica(group, &replica);
+            prop_assert_eq!(decode_replica(group, &row), Ok(replica));
+            row[at % REPLICA_BYTES] ^= 1 << bit;
+            prop_assert_eq!(decode_replica(group, &row), Err(Damaged));
         }
 
         #[test]
@@ -283,6 +332,7 @@ mod tests {
             prop_assert_eq!(check_entry(GroupId(0), LogIndex(0), &bytes), Err(Damaged));
             prop_assert_eq!(decode_hard_state(GroupId(0), &bytes), Err(Damaged));
             prop_assert_eq!(decode_start(GroupId(0), &bytes), Err(Damaged));
+            prop_assert_eq!(decode_replica(GroupId(0), &bytes), Err(Damaged));
         }
     }
 }

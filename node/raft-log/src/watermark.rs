@@ -12,18 +12,18 @@ mod keeper;
 mod slot;
 
 pub(crate) use keeper::Keeper;
-pub(crate) use slot::{Slots, read};
+pub(crate) use slot::{Slots, newest, read, read_slots, slot_path};
 
 use crate::row::Reach;
-use types::{LogIndex, NodeId, Term};
+use types::{LogIndex, ReplicaId, Term};
 
 /// What the messages just sent for a group promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The term of the hard state they were sent under.
     pub term: Term,
-    /// Whom that hard state votes for; `NodeId(0)` = nobody.
-    pub vote: NodeId,
+    /// Whom that hard state votes for; `ReplicaId(0)` = nobody.
+    pub vote: ReplicaId,
     /// The last entry they acknowledged, as a follower or, as a leader, counted itself for.
     pub last: LogIndex,
 }
@@ -32,7 +32,7 @@ pub struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Promise {
     pub(crate) term: Term,
-    pub(crate) vote: NodeId,
+    pub(crate) vote: ReplicaId,
     /// The group's count of rewrites when it was made.
     pub(crate) rewrites: u64,
     pub(crate) reach: Reach,
@@ -45,7 +45,7 @@ impl Promise {
     pub(crate) fn add(&mut self, newer: Promise, in_debt: bool) {
         if newer.term > self.term {
             (self.term, self.vote) = (newer.term, newer.vote);
-        } else if newer.term == self.term && self.vote == NodeId(0) {
+        } else if newer.term == self.term && self.vote == ReplicaId(0) {
             self.vote = newer.vote;
         }
         if newer.rewrites > self.rewrites && !in_debt {
@@ -57,8 +57,8 @@ impl Promise {
     }
 
     /// Whether a voter that comes back with this term and vote has forgotten one.
-    pub(crate) fn vote_lost(&self, term: Term, vote: NodeId) -> bool {
-        term < self.term || (term == self.term && self.vote != NodeId(0) && vote != self.vote)
+    pub(crate) fn vote_lost(&self, term: Term, vote: ReplicaId) -> bool {
+        term < self.term || (term == self.term && self.vote != ReplicaId(0) && vote != self.vote)
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
 
     fn promise(term: u64, vote: u64, rewrites: u64, reach: (u64, u64)) -> Promise {
         let reach = Reach { term: Term(reach.0), index: LogIndex(reach.1) };
-        Promise { term: Term(term), vote: NodeId(vote), rewrites, reach }
+        Promise { term: Term(term), vote: ReplicaId(vote), rewrites, reach }
     }
 
     fn sum(mut old: Promise, newer: Promise, in_debt: bool) -> Promise {
@@ -95,12 +95,12 @@ mod tests {
     #[test]
     fn a_forgotten_vote_is_noticed() {
         let kept = promise(4, 2, 0, (0, 0));
-        assert!(!kept.vote_lost(Term(4), NodeId(2)) && !kept.vote_lost(Term(5), NodeId(0)));
+        assert!(!kept.vote_lost(Term(4), ReplicaId(2)) && !kept.vote_lost(Term(5), ReplicaId(0)));
         assert!(
-            kept.vote_lost(Term(4), NodeId(0))
-                && kept.vote_lost(Term(4), NodeId(1))
-                && kept.vote_lost(Term(3), NodeId(2))
+            kept.vote_lost(Term(4), ReplicaId(0))
+                && kept.vote_lost(Term(4), ReplicaId(1))
+                && kept.vote_lost(Term(3), ReplicaId(2))
         );
-        assert!(!promise(4, 0, 0, (0, 0)).vote_lost(Term(4), NodeId(1)));
+        assert!(!promise(4, 0, 0, (0, 0)).vote_lost(Term(4), ReplicaId(1)));
     }
 }

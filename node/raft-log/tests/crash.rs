@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use raft_core::{Entry, EntryKind, HardState, LogStart};
-use raft_log::{GroupWrite, LogConfig, Mark, OpenError, RaftLog, Recovery};
+use raft_log::{GroupLog, GroupWrite, LogConfig, Mark, OpenError, RaftLog, Recovery, Replacement, replace_voters};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
-use types::{GroupId, LogIndex, NodeId, Term};
+use types::{GroupId, LogIndex, NodeId, ReplicaId, Term};
 
 const NODE: NodeId = NodeId(1);
 const GROUPS: RangeInclusive<u32> = 0..=2;
@@ -40,7 +40,7 @@ impl Model {
     }
 
     /// What a message sent now promises.
-    fn promise(&self) -> (Term, NodeId, u64, u64) {
+    fn promise(&self) -> (Term, ReplicaId, u64, u64) {
         (self.hard_state.term, self.hard_state.vote, self.rewrites, self.last())
     }
 }
@@ -139,7 +139,7 @@ fn step(log: &RaftLog, models: &mut Models, rng: &mut ChaCha8Rng) -> bool {
         1 if rng.random_bool(0.3) => {
             let term = Term(model.hard_state.term.0 + 1);
             let to = LogStart { index: LogIndex(model.last() + rng.random_range(1..4)), term };
-            let hard_state = HardState { term, vote: NodeId(0), commit: to.index };
+            let hard_state = HardState { term, vote: ReplicaId(0), commit: to.index };
             log.reset(group, hard_state, to).expect("reset");
             *model = Model { hard_state, start: to, entries: Vec::new(), rewrites: model.rewrites + 1 };
             true
@@ -158,7 +158,7 @@ fn write(group: GroupId, model: &mut Model, rng: &mut ChaCha8Rng) -> Option<Grou
     let before = model.hard_state;
     if rng.random_bool(0.3) {
         model.hard_state.term.0 += 1;
-        model.hard_state.vote = NodeId(rng.random_range(0..4));
+        model.hard_state.vote = ReplicaId(rng.random_range(0..4));
         must_sync = true;
     }
     if rng.random_bool(0.4) && model.hard_state.term > Term(0) {
@@ -372,10 +372,10 @@ fn a_cut_behind_memtables_already_written_out_is_a_prefix_too() {
     let payload = Bytes::from(vec![7; 16 << 10]);
     let entry = |index| Entry { term: Term(1), index: LogIndex(index), kind: EntryKind::Normal, data: payload.clone() };
     for index in 1..=LAST {
-        let hard_state = Some(HardState { term: Term(1), vote: NodeId(1), commit: LogIndex(index - 1) });
+        let hard_state = Some(HardState { term: Term(1), vote: ReplicaId(1), commit: LogIndex(index - 1) });
         log.write(&[GroupWrite { group, entries: vec![entry(index)], hard_state, must_sync: true }]).expect("written");
     }
-    log.acknowledged(&[(group, Mark { term: Term(1), vote: NodeId(1), last: LogIndex(LAST) })]);
+    log.acknowledged(&[(group, Mark { term: Term(1), vote: ReplicaId(1), last: LogIndex(LAST) })]);
     log.settle().expect("settled");
     let image = still_image(dir.path());
     let wals: Vec<_> = image.keys().filter(|name| name.extension().is_some_and(|ext| ext == "log")).cloned().collect();
@@ -391,5 +391,68 @@ fn a_cut_behind_memtables_already_written_out_is_a_prefix_too() {
         assert_eq!(recovery.amnesia.is_empty(), loaded.last == LogIndex(LAST), "cut at {len}");
         let entries = log.reader(group).entries(LogIndex(1), LogIndex(loaded.last.0 + 1), u64::MAX).expect("readable");
         assert!(entries.iter().zip(1..).all(|(found, index)| *found == entry(index)), "cut at {len}");
+    }
+}
+
+/// Everything a log says of its groups.
+fn whole(log: &Arc<RaftLog>) -> BTreeMap<GroupId, (GroupLog, Vec<Entry>)> {
+    let of = |group: GroupId| {
+        let loaded = log.load(group).expect("listed");
+        let (from, to) = (LogIndex(loaded.start.index.0 + 1), LogIndex(loaded.last.0 + 1));
+        (loaded, log.reader(group).entries(from, to, u64::MAX).expect("readable"))
+    };
+    log.groups().into_iter().map(|group| (group, of(group))).collect()
+}
+
+fn replacement(group: GroupId, loaded: &GroupLog) -> Replacement {
+    let first = LogIndex(loaded.last.0 + 1);
+    let entry = |index: u64, kind| Entry {
+        term: Term(1_000),
+        index: LogIndex(index),
+        kind,
+        data: Bytes::from(vec![7; 30 + index as usize]),
+    };
+    let entries = vec![entry(first.0, EntryKind::ConfChange), entry(first.0 + 1, EntryKind::Normal)];
+    Replacement { group, replica: ReplicaId::new(NODE, first), entries }
+}
+
+#[test]
+fn a_cut_at_any_byte_while_voters_are_replaced_leaves_the_old_ones_or_the_new_ones_in_all_groups() {
+    for seed in 5..7 {
+        let moments = run(seed, 24);
+        let dir = folder();
+        write_image(&moments[24].image, dir.path());
+        let (log, _) = open(dir.path()).expect("opens");
+        let before = whole(&log);
+        drop(log);
+        let replacements: Vec<_> = before.iter().map(|(group, (loaded, _))| replacement(*group, loaded)).collect();
+        assert!(replacements.len() > 1, "seed {seed} made too few groups");
+        replace_voters(dir.path(), NODE, &replacements).expect("replaced");
+        let mut image = still_image(dir.path());
+        let (log, recovery) = open(dir.path()).expect("opens");
+        assert_eq!(recovery, Recovery::default());
+        let after = whole(&log);
+        drop(log);
+        for Replacement { group, replica, entries } in &replacements {
+            let (loaded, kept) = &after[group];
+            assert_eq!(loaded.replica, Some(*replica));
+            assert_eq!(*kept, [&before[group].1[..], &entries[..]].concat());
+            assert_eq!(loaded.hard_state.commit, loaded.last);
+        }
+        // The process died: there is no mark of an orderly end.
+        image.remove(Path::new("CLEAN"));
+        let newest = image.keys().rfind(|name| name.extension().is_some_and(|ext| ext == "log"));
+        let newest = newest.expect("a write-ahead log").clone();
+        let full = image[&newest].len();
+        for len in 0..=full {
+            let mut cut = image.clone();
+            cut.get_mut(&newest).expect("present").truncate(len);
+            let dir = folder();
+            write_image(&cut, dir.path());
+            let (log, recovery) = open(dir.path()).unwrap_or_else(|error| panic!("cut at {len}: {error}"));
+            assert_eq!(recovery.amnesia, [], "seed {seed}, cut at {len}");
+            let expected = if len == full { &after } else { &before };
+            assert!(whole(&log) == *expected, "seed {seed}, cut at {len} of {full}: neither the old nor the new ones");
+        }
     }
 }

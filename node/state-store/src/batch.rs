@@ -4,10 +4,11 @@ use crate::rows::{self, Cursor};
 use bytes::Bytes;
 use meta_core::kv::{Kv, KvError, KvRead, Row};
 use rocksdb::DB;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::ops::Bound;
+use types::LogIndex;
 
 /// A changed row; `None` is a removed one.
 type Change = Option<Bytes>;
@@ -21,6 +22,9 @@ pub struct StateBatch<'a> {
     changes: BTreeMap<Bytes, Change>,
     /// What each change replaced, oldest first: a change of this batch or nothing.
     undo: Vec<(Bytes, Option<Change>)>,
+    /// Changes before this one in `undo` are in `hash`.
+    folded: usize,
+    hash: [u8; 32],
 }
 
 /// A place to go back to; see [`StateBatch::savepoint`].
@@ -29,8 +33,34 @@ pub struct StateBatch<'a> {
 pub struct Savepoint(usize);
 
 impl<'a> StateBatch<'a> {
-    pub(crate) fn new(db: &'a DB) -> StateBatch<'a> {
-        StateBatch { db, changes: BTreeMap::new(), undo: Vec::new() }
+    pub(crate) fn new(db: &'a DB, hash: [u8; 32]) -> StateBatch<'a> {
+        StateBatch { db, changes: BTreeMap::new(), undo: Vec::new(), folded: 0, hash }
+    }
+
+    /// An entry of the log is applied: what it changed is folded into the rolling hash, which is returned. Call it after every
+    /// entry, also one that changed nothing. The hash depends on the entries alone, not on how they were put into batches.
+    pub fn fold(&mut self, index: LogIndex) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.hash);
+        hasher.update(&index.0.to_be_bytes());
+        let keys: BTreeSet<&Bytes> =
+            self.undo.get(self.folded..).unwrap_or_default().iter().map(|(key, _)| key).collect();
+        for key in keys {
+            hasher.update(&(key.len() as u64).to_be_bytes());
+            hasher.update(key);
+            match self.changes.get(key) {
+                Some(Some(value)) => {
+                    hasher.update(&(value.len() as u64 + 1).to_be_bytes());
+                    hasher.update(value);
+                }
+                Some(None) | None => {
+                    hasher.update(&[0; 8]);
+                }
+            }
+        }
+        self.folded = self.undo.len();
+        self.hash = *hasher.finalize().as_bytes();
+        self.hash
     }
 
     /// Remembers the changes made so far. Savepoints nest.
@@ -61,8 +91,8 @@ impl<'a> StateBatch<'a> {
         self.changes.is_empty()
     }
 
-    pub(crate) fn into_changes(self) -> BTreeMap<Bytes, Change> {
-        self.changes
+    pub(crate) fn into_changes(self) -> (BTreeMap<Bytes, Change>, [u8; 32]) {
+        (self.changes, self.hash)
     }
 
     fn change(&mut self, key: &[u8], change: Change) {

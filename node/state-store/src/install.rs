@@ -58,7 +58,8 @@ pub(crate) fn destroy(store: &Path) -> io::Result<()> {
     remove(&gone)
 }
 
-fn beside(store: &Path, suffix: &str) -> PathBuf {
+/// The name beside the store under which a part of it waits.
+pub(crate) fn beside(store: &Path, suffix: &str) -> PathBuf {
     let mut name = store.file_name().map_or_else(OsString::new, ToOwned::to_owned);
     name.push(suffix);
     store.with_file_name(name)

@@ -13,7 +13,9 @@
 //! `docs/formats/state-store.md`.
 
 mod batch;
+mod check;
 mod error;
+mod export;
 mod install;
 mod options;
 mod point;
@@ -22,7 +24,9 @@ mod store;
 mod view;
 
 pub use batch::{Savepoint, StateBatch};
+pub use check::{CheckedState, check};
 pub use error::{Fatal, OpenError};
+pub use export::{ExportError, ExportHead, ExportReader, ExportSum, write_export};
 pub use options::SharedCache;
 pub use point::AppliedPoint;
 pub use store::StateStore;

@@ -91,6 +91,16 @@ impl SharedCache {
     }
 }
 
+/// The settings of a store that is only read, by one reader: with the default cache, and the recovery of a store that is used.
+pub(crate) fn read_only_options() -> Options {
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_paranoid_checks(true);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_file_opening_threads(1);
+    options
+}
+
 /// How a range of rows is read.
 pub(crate) fn range_options(from: Vec<u8>, to: Vec<u8>) -> ReadOptions {
     let mut options = ReadOptions::default();

@@ -13,8 +13,8 @@ pub struct AppliedPoint {
     pub commit: LogIndex,
 }
 
-/// The version of the store's layout. A newer one is refused.
-const VERSION: u8 = 1;
+/// The version of the store's layout. Another is refused. 2: members and a rolling hash.
+const VERSION: u8 = 2;
 
 /// `version:1 | index:8 | term:8 | commit:8`.
 const POINT_BYTES: usize = 25;
@@ -52,12 +52,12 @@ mod tests {
         let point = AppliedPoint { index: LogIndex(0x0102), term: Term(3), commit: LogIndex(4) };
         let row = point.encode();
         let hex: String = row.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "01000000000000010200000000000000030000000000000004");
+        assert_eq!(hex, "02000000000000010200000000000000030000000000000004");
         assert_eq!(AppliedPoint::decode(&row), Some(point));
         assert_eq!(AppliedPoint::decode(&[&row[..], &[0]].concat()), None);
         for cut in 0..row.len() {
             assert_eq!(AppliedPoint::decode(&row[..cut]), None);
         }
-        assert_eq!(AppliedPoint::decode(&[&[2], &row[1..]].concat()), None);
+        assert_eq!(AppliedPoint::decode(&[&[1], &row[1..]].concat()), None);
     }
 }

@@ -8,11 +8,16 @@ use meta_core::kv::{KvError, Row};
 use rocksdb::{DB, DBPinnableSlice, DBRawIterator, Snapshot};
 
 /// Before the keys of the state machine.
-const ROW_TAG: u8 = b'r';
+pub(crate) const ROW_TAG: u8 = b'r';
 
 /// The row with the applied point.
 pub(crate) const POINT_KEY: [u8; 1] = *b"a";
-const _: () = assert!(POINT_KEY[0] != ROW_TAG);
+/// The row with the members of the group, coded by the caller.
+pub(crate) const MEMBERS_KEY: [u8; 1] = *b"m";
+/// The row with the rolling hash of everything that was changed: 32 bytes.
+pub(crate) const HASH_KEY: [u8; 1] = *b"h";
+const _: () = assert!(HASH_KEY[0] != ROW_TAG);
+const _: () = assert!(POINT_KEY[0] != ROW_TAG && MEMBERS_KEY[0] != ROW_TAG);
 
 /// A state machine's key as it is stored.
 pub(crate) fn stored_key(key: &[u8]) -> Vec<u8> {

@@ -5,7 +5,7 @@ use crate::error::{Fatal, Fenced, NoCheckpoint, OpenError, PointGoesBack};
 use crate::install;
 use crate::options::SharedCache;
 use crate::point::AppliedPoint;
-use crate::rows::{POINT_KEY, stored_key};
+use crate::rows::{HASH_KEY, MEMBERS_KEY, POINT_KEY, stored_key};
 use crate::view::StateView;
 use parking_lot::RwLock;
 use rocksdb::checkpoint::Checkpoint;
@@ -21,6 +21,8 @@ pub struct StateStore {
     db: Arc<DB>,
     path: PathBuf,
     applied: RwLock<AppliedPoint>,
+    /// As of `applied`.
+    hash: RwLock<[u8; 32]>,
     /// The first failure. What a failed write left is unknown, so nothing is written after it.
     failure: OnceLock<String>,
 }
@@ -43,8 +45,12 @@ impl StateStore {
             Some(point) => point.map_err(|NoCheckpoint| OpenError::Point { path: path.to_owned() })?,
             None => AppliedPoint::default(),
         };
-        let failure = OnceLock::new();
-        Ok(StateStore { db: Arc::new(db), path: path.to_owned(), applied: RwLock::new(applied), failure })
+        let hash = match db.get(HASH_KEY).map_err(database)? {
+            Some(hash) => hash.try_into().map_err(|_| OpenError::Point { path: path.to_owned() })?,
+            None => [0; 32],
+        };
+        let (failure, hash) = (OnceLock::new(), RwLock::new(hash));
+        Ok(StateStore { db: Arc::new(db), path: path.to_owned(), applied: RwLock::new(applied), hash, failure })
     }
 
     /// How far the state is, as of the last commit. All zero for a new store.
@@ -53,20 +59,34 @@ impl StateStore {
         *self.applied.read()
     }
 
+    /// The rolling hash of everything that was changed up to [`StateStore::applied`]; see [`StateBatch::fold`].
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        *self.hash.read()
+    }
+
+    /// The members of the group as of [`StateStore::applied`], as they were given to [`StateStore::commit`]; `None` before the first.
+    ///
+    /// # Errors
+    /// [`Fatal`]: the row cannot be read.
+    pub fn members(&self) -> Result<Option<Vec<u8>>, Fatal> {
+        self.db.get(MEMBERS_KEY).map_err(|error| Fatal::new(&self.path, "read the members", error))
+    }
+
     /// Begins a set of changes.
     #[must_use]
     pub fn batch(&self) -> StateBatch<'_> {
-        StateBatch::new(&self.db)
+        StateBatch::new(&self.db, *self.hash.read())
     }
 
-    /// Makes the changes of a batch visible, all at once and together with `applied`.
+    /// Makes the changes of a batch visible, all at once and together with `applied`, and with `members` if these have changed.
     ///
     /// A crash of the process loses nothing of it. A power cut may take it back, but only with everything committed
     /// later, unless [`StateStore::sync`] has returned since.
     ///
     /// # Errors
     /// [`Fatal`]: whether it was made is not known, stop. Also if `applied` is before what was applied.
-    pub fn commit(&self, batch: StateBatch<'_>, applied: AppliedPoint) -> Result<(), Fatal> {
+    pub fn commit(&self, batch: StateBatch<'_>, applied: AppliedPoint, members: Option<&[u8]>) -> Result<(), Fatal> {
         const DOING: &str = "commit";
         self.check_fence(DOING)?;
         let now = self.applied().index;
@@ -74,17 +94,23 @@ impl StateStore {
             return Err(self.fatal(DOING, PointGoesBack { now, next: applied.index }));
         }
         let mut write = WriteBatch::default();
-        for (key, change) in batch.into_changes() {
+        let (changes, hash) = batch.into_changes();
+        for (key, change) in changes {
             match change {
                 Some(value) => write.put(stored_key(&key), value),
                 None => write.delete(stored_key(&key)),
             }
         }
         write.put(POINT_KEY, applied.encode());
+        write.put(HASH_KEY, hash);
+        if let Some(members) = members {
+            write.put(MEMBERS_KEY, members);
+        }
         let mut options = WriteOptions::default();
         options.set_sync(false);
         self.db.write_opt(write, &options).map_err(|error| self.fatal(DOING, error))?;
         *self.applied.write() = applied;
+        *self.hash.write() = hash;
         Ok(())
     }
 
@@ -121,6 +147,14 @@ impl StateStore {
             .and_then(|checkpoint| checkpoint.create_checkpoint(dir))
             .map_err(|error| Fatal::new(dir, DOING, error))?;
         point_of(dir).map_err(|error| Fatal::new(dir, DOING, error))
+    }
+
+    /// How far the checkpoint in `dir` is, which nobody has open, and the members of the group in it.
+    ///
+    /// # Errors
+    /// [`Fatal`]: `dir` holds no readable checkpoint.
+    pub fn inspect(dir: &Path) -> Result<(AppliedPoint, Option<Vec<u8>>), Fatal> {
+        point_of_checkpoint(dir).map_err(|error| Fatal::new(dir, "read a checkpoint", error))
     }
 
     /// Replaces the store in `path`, which nobody has open, by the checkpoint in `dir`, which is used up.
@@ -161,20 +195,30 @@ impl StateStore {
 }
 
 /// The applied point of a database; `None` before the first commit.
-fn read_point(db: &DB) -> Result<Option<Result<AppliedPoint, NoCheckpoint>>, rocksdb::Error> {
+pub(crate) fn read_point(db: &DB) -> Result<Option<Result<AppliedPoint, NoCheckpoint>>, rocksdb::Error> {
     let row = db.get_pinned(POINT_KEY)?;
     Ok(row.map(|row| AppliedPoint::decode(&row).ok_or(NoCheckpoint)))
 }
 
+/// Applied point and coded members.
+type Inspected = (AppliedPoint, Option<Vec<u8>>);
+
 /// The applied point of a checkpoint that nobody has open.
 fn point_of(dir: &Path) -> Result<AppliedPoint, Box<dyn Error + Send + Sync>> {
+    point_of_checkpoint(dir).map(|(point, _)| point)
+}
+
+/// Its applied point and its members.
+fn point_of_checkpoint(dir: &Path) -> Result<Inspected, Box<dyn Error + Send + Sync>> {
     rocks_check::check_folder(dir)?;
     if !dir.join("CURRENT").try_exists()? {
         return Err(NoCheckpoint.into());
     }
     let mut options = Options::default();
     options.set_max_open_files(16);
-    let point = read_point(&DB::open_for_read_only(&options, dir, false)?)?;
+    let db = DB::open_for_read_only(&options, dir, false)?;
+    let (point, members) = (read_point(&db)?, db.get(MEMBERS_KEY)?);
+    drop(db);
     // Looking inside leaves a text log behind, which is no part of the checkpoint.
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -182,5 +226,5 @@ fn point_of(dir: &Path) -> Result<AppliedPoint, Box<dyn Error + Send + Sync>> {
             fs::remove_file(entry.path())?;
         }
     }
-    Ok(point.transpose()?.unwrap_or_default())
+    Ok((point.transpose()?.unwrap_or_default(), members))
 }

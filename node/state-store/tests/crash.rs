@@ -43,7 +43,7 @@ fn history() -> History {
                 model.insert(key.to_vec(), value);
             }
         }
-        store.commit(batch, point(index)).expect("committed");
+        store.commit(batch, point(index), None).expect("committed");
         if index == SYNCED {
             store.sync().expect("flushed");
         }

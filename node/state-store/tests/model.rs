@@ -114,7 +114,7 @@ proptest! {
                 continue;
             }
             index += 1;
-            store.commit(batch, point(index)).expect("committed");
+            store.commit(batch, point(index), None).expect("committed");
             model = tried;
             for op in ops {
                 check(&store.view(), &model, op)?;

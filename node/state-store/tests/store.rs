@@ -12,7 +12,7 @@ use types::LogIndex;
 fn commit(store: &StateStore, index: u64, rows: &[(&str, &str)]) {
     let mut batch = store.batch();
     rows.iter().for_each(|(key, value)| batch.put(key.as_bytes(), value.as_bytes()));
-    store.commit(batch, point(index)).expect("committed");
+    store.commit(batch, point(index), None).expect("committed");
 }
 
 fn model(rows: &[(&str, &str)]) -> Model {
@@ -56,8 +56,8 @@ fn the_applied_point_never_goes_back() {
     let store = open(&dir.path().join("1"));
     commit(&store, 3, &[]);
     commit(&store, 3, &[("same", "index")]);
-    assert!(store.commit(store.batch(), point(2)).is_err());
-    assert!(store.commit(store.batch(), point(4)).is_err(), "fenced from then on");
+    assert!(store.commit(store.batch(), point(2), None).is_err());
+    assert!(store.commit(store.batch(), point(4), None).is_err(), "fenced from then on");
     assert!(store.sync().is_err() && store.checkpoint(&dir.path().join("c")).is_err());
 }
 
@@ -186,4 +186,65 @@ fn a_store_in_use_and_a_damaged_one_are_refused() {
     let current = path.join("CURRENT");
     fs::write(&current, b"MANIFEST-999999\n").expect("written");
     assert!(matches!(StateStore::open(&path, &cache), Err(OpenError::Database { .. })));
+}
+
+#[test]
+fn members_stand_beside_the_rows_they_belong_to_and_travel_with_them() {
+    let dir = folder();
+    let path = dir.path().join("1");
+    let store = open(&path);
+    assert_eq!(store.members().expect("readable"), None);
+    store.commit(store.batch(), point(3), Some(b"three")).expect("committed");
+    commit(&store, 4, &[("k", "v")]);
+    assert_eq!(store.members().expect("readable").as_deref(), Some(&b"three"[..]));
+    let checkpoint = dir.path().join("checkpoint");
+    store.checkpoint(&checkpoint).expect("made");
+    store.commit(store.batch(), point(5), Some(b"five")).expect("committed");
+    assert_eq!(StateStore::inspect(&checkpoint).expect("readable"), (point(4), Some(b"three".to_vec())));
+    drop(store);
+    assert_eq!(open(&path).members().expect("readable").as_deref(), Some(&b"five"[..]));
+}
+
+/// Applies `entries`, each a row to write or to remove, in batches of `size`.
+fn folded(store: &StateStore, entries: &[(&str, Option<&str>)], size: usize) -> [u8; 32] {
+    let mut index = store.applied().index.0;
+    for entries in entries.chunks(size) {
+        let mut batch = store.batch();
+        for (key, value) in entries {
+            index += 1;
+            match value {
+                Some(value) => batch.put(key.as_bytes(), value.as_bytes()),
+                None => batch.delete(key.as_bytes()),
+            }
+            // What was taken back was never changed.
+            let before = batch.savepoint();
+            batch.put(b"refused", b"x");
+            batch.rollback(before);
+            batch.fold(LogIndex(index));
+        }
+        store.commit(batch, point(index), None).expect("committed");
+    }
+    store.hash()
+}
+
+#[test]
+fn the_rolling_hash_tells_changes_apart_and_not_how_they_were_batched() {
+    let dir = folder();
+    let entries = [("a", Some("1")), ("b", Some("2")), ("a", None), ("c", Some("3")), ("b", Some("2"))];
+    let one = folded(&open(&dir.path().join("1")), &entries, 1);
+    assert_eq!(folded(&open(&dir.path().join("2")), &entries, 2), one);
+    let path = dir.path().join("3");
+    folded(&open(&path), &entries[..3], 3);
+    let store = open(&path);
+    assert_eq!(folded(&store, &entries[3..], 5), one, "a restart forgot it");
+    store.checkpoint(&dir.path().join("checkpoint")).expect("made");
+    assert_eq!(open(&dir.path().join("checkpoint")).hash(), one, "a snapshot does not carry it");
+    for other in [
+        [("a", Some("1")), ("b", Some("2")), ("a", None), ("c", Some("4")), ("b", Some("2"))],
+        [("a", Some("1")), ("b", Some("2")), ("a", Some("")), ("c", Some("3")), ("b", Some("2"))],
+        [("b", Some("2")), ("a", Some("1")), ("a", None), ("c", Some("3")), ("b", Some("2"))],
+    ] {
+        let path = dir.path().join(format!("{other:?}").replace(['"', '(', ')', '[', ']', ' '], ""));
+        assert_ne!(folded(&open(&path), &other, 5), one, "{other:?}");
+    }
 }

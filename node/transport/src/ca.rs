@@ -3,14 +3,14 @@
 use crate::credentials::{Credentials, CredentialsError, read_pem, write_private};
 use crate::identity::{self, IdentityError, Role};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use types::ClusterId;
+use types::{ClusterId, InvitationId};
 
 const CA_CERT_FILE: &str = "ca.pem";
 const CA_KEY_FILE: &str = "ca.key.pem";
@@ -39,6 +39,9 @@ pub enum CaError {
     /// Key or certificate could not be made or parsed.
     #[error("certificate authority")]
     Crypto(#[from] rcgen::Error),
+    /// A request for a certificate that is not signed by the key it is for, or is none.
+    #[error("not a request for a certificate")]
+    Request,
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] CredentialsError),
@@ -104,13 +107,48 @@ impl ClusterCa {
     /// Makes a key and a certificate for a role. Only a node's certificate can be used to accept connections.
     ///
     /// # Errors
-    /// [`CaError::Role`]: the role is not valid.
+    /// [`CaError::Role`]: the role is not valid, or is one that is only lent: see [`ClusterCa::invite`].
     pub fn issue(&self, role: &Role) -> Result<Credentials, CaError> {
+        if matches!(role, Role::Joiner(_)) {
+            return Err(CaError::Role(role.clone()));
+        }
+        self.issue_for(role, CERT_LIFE)
+    }
+
+    /// Makes a key and a certificate with which a machine can ask to become a node, for as long as `life`: they are good for nothing else.
+    ///
+    /// # Errors
+    /// [`CaError::Crypto`].
+    pub fn invite(&self, invitation: InvitationId, life: Duration) -> Result<Credentials, CaError> {
+        self.issue_for(&Role::Joiner(invitation), life)
+    }
+
+    /// The certificate, PEM, of a role for whoever has the key that `request` (PKCS #10, DER) is signed with. Nothing else is taken from the
+    /// request: what the certificate says is said here.
+    ///
+    /// # Errors
+    /// [`CaError::Request`], [`CaError::Role`].
+    pub fn certify(&self, role: &Role, request: &[u8]) -> Result<String, CaError> {
+        let request = CertificateSigningRequestParams::from_der(&request.into()).map_err(|_| CaError::Request)?;
+        let params = self.params_of(role, CERT_LIFE)?;
+        let issuer = Issuer::from_ca_cert_pem(&self.cert, &self.key)?;
+        Ok(params.signed_by(&request.public_key, &issuer)?.pem())
+    }
+
+    fn issue_for(&self, role: &Role, life: Duration) -> Result<Credentials, CaError> {
+        let params = self.params_of(role, life)?;
+        let issuer = Issuer::from_ca_cert_pem(&self.cert, &self.key)?;
+        let key = KeyPair::generate()?;
+        let cert = params.signed_by(&key, &issuer)?.pem();
+        Ok(Credentials { ca: self.cert.clone(), cert, key: key.serialize_pem() })
+    }
+
+    fn params_of(&self, role: &Role, life: Duration) -> Result<CertificateParams, CaError> {
         if !role.is_valid() {
             return Err(CaError::Role(role.clone()));
         }
         let uri = role.uri(self.cluster);
-        let mut params = params(uri.trim_start_matches("sago://"), CERT_LIFE);
+        let mut params = params(uri.trim_start_matches("sago://"), life);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -120,10 +158,7 @@ impl ClusterCa {
             let name = identity::server_name(self.cluster, *id);
             params.subject_alt_names.push(SanType::DnsName(name.try_into()?));
         }
-        let issuer = Issuer::from_ca_cert_pem(&self.cert, &self.key)?;
-        let key = KeyPair::generate()?;
-        let cert = params.signed_by(&key, &issuer)?.pem();
-        Ok(Credentials { ca: self.cert.clone(), cert, key: key.serialize_pem() })
+        Ok(params)
     }
 }
 
@@ -143,6 +178,7 @@ fn params(name: &str, life: Duration) -> CertificateParams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::NodeKey;
     use types::NodeId;
 
     #[test]
@@ -173,6 +209,36 @@ mod tests {
         let key = folder.path().join("key.pem");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("chmod");
         assert!(matches!(Credentials::load(folder.path()), Err(CredentialsError::Exposed(_))));
+    }
+
+    #[test]
+    fn a_key_made_elsewhere_is_certified_for_what_the_authority_says_and_nothing_else() {
+        let ca = ClusterCa::create(ClusterId([1; 16])).expect("create");
+        let key = NodeKey::generate().expect("a key");
+        let request = key.request().expect("a request");
+        let node = Role::Node(NodeId(4));
+        let cert = ca.certify(&node, &request).expect("certified");
+        let made = key.credentials(ca.to_pem().0, cert);
+        assert_eq!(made.identity().expect("identity"), (ca.cluster(), node.clone()));
+        // The same key again asks for the same.
+        let again = NodeKey::from_pem(&made.key).expect("the key");
+        let cert = ca.certify(&node, &again.request().expect("a request")).expect("certified");
+        assert!(again.credentials(ca.to_pem().0, cert).identity().is_ok());
+        let mut forged = request;
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        for request in [&forged[..], &forged[..20], &[], b"request"] {
+            assert!(matches!(ca.certify(&node, request), Err(CaError::Request)));
+        }
+    }
+
+    #[test]
+    fn an_invitation_is_a_role_of_its_own_and_never_issued_for_long() {
+        let ca = ClusterCa::create(ClusterId([1; 16])).expect("create");
+        let joiner = Role::Joiner(InvitationId([5; 16]));
+        assert!(matches!(ca.issue(&joiner), Err(CaError::Role(_))));
+        let lent = ca.invite(InvitationId([5; 16]), Duration::from_secs(60)).expect("lent");
+        assert_eq!(lent.identity().expect("identity").1, joiner);
     }
 
     #[test]

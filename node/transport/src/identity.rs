@@ -1,8 +1,8 @@
-//! Who a peer is: the role in its certificate's URI, `sago://<cluster>/node/<id>`, `sago://<cluster>/client/<name>` or
-//! `sago://<cluster>/operator/<name>`.
+//! Who a peer is: the role in its certificate's URI, `sago://<cluster>/node/<id>`, `sago://<cluster>/client/<name>`,
+//! `sago://<cluster>/operator/<name>` or, for an hour at most, `sago://<cluster>/join/<invitation>`.
 
 use rustls::pki_types::CertificateDer;
-use types::{ClusterId, NodeId};
+use types::{ClusterId, InvitationId, NodeId};
 use x509_parser::extensions::GeneralName;
 
 const SCHEME: &str = "sago://";
@@ -17,6 +17,8 @@ pub enum Role {
     Client(String),
     /// A person who may do what cannot be undone, with a tool. The same alphabet.
     Operator(String),
+    /// A machine that was invited to become a node. It may say so, and nothing else.
+    Joiner(InvitationId),
 }
 
 /// The other end of a connection, as its certificate says.
@@ -49,7 +51,16 @@ impl PeerIdentity {
     pub fn node(&self) -> Option<NodeId> {
         match self.role {
             Role::Node(id) => Some(id),
-            Role::Client(_) | Role::Operator(_) => None,
+            Role::Client(_) | Role::Operator(_) | Role::Joiner(_) => None,
+        }
+    }
+
+    /// The invitation it holds, if that is all it is.
+    #[must_use]
+    pub fn invitation(&self) -> Option<InvitationId> {
+        match self.role {
+            Role::Joiner(invitation) => Some(invitation),
+            Role::Node(_) | Role::Client(_) | Role::Operator(_) => None,
         }
     }
 
@@ -72,6 +83,7 @@ impl Role {
     pub fn is_valid(&self) -> bool {
         match self {
             Role::Node(id) => id.0 != 0,
+            Role::Joiner(_) => true,
             Role::Client(name) | Role::Operator(name) => {
                 (1..=CLIENT_NAME_BYTES_MAX).contains(&name.len())
                     && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -85,6 +97,7 @@ impl Role {
             Role::Node(id) => format!("{SCHEME}{cluster}/node/{}", id.0),
             Role::Client(name) => format!("{SCHEME}{cluster}/client/{name}"),
             Role::Operator(name) => format!("{SCHEME}{cluster}/operator/{name}"),
+            Role::Joiner(invitation) => format!("{SCHEME}{cluster}/join/{invitation}"),
         }
     }
 
@@ -93,6 +106,7 @@ impl Role {
             ("node", id) => Role::Node(NodeId(id.parse().ok()?)),
             ("client", name) => Role::Client(name.to_owned()),
             ("operator", name) => Role::Operator(name.to_owned()),
+            ("join", invitation) => Role::Joiner(invitation.parse().ok()?),
             _ => return None,
         };
         role.is_valid().then_some(role)
@@ -147,7 +161,12 @@ mod tests {
     #[test]
     fn roles_survive_their_uri() {
         let cluster = ClusterId([7; 16]);
-        for role in [Role::Node(NodeId(12)), Role::Client("gateway-1.a_b".into()), Role::Operator("kim".into())] {
+        for role in [
+            Role::Node(NodeId(12)),
+            Role::Client("gateway-1.a_b".into()),
+            Role::Operator("kim".into()),
+            Role::Joiner(InvitationId([0xa5; 16])),
+        ] {
             let uri = role.uri(cluster);
             let path = uri.strip_prefix(&format!("{}/", cluster_uri(cluster))).map(Role::parse);
             assert_eq!(path, Some(Some(role)));
@@ -167,6 +186,8 @@ mod tests {
             "client/",
             "client/a/b",
             "operator/",
+            "join/",
+            "join/7",
             "root/1",
             &long,
         ] {

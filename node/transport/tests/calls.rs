@@ -141,7 +141,7 @@ async fn what_is_for_nodes_is_refused_to_clients() {
     let snapshot = Request::Snapshot(SnapshotRequest::Close { group: GroupId(1), id: 1 });
     let beat = |id| {
         let (node, incarnation) = (NodeId(id), Incarnation(1));
-        Request::Node(NodeRequest::Heartbeat { node, incarnation, fenced: Vec::new() })
+        Request::Node(NodeRequest::Heartbeat { node, incarnation, ailing: Vec::new() })
     };
     let as_client = client(&ca).peer(NodeId(1), &addr);
     let as_node = other.peer(NodeId(1), &addr);

@@ -23,7 +23,7 @@ macro_rules! number_id {
     };
 }
 
-number_id!(/// A machine of the cluster. Never reused; it is the Raft peer id too, so 0 is not valid.
+number_id!(/// A machine of the cluster. Never reused; 0 is not valid, and it is below [`NodeId::LIMIT`].
     NodeId, u64, "node-");
 number_id!(/// A Raft group. 0 is the control group, 1 and up are metadata groups. 20 bits.
     GroupId, u32, "group-");
@@ -35,6 +35,8 @@ number_id!(/// A placement slot: the part of a chunk id that names where it lies
     Slot, u16, "slot-");
 number_id!(/// A placement group: three disks in three failure domains.
     PgId, u32, "pg-");
+number_id!(/// A rule of placement. Never reused; 0 is the default one.
+    RuleId, u16, "rule-");
 number_id!(/// The epoch of a placement group. A request with an older one than the node knows is refused.
     PgEpoch, u64, "pge-");
 number_id!(/// A bucket. Never reused.
@@ -55,6 +57,68 @@ impl GroupId {
     pub const CONTROL: GroupId = GroupId(0);
     /// Exclusive upper bound of a group number: it takes 20 bits of an inode number and of a chunk id.
     pub const LIMIT: u32 = 1 << 20;
+}
+
+impl RuleId {
+    /// The rule of buckets of which nothing was said.
+    pub const DEFAULT: RuleId = RuleId(0);
+}
+
+impl NodeId {
+    /// Exclusive upper bound of a node's number: it takes 20 bits of a [`ReplicaId`].
+    pub const LIMIT: u64 = 1 << ReplicaId::NODE_BITS;
+}
+
+/// One replica of a Raft group, the peer of Raft's own protocol: `life:44 | node:20`.
+///
+/// A node that leaves a group and is taken in again comes back as another replica: its life is the index of the log entry that
+/// took it in, and 0 for those a group began with, so no id is ever used twice. What the former one promised, and messages of it
+/// that are still under way, mean nothing to the group any more. 0 = nobody.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+pub struct ReplicaId(pub u64);
+
+impl ReplicaId {
+    /// Bits of the node's part.
+    pub const NODE_BITS: u32 = 20;
+
+    /// The replica that the entry at `life` took in on `node`. `node` is below [`NodeId::LIMIT`].
+    #[must_use]
+    pub fn new(node: NodeId, life: LogIndex) -> Self {
+        ReplicaId((life.0 << Self::NODE_BITS) | (node.0 & (NodeId::LIMIT - 1)))
+    }
+
+    /// The replica on `node` in a group that began with it.
+    #[must_use]
+    pub fn founding(node: NodeId) -> Self {
+        ReplicaId::new(node, LogIndex(0))
+    }
+
+    /// The node it stands on.
+    #[must_use]
+    pub fn node(self) -> NodeId {
+        NodeId(self.0 & (NodeId::LIMIT - 1))
+    }
+
+    /// The entry that took it in.
+    #[must_use]
+    pub fn life(self) -> LogIndex {
+        LogIndex(self.0 >> Self::NODE_BITS)
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.life().0 {
+            0 => write!(f, "replica-{}", self.node().0),
+            life => write!(f, "replica-{}.{life}", self.node().0),
+        }
+    }
+}
+
+impl fmt::Debug for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// An inode number: `group:20 | counter:44`. The owning metadata group can be read off it.
@@ -130,6 +194,8 @@ random_id!(/// A data directory: 16 random bytes written into it when it is firs
     DiskId);
 random_id!(/// A multipart upload: 16 random bytes chosen by the gateway that began it.
     UploadId);
+random_id!(/// An invitation to join a cluster: 16 random bytes chosen by the operator who gives it.
+    InvitationId);
 
 /// An id given as text is not 32 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -166,6 +232,14 @@ mod tests {
     fn ino_keeps_group_and_counter_apart() {
         let ino = Ino::new(GroupId(7), (1 << 44) - 1);
         assert_eq!((ino.group(), ino.counter()), (GroupId(7), (1 << 44) - 1));
+    }
+
+    #[test]
+    fn a_replica_keeps_node_and_life_apart() {
+        let replica = ReplicaId::new(NodeId(NodeId::LIMIT - 1), LogIndex((1 << 44) - 1));
+        assert_eq!((replica.node().0, replica.life().0), (NodeId::LIMIT - 1, (1 << 44) - 1));
+        assert_eq!(ReplicaId::founding(NodeId(7)), ReplicaId(7));
+        assert_eq!(ReplicaId::new(NodeId(7), LogIndex(12)).to_string(), "replica-7.12");
     }
 
     #[test]

@@ -37,3 +37,6 @@ pub const SESSION_LEASE_SECONDS: u64 = 15 * 60;
 
 /// Copies of a chunk.
 pub const REPLICAS: usize = 3;
+
+/// Disks of a node.
+pub const NODE_DISKS_MAX: usize = 256;

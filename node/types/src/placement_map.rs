@@ -2,16 +2,21 @@
 //!
 //! Replicated by the control group; clients keep a copy and refresh it when a node answers that an epoch is stale.
 
-use crate::{DiskId, GroupId, Incarnation, NodeId, PgEpoch, PgId, Slot};
+use crate::{BucketId, DiskId, FeatureLevel, GroupId, Incarnation, LogIndex, NodeId, PgEpoch, PgId, RuleId, Slot};
 use serde::{Deserialize, Serialize};
 
 mod disk;
 mod moves;
 mod options;
+mod rule;
 
 pub use disk::{CLASS_BYTES_MAX, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState};
 pub use moves::{Move, MoveFault, MovePhase};
-pub use options::{ClassCopies, OptionFault, PlacementOptions};
+pub use options::{OptionFault, PlacementOptions};
+pub use rule::{
+    ClassCopies, Domain, FailureLevel, PlacementRule, RULE_NAME_BYTES_MAX, RULES_MAX, RuleEntry, RuleFault, SLOTS_MAX,
+    Spread,
+};
 
 /// What the control group believes of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +58,8 @@ pub struct NodeEntry {
     pub state: NodeState,
     /// What operators want of it.
     pub mode: NodeMode,
+    /// The newest level that its program can do, as it has said itself; 0 before it has.
+    pub speaks: FeatureLevel,
 }
 
 impl NodeEntry {
@@ -67,14 +74,27 @@ impl NodeEntry {
             incarnation: Incarnation(0),
             state: NodeState::Up,
             mode: NodeMode::Active,
+            speaks: FeatureLevel(0),
         }
     }
 
     /// The part of its domain that fails last: what stands before the first `/`.
     #[must_use]
     pub fn zone(&self) -> &str {
-        self.domain.split('/').next().unwrap_or_default()
+        zone_of(&self.domain)
     }
+
+    /// The machine it runs on, as far as its address tells.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.addr.rsplit_once(':').map_or(self.addr.as_str(), |(host, _)| host)
+    }
+}
+
+/// The zone of a failure domain: what stands before the first `/`.
+#[must_use]
+pub fn zone_of(domain: &str) -> &str {
+    domain.split('/').next().unwrap_or_default()
 }
 
 /// One copy's place.
@@ -86,7 +106,7 @@ pub struct Member {
     pub disk: u16,
 }
 
-/// Three disks in three failure domains.
+/// Three disks, as far apart as its rule says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacementGroup {
     /// Its id.
@@ -97,13 +117,15 @@ pub struct PlacementGroup {
     pub members: Vec<Member>,
     /// The move in progress, if there is one.
     pub moving: Option<Move>,
+    /// The rule that says where its members stand. Its chunks are those of buckets that had this rule when they were written.
+    pub rule: RuleId,
 }
 
 impl PlacementGroup {
-    /// A group whose members stay where they are.
+    /// A group of the default rule whose members stay where they are.
     #[must_use]
     pub fn settled(id: PgId, epoch: PgEpoch, members: Vec<Member>) -> Self {
-        PlacementGroup { id, epoch, members, moving: None }
+        PlacementGroup { id, epoch, members, moving: None, rule: RuleId::DEFAULT }
     }
 
     /// Everyone who gets new chunks and tombstones: the members, then the one that a move brings in.
@@ -122,8 +144,29 @@ impl PlacementGroup {
 pub struct GroupPlacement {
     /// The group.
     pub id: GroupId,
-    /// Its voters.
+    /// Its voters, as its leader reported them last. While they change: those before and after.
     pub voters: Vec<NodeId>,
+    /// The entry of the group's log that made them so; 0 for those it began with. An older report is ignored.
+    pub voters_at: LogIndex,
+    /// Who shall vote. Its leader changes the members, one step after the other, until they are these.
+    pub wanted: Vec<NodeId>,
+}
+
+impl GroupPlacement {
+    /// A group that begins with `voters`.
+    #[must_use]
+    pub fn founding(id: GroupId, voters: Vec<NodeId>) -> Self {
+        GroupPlacement { id, wanted: voters.clone(), voters, voters_at: LogIndex(0) }
+    }
+
+    /// Whether those vote who shall.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let (mut voters, mut wanted) = (self.voters.clone(), self.wanted.clone());
+        voters.sort_unstable();
+        wanted.sort_unstable();
+        voters == wanted
+    }
 }
 
 /// The whole map.
@@ -141,6 +184,13 @@ pub struct PlacementMap {
     pub raft_groups: Vec<GroupPlacement>,
     /// How copies are placed and moved.
     pub options: PlacementOptions,
+    /// What all nodes understand: nobody writes or asks what is newer. Never goes back.
+    pub level: FeatureLevel,
+    /// The rules of placement, sorted by id. Where the default one is not among them it asks for different racks and nothing else.
+    pub rules: Vec<RuleEntry>,
+    /// Buckets that were given another rule after they were made, sorted by id: whoever writes and knows the bucket from before finds its rule
+    /// here.
+    pub bucket_rules: Vec<(BucketId, RuleId)>,
 }
 
 impl PlacementMap {
@@ -199,10 +249,24 @@ impl PlacementMap {
             || self.disk(member).is_none_or(|disk| matches!(disk.state, DiskState::Failed | DiskState::Broken))
     }
 
+    /// The newest level that every node can do which was not removed, and one that can do no more.
+    #[must_use]
+    pub fn level_of_all(&self) -> Option<(FeatureLevel, NodeId)> {
+        let nodes = self.nodes.iter().filter(|node| node.mode != NodeMode::Removed);
+        nodes.map(|node| (node.speaks, node.id)).min()
+    }
+
     /// The voters of a Raft group.
     #[must_use]
     pub fn voters(&self, group: GroupId) -> &[NodeId] {
         self.raft_groups.iter().find(|placed| placed.id == group).map_or(&[], |placed| &placed.voters)
+    }
+
+    /// Whether `node` has or shall have a replica of a Raft group.
+    #[must_use]
+    pub fn concerns(&self, group: GroupId, node: NodeId) -> bool {
+        let placed = self.raft_groups.iter().find(|placed| placed.id == group);
+        placed.is_some_and(|placed| placed.voters.contains(&node) || placed.wanted.contains(&node))
     }
 
     /// The metadata groups, without the control group.

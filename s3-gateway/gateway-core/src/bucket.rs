@@ -5,15 +5,16 @@ use crate::store::{Caller, Store, surprise};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
 use proto::meta::{Command, Refusal};
 use std::sync::Arc;
+use types::RuleId;
 
 impl Store {
-    /// Makes a bucket for the caller.
+    /// Makes a bucket for the caller, with the default rule of placement.
     ///
     /// # Errors
     /// [`BucketError`]; a bucket of the caller's own is [`BucketError::ExistsYours`].
     pub async fn create_bucket(&self, caller: &Caller, name: &str) -> Result<Arc<BucketInfo>, BucketError> {
-        let nonce = rand::random();
-        let create = ControlCommand::CreateBucket { name: name.to_owned(), owner: caller.user.clone(), nonce };
+        let (nonce, rule) = (rand::random(), RuleId::DEFAULT);
+        let create = ControlCommand::CreateBucket { name: name.to_owned(), owner: caller.user.clone(), nonce, rule };
         let bucket = match self.cluster.control(create).await? {
             Ok(ControlOutcome::Bucket(bucket)) => Arc::new(bucket),
             Ok(other) => return Err(surprise(&other).into()),
@@ -92,6 +93,17 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         | ControlRefusal::Move(_)
         | ControlRefusal::InUse
         | ControlRefusal::Gone
-        | ControlRefusal::Setting => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
+        | ControlRefusal::Setting
+        | ControlRefusal::NoSuchRaftGroup
+        | ControlRefusal::BadVoters
+        | ControlRefusal::NodeExists
+        | ControlRefusal::NoSuchInvitation
+        | ControlRefusal::InvitationUsed
+        | ControlRefusal::NoSuchRule
+        | ControlRefusal::RuleExists
+        | ControlRefusal::Rule(_)
+        | ControlRefusal::RuleGroups
+        | ControlRefusal::NodeBehind { .. }
+        | ControlRefusal::Level { .. } => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

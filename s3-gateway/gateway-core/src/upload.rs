@@ -12,12 +12,12 @@ use crate::checksum::{Checksum, ChecksumAlgorithm, Digests};
 use crate::error::{BodyError, ClusterError, UploadError};
 use crate::store::Store;
 use bytes::{Buf as _, Bytes};
-use cluster_client::{WriteError, WrittenChunk};
+use cluster_client::{ChunkOwner, WriteError, WrittenChunk};
 use futures::{Stream, StreamExt as _};
 use proto::object::{NewContent, NewExtent};
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
-use types::{CHUNK_BYTES_MAX, GroupId, INLINE_BYTES_MAX};
+use types::{CHUNK_BYTES_MAX, INLINE_BYTES_MAX};
 
 /// Up to here hashing takes less time than handing the work to another thread and back is worth.
 const HASH_HERE_BYTES_MAX: usize = 256 << 10;
@@ -86,10 +86,10 @@ pub(crate) struct Received {
 }
 
 impl Store {
-    /// Receives a body for a bucket of `group`.
+    /// Receives a body, whose chunks belong to `owner`.
     pub(crate) async fn receive<S>(
         &self,
-        group: GroupId,
+        owner: ChunkOwner,
         upload: Upload<S>,
         small: Small,
     ) -> Result<Received, UploadError>
@@ -103,9 +103,9 @@ impl Store {
         let mut body = Body { stream: upload.body, left: upload.length, spare: Bytes::new() };
         let digests = Digests::new(algorithm);
         let (content, digests) = if upload.length <= CHUNK_BYTES_MAX as u64 {
-            self.receive_small(group, &mut body, digests, small).await?
+            self.receive_small(owner, &mut body, digests, small).await?
         } else {
-            self.receive_large(group, &mut body, digests).await?
+            self.receive_large(owner, &mut body, digests).await?
         };
         let (md5, checksum) = digests.finish();
         if upload.md5.is_some_and(|claimed| claimed != md5) {
@@ -120,7 +120,7 @@ impl Store {
     /// At most one chunk.
     async fn receive_small<S>(
         &self,
-        group: GroupId,
+        owner: ChunkOwner,
         body: &mut Body<S>,
         mut digests: Digests,
         small: Small,
@@ -138,18 +138,18 @@ impl Store {
                 Small::Chunk if data.is_empty() => return Ok((NewContent::Chunks(Vec::new()), digests)),
                 Small::Inline | Small::Chunk => {}
             }
-            let written = self.cluster.write_chunk(group, data).await.map_err(ClusterError::from)?;
+            let written = self.cluster.write_chunk(owner, data).await.map_err(ClusterError::from)?;
             return Ok((NewContent::Chunks(vec![written.at(0)]), digests));
         }
         let digested = digest(digests, data.clone(), Arc::new(share));
-        let written = self.cluster.write_chunk(group, data).await.map_err(ClusterError::from)?;
+        let written = self.cluster.write_chunk(owner, data).await.map_err(ClusterError::from)?;
         Ok((NewContent::Chunks(vec![written.at(0)]), joined(digested).await?))
     }
 
     /// Many chunks, several of them being written at a time.
     async fn receive_large<S>(
         &self,
-        group: GroupId,
+        owner: ChunkOwner,
         body: &mut Body<S>,
         digests: Digests,
     ) -> Result<(NewContent, Digests), UploadError>
@@ -172,7 +172,7 @@ impl Store {
             digesting = Digesting::Busy(digest(before, data.clone(), share.clone()));
             let cluster = self.cluster.clone();
             writes.spawn(async move {
-                let result = cluster.write_chunk(group, data).await;
+                let result = cluster.write_chunk(owner, data).await;
                 drop(share);
                 (offset, result)
             });

@@ -26,8 +26,6 @@ pub struct Campaign {
     pub cluster: Cluster,
     /// Decides every choice.
     pub seed: u64,
-    /// Reads that failed in the last round.
-    pub failed_reads: usize,
     ledger: Arc<Ledger>,
     reports: Vec<LoadReport>,
 }
@@ -41,13 +39,19 @@ impl Campaign {
         let seed = harness::seed();
         let cluster = Cluster::start(Options { seed, ..options })?;
         let ledger = Arc::new(Ledger::open(&cluster.folder().join("ledger"))?);
-        Ok(Self { cluster, seed, failed_reads: 0, ledger, reports: Vec::new() })
+        Ok(Self { cluster, seed, ledger, reports: Vec::new() })
     }
 
     /// Rounds that were judged so far.
     #[must_use]
     pub fn rounds(&self) -> usize {
         self.reports.len()
+    }
+
+    /// What the load of the last round has seen.
+    #[must_use]
+    pub fn last(&self) -> Option<&LoadReport> {
+        self.reports.last()
     }
 
     /// Starts the load of the next round, under a prefix of its own, and waits until there is something to lose.
@@ -87,12 +91,22 @@ impl Campaign {
     /// Anything acknowledged is missing, or anything was seen that nobody has written.
     pub fn judge(&mut self, load: Load) -> anyhow::Result<()> {
         let report = load.finish();
-        self.failed_reads = report.failed_reads.len();
         self.reports.push(report);
         self.cluster.wait_writable()?;
         let whole = self.rounds().is_multiple_of(WHOLE_EVERY);
         let first = if whole { 0 } else { self.rounds().saturating_sub(NEWEST) };
         self.read_again(first)
+    }
+
+    /// As [`Self::judge`], where nothing has kept anybody from reading: two nodes had every chunk all the time.
+    ///
+    /// # Errors
+    /// As [`Self::judge`], and if a read has failed.
+    pub fn judge_reads(&mut self, load: Load) -> anyhow::Result<()> {
+        self.judge(load)?;
+        let failed = self.last().map_or(0, |report| report.failed_reads.len());
+        ensure!(failed == 0, "{failed} reads failed although every chunk was to be had");
+        Ok(())
     }
 
     /// Reads everything again that any round has written.

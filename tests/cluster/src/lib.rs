@@ -5,15 +5,31 @@
 #![forbid(unsafe_code)]
 
 mod campaign;
+mod collector;
+mod copies;
+pub mod exit;
 mod fault;
+mod newcomer;
+mod segments;
+mod shelf;
+mod traffic;
 mod verdict;
 
 pub use campaign::Campaign;
+pub use collector::{garbage, hasty_collector, held};
+pub use copies::{Copies, levelled_on, repaired};
 pub use fault::{Violence, one_node_at_a_time};
+pub use newcomer::{Background, Newcomer};
+pub use segments::{Records, forget_cached, places, segments};
+pub use shelf::{Shelf, Titles, all_take_chunks, shop_files, shop_images, stocked_shop};
+pub use traffic::{Traffic, Waits};
 pub use verdict::conclude;
 
 use harness::{Load, LoadConfig, Options};
 use std::path::Path;
+
+/// Raft groups of a demo: the control group and four of metadata.
+pub const GROUPS: usize = 5;
 
 /// Three nodes, with a mount where this machine can mount.
 #[must_use]

@@ -36,7 +36,7 @@ fn run() -> anyhow::Result<()> {
         let load = campaign.load()?;
         let target = campaign.cluster.target();
         let prefix = format!("contest{}", campaign.rounds());
-        let contest = Contest::start(campaign.cluster.s3(), &target.bucket, &prefix, campaign.seed);
+        let contest = Contest::start(vec![campaign.cluster.s3()], &target.bucket, &prefix, campaign.seed);
         let (start, before) = (Instant::now(), campaign.cluster.network().carried());
         fault(&campaign)?;
         schedule(start + lasts());

@@ -11,6 +11,10 @@ pub struct Counts {
     pub syncs: u64,
     /// Requests of any kind that were answered with an error by command.
     pub errors: u64,
+    /// Writes that were answered with success and went astray by command.
+    pub strays: u64,
+    /// Reads that showed a flipped bit.
+    pub flipped: u64,
     /// Sectors that a power cut would lose now.
     pub volatile: u64,
 }

@@ -26,7 +26,7 @@ mod mounted;
 mod requirements;
 
 pub use counts::Counts;
-pub use faults::{Kind, SyncFault};
+pub use faults::{Kind, Stray, SyncFault};
 pub use leftovers::clear_leftovers;
 pub use medium::{Kept, Lost, SECTOR_BYTES};
 pub use mounted::FaultDisk;

@@ -1,7 +1,7 @@
 //! The disk itself: a volatile cache over a medium, and what may be wrong with both. No kernel here.
 
 use crate::counts::Counts;
-use crate::faults::{Faults, SyncFault, touches};
+use crate::faults::{Faults, Landing, SyncFault, touches};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -98,6 +98,10 @@ impl Medium {
         for (at, mask) in self.faults.flips.range(offset..offset + len) {
             bytes[(at - offset) as usize] ^= mask;
         }
+        if let Some((at, mask)) = self.faults.flip(offset, len) {
+            bytes[(at - offset) as usize] ^= mask;
+            self.counts.flipped += 1;
+        }
         Ok(bytes)
     }
 
@@ -108,12 +112,13 @@ impl Medium {
         if by != self.generation || touches(&self.faults.write_errors, offset, len) || offset + len > self.bytes {
             return Err(self.refuse());
         }
-        if self.faults.lost_writes > 0 {
-            self.faults.lost_writes -= 1;
-            return Ok(());
+        let landing = self.faults.landing(offset, len);
+        self.counts.strays += u64::from(landing != Landing::Right);
+        match landing {
+            Landing::Right => self.store(offset, bytes),
+            Landing::Nowhere => Ok(()),
+            Landing::At(to) => self.store(to, bytes),
         }
-        let astray = self.faults.misdirect.take().map(|by| offset + by).filter(|to| to + len <= self.bytes);
-        self.store(astray.unwrap_or(offset), bytes)
     }
 
     fn store(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Refused> {

@@ -2,11 +2,13 @@
 
 use crate::counts::Counts;
 use crate::device::{DISK, Device, Shared};
-use crate::faults::{Faults, Kind, SyncFault};
+use crate::faults::{Faults, FlippedReads, Kind, Stray, StrayWrites, SyncFault};
 use crate::leftovers;
 use crate::medium::{Kept, Lost, Medium};
 use anyhow::{Context, bail, ensure};
 use fuser::{Config, MountOption, Session};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs::File;
 use std::ops::Range;
@@ -95,14 +97,16 @@ impl FaultDisk {
         self.shared.change(|medium| medium.faults.sync = fault);
     }
 
-    /// The next `count` writes are answered with success and not done.
-    pub fn lose_writes(&self, count: u32) {
-        self.shared.change(|medium| medium.faults.lost_writes = count);
+    /// The next `count` writes that lie in one of these places of the disk are answered with success, and go astray. None leaves its place.
+    pub fn stray_writes(&self, places: Vec<Range<u64>>, count: u32, fate: Stray) {
+        let strays = StrayWrites { places, left: count, fate };
+        self.shared.change(|medium| medium.faults.strays = Some(strays));
     }
 
-    /// The next write lands so many bytes further on.
-    pub fn misdirect_next(&self, by: u64) {
-        self.shared.change(|medium| medium.faults.misdirect = Some(by));
+    /// Of reads that touch these places of the disk this share shows a flipped bit there, as the seed decides; the medium stays right.
+    pub fn flip_reads(&self, places: Vec<Range<u64>>, percent: u8, seed: u64) {
+        let flipped = FlippedReads { places, percent, rng: StdRng::seed_from_u64(seed) };
+        self.shared.change(|medium| medium.faults.flipped = Some(flipped));
     }
 
     /// Every request of that kind takes so much longer.

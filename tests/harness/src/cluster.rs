@@ -14,7 +14,8 @@ use loadgen::s3::{Payload, S3Client};
 use loadgen::target::Target;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,6 +30,8 @@ const WRITABLE_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// The role of a leader on the status page.
 const LEADER: &str = "leader";
+/// The variable that holds a node to a feature level.
+const LEVEL: &str = "SAGO_NODE_FEATURE_LEVEL";
 /// The bucket that is made and mounted.
 const BUCKET: &str = "test";
 
@@ -45,11 +48,13 @@ pub struct Options {
     pub network: bool,
     /// Decides what the network loses and damages.
     pub seed: u64,
+    /// The feature level that the nodes do at first, if it is not the newest; those that are started again do the newest.
+    pub level: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, mount: false, disk_bytes: None, network: false, seed: 0 }
+        Self { nodes: 3, mount: false, disk_bytes: None, network: false, seed: 0, level: None }
     }
 }
 
@@ -63,6 +68,8 @@ pub struct Cluster {
     target: Target,
     /// Nodes that the harness has started again; the others are children of `demo`.
     restarted: BTreeMap<usize, Child>,
+    /// What nodes are started with from their next start on.
+    environments: BTreeMap<usize, Vec<(&'static str, OsString)>>,
     // The disks before the folder that they lie in, and both after every process has ended.
     site: site::Site,
     folder: TempDir,
@@ -94,7 +101,8 @@ impl Cluster {
         let port = free_port()?;
         let site = site::prepare(&sago, folder.path(), port, &options)?;
         let (demo, target) = launch(&sago, folder.path(), port, &options)?;
-        let cluster = Self { options, port, sago, demo, target, restarted: BTreeMap::new(), site, folder };
+        let (restarted, environments) = (BTreeMap::new(), BTreeMap::new());
+        let cluster = Self { options, port, sago, demo, target, restarted, environments, site, folder };
         cluster.wait_writable()?;
         cluster.operate(&["bucket", "breaker", "set", &cluster.target.bucket, "--limit", "off"])?;
         Ok(cluster)
@@ -115,6 +123,12 @@ impl Cluster {
         self.target.s3().expect("a client of a loopback address")
     }
 
+    /// A `sago` command that is yet to be given its words.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(&self.sago)
+    }
+
     /// Runs a `sago` command on this cluster and returns what it printed.
     ///
     /// # Errors
@@ -130,15 +144,33 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs a `sago` command that speaks with no cluster: how it ended, and what it printed on standard output.
+    ///
+    /// # Errors
+    /// It cannot be run, or was ended by a signal.
+    pub fn sago_alone(&self, words: &[&str]) -> anyhow::Result<(i32, String)> {
+        let output = Command::new(&self.sago).args(words).output()?;
+        let code = output.status.code().with_context(|| format!("sago {} was killed", words.join(" ")))?;
+        Ok((code, String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
     /// As [`Self::sago`] with an operator's certificate.
     ///
     /// # Errors
     /// As [`Self::sago`].
     pub fn operate(&self, words: &[&str]) -> anyhow::Result<String> {
+        self.sago_with(words, &self.operator()?)
+    }
+
+    /// The folder of an operator's certificate, as commands take it after `--config`.
+    ///
+    /// # Errors
+    /// The demo told none.
+    pub fn operator(&self) -> anyhow::Result<PathBuf> {
         let config = self.target.config.as_ref().context("sago demo told no config")?;
         let client = Path::new(config);
         let client = if client.is_dir() { client } else { client.parent().context("a folder")? };
-        self.sago_with(words, &client.with_file_name("operator"))
+        Ok(client.with_file_name("operator"))
     }
 
     /// The folder of the cluster and of its logs.
@@ -210,12 +242,18 @@ impl Cluster {
     #[must_use]
     pub fn said(&self, at: usize, text: &str) -> usize {
         let id = self.target.nodes[at].id;
-        let logs = [format!("cluster/logs/node-{id}.log"), format!("node-{id}.log")];
-        let count = |name: &String| {
-            let log = std::fs::read(self.folder.path().join(name)).unwrap_or_default();
-            String::from_utf8_lossy(&log).matches(text).count()
-        };
-        logs.iter().map(count).sum()
+        self.said_in(&format!("cluster/logs/node-{id}.log"), text) + self.said_in(&format!("node-{id}.log"), text)
+    }
+
+    /// How often the log of the demo's own gateway has a text.
+    #[must_use]
+    pub fn gateway_said(&self, text: &str) -> usize {
+        self.said_in("cluster/logs/gateway.log", text)
+    }
+
+    fn said_in(&self, log: &str, text: &str) -> usize {
+        let log = fs::read(self.folder.path().join(log)).unwrap_or_default();
+        String::from_utf8_lossy(&log).matches(text).count()
     }
 
     /// The disk of node `at`.
@@ -248,6 +286,15 @@ impl Cluster {
     /// It does not end.
     pub fn kill(&mut self, at: usize) -> anyhow::Result<()> {
         process::send(self.pid(at), Signal::KILL);
+        self.gone(&[at])
+    }
+
+    /// SIGTERM to one node: it hands over what it leads; returns when it has ended.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn stop(&mut self, at: usize) -> anyhow::Result<()> {
+        process::send(self.pid(at), Signal::TERM);
         self.gone(&[at])
     }
 
@@ -297,6 +344,7 @@ impl Cluster {
             .args(arguments)
             // A test that is killed leaves no node behind, and no node keeps a disk of it.
             .args(["--with-parent", &std::process::id().to_string()])
+            .envs(self.environments.get(&at).into_iter().flatten().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -305,6 +353,43 @@ impl Cluster {
         self.target.nodes[at].pid = child.id();
         self.restarted.insert(at, child);
         Ok(())
+    }
+
+    /// Has node `at` do no more than a program of this feature level, from its next start on; `None`: all that its program can do.
+    pub fn set_level(&mut self, at: usize, level: Option<u32>) {
+        let variable = level.map(|level| (LEVEL, level.to_string().into()));
+        self.set_environment(at, variable.into_iter().collect());
+    }
+
+    /// Has node `at` run with these variables from its next start on.
+    pub fn set_environment(&mut self, at: usize, variables: Vec<(&'static str, OsString)>) {
+        self.environments.insert(at, variables);
+    }
+
+    /// Changes a setting in the `node.toml` of node `at`, from its next start on. The value is as it stands in the file.
+    ///
+    /// # Errors
+    /// The file has no such setting.
+    pub fn configure(&self, at: usize, key: &str, value: &str) -> anyhow::Result<()> {
+        let file = self.node_folder(at).join("node.toml");
+        let text = fs::read_to_string(&file)?;
+        let is = |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim() == key);
+        ensure!(text.lines().filter(|line| is(line)).count() == 1, "{} has no setting {key}", file.display());
+        let lines = text.lines().map(|line| if is(line) { format!("{key} = {value}") } else { line.to_owned() });
+        Ok(fs::write(&file, lines.map(|line| line + "\n").collect::<String>())?)
+    }
+
+    /// Kills and starts one node after the other, each once the one before is back at work: so that all of them run with what was configured.
+    ///
+    /// # Errors
+    /// One does not end, or does not come back.
+    pub fn restart_each(&mut self) -> anyhow::Result<()> {
+        for at in 0..self.nodes() {
+            self.kill(at)?;
+            self.restart(at)?;
+            until("a node is back", READY_MAX, || self.is_whole()).with_context(|| self.last_words())?;
+        }
+        self.wait_writable().map(drop)
     }
 
     /// SIGKILL to everything, the gateway, the mount and the demo included: a power cut as far as processes know.
@@ -361,7 +446,8 @@ impl Cluster {
         last_words(self.folder.path())
     }
 
-    fn log(&self, name: &str) -> anyhow::Result<File> {
+    /// A log beside those of the nodes; its end is among the last words.
+    pub(crate) fn log(&self, name: &str) -> anyhow::Result<File> {
         log(self.folder.path(), name)
     }
 
@@ -431,6 +517,7 @@ fn demo_command(sago: &Path, folder: &Path, port: u16, options: &Options) -> Com
     let mut command = Command::new(sago);
     command.arg("demo").arg("--dir").arg(folder.join("cluster")).args(["--bucket", BUCKET, "--no-sample", "--json"]);
     command.args(["--nodes", &options.nodes.to_string(), "--s3-port", &port.to_string()]);
+    command.envs(options.level.map(|level| (LEVEL, level.to_string())));
     command
 }
 
@@ -454,12 +541,15 @@ fn last_words(folder: &Path) -> String {
     out
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// A port that was free a moment ago, below the range from which the kernel serves clients: it is still free when what listened on it was
+/// killed and starts again.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    const TRIES_MAX: usize = 1_000;
+    let mut tries = std::iter::repeat_with(|| rand::random_range(10_000..17_000_u16)).take(TRIES_MAX);
+    tries.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).context("no free port")
 }
 
-fn is_mounted(path: &Path) -> bool {
+pub(crate) fn is_mounted(path: &Path) -> bool {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let text = path.to_string_lossy();
     mounts.lines().any(|line| line.split(' ').nth(1) == Some(text.as_ref()))

@@ -3,6 +3,8 @@
 //! ```text
 //! Cluster ── starts `sago demo`, kills, stops and restarts its node processes; cuts their power, if they are on fault disks
 //! Network ── loses, delays, damages and cuts what goes between them
+//! Cgroup ─── bounds a process's processor time and memory; FakeClock gives it a wall clock of its own; Mount and
+//!            Gateway are further ones
 //! Load ───── writers, readers and a probe; every acknowledged write goes to the Ledger (fsync) before the next one
 //! Register ─ what a key may hold now: the last acknowledged version, or one issued since
 //! checker ── at the end every key is read again and compared with the Ledger
@@ -14,30 +16,39 @@
 
 mod binary;
 mod body;
+mod cgroup;
 mod checker;
 mod checkout;
+mod clock;
 mod cluster;
 mod gaps;
+mod gateway;
 mod ledger;
 pub mod linear;
 mod load;
 pub mod memory_cluster;
+mod mount;
 mod network;
 mod process;
 mod register;
 mod skip;
 mod wait;
 
+pub use binary::sago;
 pub use body::{Body, BodyFault, OpId};
+pub use cgroup::{Bounded, Cgroup};
 pub use checker::{Verdict, check};
 pub use checkout::checkout;
+pub use clock::{FakeClock, Pace};
 pub use cluster::{Cluster, DiskPage, NodePage, Options};
-pub use fault_disk::{FaultDisk, Kept, Kind as DiskRequest, SyncFault, missing as fault_disks_missing};
+pub use fault_disk::{FaultDisk, Kept, Kind as DiskRequest, Stray, SyncFault, missing as fault_disks_missing};
 pub use gaps::{Gap, gaps};
+pub use gateway::Gateway;
 pub use ledger::{Entry, Ledger};
 pub use load::{Contest, ContestReport, Load, LoadConfig, LoadReport};
 pub use loadgen::s3::{Credentials, Listing, Payload, S3Client, S3Error};
 pub use loadgen::target::Target;
+pub use mount::Mount;
 pub use network::{Carried, End, Link, Network};
 pub use register::{Kind, Register};
 pub use skip::skip;
@@ -66,6 +77,17 @@ pub fn seed() -> u64 {
 /// If it is an error.
 pub fn must<T>(result: anyhow::Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Whether a test of the second tier runs, for which `make test` has no time: in `make battery` at full length, with `SAGO_TIER=2` shortened.
+/// Says so if not.
+#[must_use]
+pub fn in_tier_two(test: &str) -> bool {
+    let asked = battery() || std::env::var_os("SAGO_TIER").is_some_and(|tier| tier == "2");
+    if !asked {
+        println!("{test}: left to `make battery` (SAGO_TIER=2 runs it shortened)");
+    }
+    asked
 }
 
 /// Whether the full lengths are asked for (`make battery`).

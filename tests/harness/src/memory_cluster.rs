@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster_client::{CallError, Cluster, ReadError, WriteError, WrittenChunk};
+use cluster_client::{CallError, ChunkOwner, Cluster, ReadError, WriteError, WrittenChunk};
 use meta_core::memory::MemoryKv;
 use meta_core::{Applied, apply, control_query, query};
 use parking_lot::Mutex;
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use types::{
-    CHUNK_BYTES_MAX, ChunkId, ChunkIdParts, ChunkRef, GroupId, GroupPlacement, NodeId, PlacementMap, RequestId,
-    SessionId, Slot, Timestamp, WriterEpoch, leaves_of, root_of,
+    CHUNK_BYTES_MAX, ChunkId, ChunkIdParts, ChunkRef, GroupId, GroupPlacement, NodeId, PlacementMap, PlacementRule,
+    RequestId, RuleEntry, RuleId, SessionId, Slot, Timestamp, WriterEpoch, leaves_of, root_of,
 };
 
 /// The cluster.
@@ -50,7 +50,7 @@ pub struct Faults {
 }
 
 impl MemoryCluster {
-    /// A cluster with so many metadata groups and no users.
+    /// A cluster with so many metadata groups and no users. It has a rule of placement beside the default one, 1.
     ///
     /// # Panics
     /// The state machines refuse an empty cluster.
@@ -63,8 +63,10 @@ impl MemoryCluster {
             chunk_seq: AtomicU64::new(0),
             faults: Mutex::default(),
         };
-        let raft_groups = (0..=metadata_groups).map(|id| GroupPlacement { id: GroupId(id), voters: vec![NodeId(1)] });
-        let map = PlacementMap { version: 1, raft_groups: raft_groups.collect(), ..PlacementMap::default() };
+        let raft_groups = (0..=metadata_groups).map(|id| GroupPlacement::founding(GroupId(id), vec![NodeId(1)]));
+        let raft_groups = raft_groups.collect();
+        let rules = vec![RuleEntry { id: RuleId(1), name: "fast".to_owned(), rule: PlacementRule::default() }];
+        let map = PlacementMap { version: 1, raft_groups, rules, ..PlacementMap::default() };
         cluster.change(ControlCommand::Bootstrap { map }).expect("an empty cluster takes a map");
         match cluster.change(ControlCommand::OpenSession { kind: "test".into() }) {
             Ok(ControlOutcome::Session(session)) => cluster.session = session,
@@ -157,7 +159,7 @@ impl Cluster for MemoryCluster {
         Ok(control_query(rows, &wanted).expect("memory does not fail"))
     }
 
-    async fn write_chunk(&self, group: GroupId, data: Bytes) -> Result<WrittenChunk, WriteError> {
+    async fn write_chunk(&self, owner: ChunkOwner, data: Bytes) -> Result<WrittenChunk, WriteError> {
         if let Some(error) = self.faults.lock().write.clone() {
             return Err(error);
         }
@@ -166,7 +168,7 @@ impl Cluster for MemoryCluster {
         }
         let seq = self.chunk_seq.fetch_add(1, Ordering::Relaxed) as u32;
         let (session, epoch) = (self.session, WriterEpoch(1));
-        let id = ChunkId::new(ChunkIdParts { slot: Slot(seq as u16), group, session, epoch, seq });
+        let id = ChunkId::new(ChunkIdParts { slot: Slot(seq as u16), group: owner.group, session, epoch, seq });
         let chunk = ChunkRef { id, len: data.len() as u32, root: root_of(&data, &leaves_of(&data)) };
         self.chunks.lock().insert(id, data);
         Ok(WrittenChunk { chunk, missing: 0 })

@@ -14,10 +14,14 @@ pub fn send(pid: u32, signal: Signal) {
     }
 }
 
-/// Whether the process still runs. One that ended and was not reaped yet does not.
+/// Whether any thread of the process still runs. One that ended and was not reaped yet does not. The first thread may have ended long before
+/// one that is inside a flush, and files and ports are let go by the last.
 pub fn runs(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default()).any(|stat| {
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+    })
 }
 
 /// Waits until all of them have ended.

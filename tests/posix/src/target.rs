@@ -102,7 +102,12 @@ impl Drop for MemoryMount {
 /// The cluster refuses.
 pub async fn make_bucket(cluster: &dyn Cluster) -> anyhow::Result<()> {
     cluster.control(ControlCommand::CreateUser { name: "tests".to_owned() }).await??;
-    let create = ControlCommand::CreateBucket { name: BUCKET.to_owned(), owner: "tests".to_owned(), nonce: 1 };
+    let create = ControlCommand::CreateBucket {
+        name: BUCKET.to_owned(),
+        owner: "tests".to_owned(),
+        nonce: 1,
+        rule: Default::default(),
+    };
     let ControlOutcome::Bucket(bucket) = cluster.control(create).await?? else { anyhow::bail!("no bucket") };
     cluster.command(bucket.group, Command::EnsureBucket { bucket: bucket.id }).await??;
     Ok(())

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
-use types::{CHUNK_BYTES_MAX, GroupId, Ino};
+use types::{CHUNK_BYTES_MAX, GroupId, Ino, RuleId};
 
 const BUCKET: &str = "bucket";
 
@@ -77,7 +77,7 @@ impl World {
 
     /// Writes as a mount does.
     async fn write_at(&self, group: GroupId, ino: Ino, offset: u64, data: &[u8]) {
-        let chunk = self.cluster.write_chunk(group, Bytes::copy_from_slice(data)).await.expect("memory");
+        let chunk = self.cluster.write_chunk(group.into(), Bytes::copy_from_slice(data)).await.expect("memory");
         let write = Command::Write { ino, inline: None, extents: vec![chunk.at(offset)], append: false };
         let done = self.cluster.command(group, write).await.expect("memory");
         assert!(matches!(done, Ok(Outcome::Attr(_))), "{done:?}");
@@ -232,7 +232,12 @@ async fn the_control_group_may_be_away_for_a_moment() {
 #[tokio::test]
 async fn a_group_is_told_of_a_bucket_it_does_not_know() {
     let world = World::new(StoreConfig::default()).await;
-    let create = ControlCommand::CreateBucket { name: "by-another".into(), owner: "alice".into(), nonce: 7 };
+    let create = ControlCommand::CreateBucket {
+        name: "by-another".into(),
+        owner: "alice".into(),
+        nonce: 7,
+        rule: types::RuleId::DEFAULT,
+    };
     world.cluster.control(create).await.expect("memory").expect("a new bucket");
     let request = GetRequest { bucket: "by-another".into(), key: "k".into(), ..GetRequest::default() };
     let missing = world.store.head(&world.alice, &request).await;
@@ -333,6 +338,38 @@ async fn a_copy_into_any_bucket_has_the_bytes_and_the_conditions_hold() {
         let read = world.store.get(&world.alice, &request).await.expect("there");
         assert_eq!(collect(read.content).await.expect("there"), data);
     }
+}
+
+#[tokio::test]
+async fn a_copy_by_reference_is_made_only_between_buckets_of_one_rule() {
+    let world = World::new(StoreConfig::default()).await;
+    let data = noise(CHUNK_BYTES_MAX + 5);
+    world.put("from", &data, 1 << 20).await.expect("stored");
+    let home = world.store.head_bucket(&world.alice, BUCKET).await.expect("there").group;
+    let (mut shared, mut rewritten) = (0, 0);
+    for number in 0..16u16 {
+        let (name, rule) = (format!("bucket-{number}"), RuleId(number / 4 % 2));
+        let create = ControlCommand::CreateBucket { name: name.clone(), owner: "alice".into(), nonce: 7, rule };
+        world.cluster.control(create).await.expect("memory").expect("a new bucket");
+        let here = world.store.head_bucket(&world.alice, &name).await.expect("there").group == home;
+        let copy = CopyRequest {
+            source: CopySource { bucket: BUCKET.into(), key: "from".into(), condition: ReadCondition::default() },
+            bucket: name.clone(),
+            key: "to".into(),
+            metadata: None,
+            precondition: Precondition::default(),
+        };
+        let before = world.cluster.stored().0;
+        world.store.copy(&world.alice, copy).await.expect("copied");
+        let written = world.cluster.stored().0 - before;
+        assert_eq!(written, if here && rule == RuleId::DEFAULT { 0 } else { 2 }, "{name}");
+        shared += usize::from(written == 0);
+        rewritten += usize::from(here && written > 0);
+        let request = GetRequest { bucket: name, key: "to".into(), ..GetRequest::default() };
+        let read = world.store.get(&world.alice, &request).await.expect("there");
+        assert_eq!(collect(read.content).await.expect("there"), data);
+    }
+    assert!(shared > 0 && rewritten > 0, "{shared} shared, {rewritten} written anew in the same group");
 }
 
 /// What a mount may do to a file.

@@ -5,9 +5,10 @@
 use crate::random::Random;
 use bytes::Bytes;
 use chunk_core::read::Piece;
-use proto::chunk::ChunkError;
-use std::collections::BTreeMap;
-use types::{Blake3Root, ChunkId, ChunkRef};
+use proto::chunk::{ChunkError, ListedChunk};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use types::{Blake3Root, ChunkId, ChunkIdParts, ChunkRef, GroupId, SessionId, Slot, WriterEpoch};
 
 /// The unit of which a power cut leaves all or nothing.
 const SECTOR_BYTES: usize = 512;
@@ -17,13 +18,26 @@ struct Record {
     root: Blake3Root,
     len: u32,
     data: Bytes,
+    /// The hash that the data really has.
+    found: Blake3Root,
     /// Whether it is on the medium; a disk that lies has it in its cache only.
     durable: bool,
 }
 
 impl Record {
+    fn new(root: Blake3Root, data: Bytes) -> Record {
+        let mut record = Record { root, len: data.len() as u32, data: Bytes::new(), found: root, durable: true };
+        record.overwrite(data);
+        record
+    }
+
     fn is_good(&self) -> bool {
-        types::root_of(&self.data, &types::leaves_of(&self.data)) == self.root
+        self.found == self.root
+    }
+
+    fn overwrite(&mut self, data: Bytes) {
+        self.found = types::root_of(&data, &types::leaves_of(&data));
+        self.data = data;
     }
 }
 
@@ -40,6 +54,13 @@ pub enum Flush {
     Misdirected(ChunkId),
 }
 
+/// A chunk that was deleted: its id cannot be written again.
+struct Tombstone {
+    /// What comes back if the tombstone lies in a disk's cache only and its power goes.
+    buried: Option<Record>,
+    durable: bool,
+}
+
 /// What a power cut did to chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
@@ -47,6 +68,8 @@ pub struct Cut {
     pub torn: u64,
     /// Flushed records that are gone, for the disk had lied.
     pub forgotten: u64,
+    /// Deleted chunks that are back, for the disk had lied.
+    pub back: u64,
 }
 
 /// The chunks of a node.
@@ -55,17 +78,21 @@ pub struct ChunkStore {
     records: BTreeMap<ChunkId, Record>,
     /// Being written.
     pending: BTreeMap<ChunkId, Record>,
+    tombstones: BTreeMap<ChunkId, Tombstone>,
 }
 
 impl ChunkStore {
     /// Takes a chunk that is to be flushed.
     ///
     /// # Errors
-    /// It does not have its hash, or the id is taken by other bytes.
+    /// It does not have its hash, the id is taken by other bytes, or it was deleted.
     pub fn put(&mut self, chunk: ChunkId, root: Blake3Root, data: Bytes) -> Result<(), ChunkError> {
-        let record = Record { root, len: data.len() as u32, data, durable: true };
+        let record = Record::new(root, data);
         if !record.is_good() {
             return Err(ChunkError::HashMismatch);
+        }
+        if self.tombstones.contains_key(&chunk) {
+            return Err(ChunkError::Deleted);
         }
         if self.records.get(&chunk).is_some_and(|there| there.root != root) {
             return Err(ChunkError::Conflict);
@@ -83,7 +110,7 @@ impl ChunkStore {
             Flush::Lost => return,
             Flush::Misdirected(victim) => {
                 if let Some(victim) = self.records.get_mut(&victim) {
-                    victim.data = record.data;
+                    victim.overwrite(record.data);
                 }
                 return;
             }
@@ -95,7 +122,69 @@ impl ChunkStore {
         }
     }
 
-    /// Whether a chunk is on the medium, and good.
+    /// Deletes a chunk for good, be it there, being written or neither. A disk that `lies` keeps nothing of that once its power goes.
+    pub fn delete(&mut self, chunk: ChunkId, lies: bool) {
+        self.pending.remove(&chunk);
+        let buried = self.records.remove(&chunk).filter(|_| lies);
+        let fresh = Tombstone { buried, durable: !lies };
+        self.tombstones.entry(chunk).or_insert(fresh);
+    }
+
+    /// Up to `max` chunks with ids greater than `after`, in order.
+    #[must_use]
+    pub fn list(&self, after: Option<ChunkId>, max: usize) -> Vec<ChunkId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.records.range((from, Bound::Unbounded)).map(|(chunk, _)| *chunk).take(max).collect()
+    }
+
+    /// Slots of which there are chunks.
+    #[must_use]
+    pub fn slots(&self) -> BTreeSet<Slot> {
+        self.records.keys().map(|chunk| chunk.slot()).collect()
+    }
+
+    /// What is known of up to `max` chunks of a slot with ids greater than `after`, in order; the deleted ones among them.
+    #[must_use]
+    pub fn known(&self, slot: Slot, after: Option<ChunkId>, max: usize) -> Vec<ListedChunk> {
+        let (first, last) = ids_of(slot);
+        let range = (after.map_or(Bound::Included(first), Bound::Excluded), Bound::Included(last));
+        let live = self.records.range(range).take(max);
+        let live = live.map(|(chunk, record)| ListedChunk { chunk: *chunk, live: Some((record.len, record.root)) });
+        let dead = self.tombstones.range(range).take(max).map(|(chunk, _)| ListedChunk { chunk: *chunk, live: None });
+        let mut known: Vec<ListedChunk> = live.chain(dead).collect();
+        known.sort_unstable_by_key(|row| row.chunk);
+        known.truncate(max);
+        known
+    }
+
+    /// Length and hash of a chunk, by what stands beside it.
+    #[must_use]
+    pub fn stat(&self, chunk: ChunkId) -> Option<(u32, Blake3Root)> {
+        self.records.get(&chunk).map(|record| (record.len, record.root))
+    }
+
+    /// Takes a chunk off the disk as if it had never been there; it may be put again.
+    pub fn forget(&mut self, chunk: ChunkId) {
+        self.records.remove(&chunk);
+    }
+
+    /// Chunks there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Whether the medium holds exactly the bytes that a reference means. The record's own hash says nothing of that: a copy that was
+    /// made of the wrong bytes has a hash that fits them.
+    #[must_use]
+    pub fn holds(&self, chunk: &ChunkRef) -> bool {
+        let record = self.records.get(&chunk.id);
+        record.is_some_and(|record| {
+            record.durable && (record.root, record.len) == (chunk.root, chunk.len) && record.is_good()
+        })
+    }
+
+    /// Whether a chunk is on the medium, and good by the hash that stands beside it.
     #[must_use]
     pub fn has_good(&self, chunk: ChunkId) -> bool {
         self.records.get(&chunk).is_some_and(|record| record.durable && record.is_good())
@@ -105,6 +194,12 @@ impl ChunkStore {
     #[must_use]
     pub fn has(&self, chunk: ChunkId) -> bool {
         self.records.contains_key(&chunk)
+    }
+
+    /// Whether a chunk was deleted here.
+    #[must_use]
+    pub fn is_deleted(&self, chunk: ChunkId) -> bool {
+        self.tombstones.contains_key(&chunk)
     }
 
     /// One of the chunks, chosen by `dice`.
@@ -119,7 +214,8 @@ impl ChunkStore {
     /// # Errors
     /// It has none.
     pub fn read(&self, chunk: ChunkId) -> Result<Piece, ChunkError> {
-        let record = self.records.get(&chunk).ok_or(ChunkError::NotFound)?;
+        let missing = || if self.tombstones.contains_key(&chunk) { ChunkError::Deleted } else { ChunkError::NotFound };
+        let record = self.records.get(&chunk).ok_or_else(missing)?;
         let data = record.data.clone();
         Ok(Piece { first_leaf: 0, chunk_len: data.len() as u32, leaves: types::leaves_of(&data), data })
     }
@@ -130,7 +226,7 @@ impl ChunkStore {
         let mut rotten = record.data.to_vec();
         let place = random.below(rotten.len() as u64) as usize;
         rotten[place] ^= 1 << random.below(8);
-        record.data = rotten.into();
+        record.overwrite(rotten.into());
         true
     }
 
@@ -152,11 +248,17 @@ impl ChunkStore {
         let flushed = self.records.len();
         self.records.retain(|_, record| record.durable);
         cut.forgotten = (flushed - self.records.len()) as u64;
+        for (id, tombstone) in self.tombstones.extract_if(.., |_, tombstone| !tombstone.durable) {
+            if let Some(record) = tombstone.buried.filter(|record| record.durable) {
+                self.records.insert(id, record);
+                cut.back += 1;
+            }
+        }
         for (id, mut record) in std::mem::take(&mut self.pending) {
             match random.below(3) {
-                _ if tear == Some(id) => record.data = torn(&record.data, random),
+                _ if tear == Some(id) => record.overwrite(torn(&record.data, random)),
                 0 => continue,
-                1 => record.data = torn(&record.data, random),
+                1 => record.overwrite(torn(&record.data, random)),
                 _ => {}
             }
             if record.is_good() {
@@ -171,12 +273,20 @@ impl ChunkStore {
     /// The disk has flushed its cache.
     pub fn end_lie(&mut self) {
         self.records.values_mut().for_each(|record| record.durable = true);
+        self.tombstones.values_mut().for_each(|tombstone| *tombstone = Tombstone { buried: None, durable: true });
     }
 
     /// Everything is gone.
     pub fn wipe(&mut self) {
         *self = ChunkStore::default();
     }
+}
+
+/// First and last id of a slot.
+fn ids_of(slot: Slot) -> (ChunkId, ChunkId) {
+    let first = ChunkIdParts { slot, group: GroupId(0), session: SessionId(0), epoch: WriterEpoch(0), seq: 0 };
+    let (group, session, epoch, seq) = (GroupId(u32::MAX), SessionId(u64::MAX), WriterEpoch(u16::MAX), u32::MAX);
+    (ChunkId::new(first), ChunkId::new(ChunkIdParts { slot, group, session, epoch, seq }))
 }
 
 /// Some sectors of the new bytes, the others as they were, the last among them: zeros.
@@ -233,5 +343,56 @@ mod tests {
         let damaged: Vec<ChunkId> = store.scrub().into_iter().map(|chunk| chunk.id).collect();
         assert_eq!(damaged, [ChunkId(1), ChunkId(2)]);
         assert!(!store.has(ChunkId(3)) && !store.has(ChunkId(4)));
+    }
+
+    #[test]
+    fn what_was_deleted_stays_so_unless_the_disk_had_lied() {
+        let mut store = with(&[1, 2, 3]);
+        for id in 1..=3 {
+            store.flushed(ChunkId(id), Flush::Honest);
+        }
+        store.delete(ChunkId(1), false);
+        store.delete(ChunkId(2), true);
+        assert_eq!(store.list(None, 9), [ChunkId(3)]);
+        assert_eq!(store.read(ChunkId(2)).err(), Some(ChunkError::Deleted));
+        let data = Bytes::from(vec![1; 2000]);
+        assert_eq!(store.put(ChunkId(1), types::root_of(&data, &[]), data), Err(ChunkError::Deleted));
+        let cut = store.power_cut(None, &mut Random::new(0));
+        assert_eq!((cut.back, store.list(None, 9)), (1, vec![ChunkId(2), ChunkId(3)]));
+        store.delete(ChunkId(2), true);
+        store.end_lie();
+        store.power_cut(None, &mut Random::new(0));
+        assert_eq!((store.list(Some(ChunkId(1)), 9), store.count()), (vec![ChunkId(3)], 1));
+    }
+
+    #[test]
+    fn what_was_taken_off_is_unknown_and_what_was_deleted_is_listed() {
+        let mut store = with(&[1, 2, 3, 4]);
+        for id in 1..=4 {
+            store.flushed(ChunkId(id), Flush::Honest);
+        }
+        store.forget(ChunkId(1));
+        store.delete(ChunkId(3), false);
+        let known = |after, max| {
+            let rows = store.known(Slot(0), after, max).into_iter();
+            rows.map(|row| (row.chunk.0, row.live.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(known(None, 9), [(2, true), (3, false), (4, true)]);
+        assert_eq!(known(None, 2), [(2, true), (3, false)]);
+        assert_eq!(known(Some(ChunkId(3)), 9), [(4, true)]);
+        assert_eq!(store.known(Slot(1), None, 9), []);
+        assert_eq!((store.stat(ChunkId(1)), store.slots()), (None, BTreeSet::from([Slot(0)])));
+        let data = Bytes::from(vec![1; 2000]);
+        assert_eq!(store.put(ChunkId(1), types::root_of(&data, &[]), data), Ok(()), "it may come back");
+    }
+
+    #[test]
+    fn other_bytes_under_their_own_hash_are_not_the_chunk() {
+        let mut store = with(&[1]);
+        store.flushed(ChunkId(1), Flush::Honest);
+        let root = |byte| types::root_of(&[byte; 2000], &[]);
+        assert!(store.has_good(ChunkId(1)));
+        assert!(store.holds(&ChunkRef { id: ChunkId(1), len: 2000, root: root(1) }));
+        assert!(!store.holds(&ChunkRef { id: ChunkId(1), len: 2000, root: root(2) }));
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod call;
+mod held;
 mod reading;
 mod steps;
 mod writing;
@@ -18,17 +19,19 @@ use crate::marks::Marks;
 use crate::message::{Reply, Request};
 use crate::operation::{Name, Operation, PlannedOperation};
 use crate::random::Random;
+use crate::replica::GROUP;
 use crate::script::Knobs;
 use bytes::Bytes;
 use call::Call;
-use chunk_core::session::Session;
-use chunk_core::{Moment, View};
+use chunk_core::View;
+use held::Held;
 use proto::object::NewExtent;
+use proto::trash::TrashId;
 use reading::{Fetched, Reading};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use steps::Step;
-use types::{ChunkId, Ino, LogIndex, NodeId, PgId, PlacementMap, SessionId};
+use types::{ChunkId, GroupId, Ino, LogIndex, NodeId, PgId, PlacementGroup, PlacementMap};
 use writing::Writing;
 
 /// How long a whole operation may take.
@@ -48,6 +51,8 @@ pub struct Around<'a> {
     pub bug: Option<Bug>,
     /// Sizes and times.
     pub knobs: &'a Knobs,
+    /// Whether a chunk that no member has is on a node that the cluster takes for lost, or by the group as it really is on another.
+    pub excused: &'a dyn Fn(ChunkId, &PlacementGroup) -> bool,
     /// What it sends: to whom, under which number, what.
     pub sent: Vec<(NodeId, u64, Request)>,
 }
@@ -76,7 +81,11 @@ struct Op {
     tried: Vec<PgId>,
     ino: Ino,
     fetched: Fetched,
-    repaired: Vec<ChunkId>,
+    /// The placement group in which nobody had a chunk.
+    doubted: Option<PlacementGroup>,
+    /// Chunks to be made whole, and how many nodes have not said yet that they have them.
+    lacking: BTreeMap<ChunkId, usize>,
+    binned: Vec<TrashId>,
 }
 
 impl Op {
@@ -91,8 +100,20 @@ impl Op {
             tried: Vec::new(),
             ino: Ino::default(),
             fetched: Fetched::default(),
-            repaired: Vec::new(),
+            doubted: None,
+            lacking: BTreeMap::new(),
+            binned: Vec::new(),
         }
+    }
+
+    fn wakes_at(&self) -> Millis {
+        let next = match &self.phase {
+            Phase::Between => None,
+            Phase::Call(call) => Some(call.wakes_at()),
+            Phase::Write(writing) => writing.wakes_at(),
+            Phase::Read(reading) => reading.wakes_at(),
+        };
+        next.unwrap_or(self.until).min(self.until)
     }
 
     fn step_id(&self) -> StepId {
@@ -128,14 +149,16 @@ enum End {
 pub struct Client {
     /// How its operations ended.
     pub tally: Tally,
+    id: u64,
     nodes: Vec<NodeId>,
-    voters: Vec<NodeId>,
     map: Arc<PlacementMap>,
-    session: SessionId,
-    chunks: Session,
-    commands: u64,
+    /// When it was last told a map.
+    polled: Millis,
+    held: Option<Held>,
     numbers: u64,
     leader: NodeId,
+    /// Whom it takes for the leader of the control group.
+    control: NodeId,
     root: Option<Ino>,
     avoided: BTreeMap<NodeId, Millis>,
     shunned: BTreeMap<(NodeId, u16), Millis>,
@@ -147,20 +170,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with a session of its own and what it has to do, by time.
+    /// A client and what it has to do, by time.
     #[must_use]
-    pub fn new(id: u64, map: Arc<PlacementMap>, todo: VecDeque<PlannedOperation>, mut random: Random) -> Self {
-        let session = SessionId(id + 1);
-        let voters = map.voters(crate::replica::GROUP).to_vec();
+    pub fn new(id: u64, map: Arc<PlacementMap>, todo: VecDeque<PlannedOperation>, random: Random) -> Self {
+        let (leader, control) = (map.voters(GROUP)[0], map.voters(GroupId::CONTROL)[0]);
         Client {
             tally: Tally::default(),
+            id,
             nodes: map.nodes.iter().map(|node| node.id).collect(),
-            leader: voters[0],
-            voters,
+            leader,
+            control,
             map,
-            session,
-            chunks: Session::new(session, Moment(0), random.next()),
-            commands: 0,
+            polled: 0,
+            held: None,
             numbers: 0,
             root: None,
             avoided: BTreeMap::new(),
@@ -178,6 +200,11 @@ impl Client {
         self.op.is_none() && self.todo.is_empty()
     }
 
+    /// Has the next operation begin with a look at the map.
+    pub fn distrusts_map(&mut self) {
+        self.polled = 0;
+    }
+
     /// Adds to what it has to do.
     pub fn also(&mut self, planned: PlannedOperation) {
         self.todo.push_back(planned);
@@ -186,14 +213,8 @@ impl Client {
     /// When it wants to look at its clock.
     #[must_use]
     pub fn wakes_at(&self) -> Option<Millis> {
-        let Some(op) = &self.op else { return self.todo.front().map(|next| next.at) };
-        let next = match &op.phase {
-            Phase::Between => None,
-            Phase::Call(call) => Some(call.wakes_at()),
-            Phase::Write(writing) => writing.wakes_at(),
-            Phase::Read(reading) => reading.wakes_at(),
-        };
-        Some(next.unwrap_or(op.until).min(op.until))
+        let next = self.op.as_ref().map(Op::wakes_at).or(self.todo.front().map(|next| next.at));
+        next.into_iter().chain(self.held.as_ref().map(Held::renew_at)).min()
     }
 
     /// Time has passed.
@@ -201,6 +222,10 @@ impl Client {
     /// # Errors
     /// What comes of it must not be.
     pub fn woken(&mut self, around: &mut Around<'_>) -> Result<(), Violation> {
+        self.renew(around);
+        if self.op.as_ref().is_some_and(|op| op.wakes_at() > around.now) {
+            return Ok(());
+        }
         if self.op.is_none() {
             if self.todo.front().is_none_or(|next| next.at > around.now) {
                 return Ok(());
@@ -208,6 +233,13 @@ impl Client {
             let Some(next) = self.todo.pop_front() else { return Ok(()) };
             let mut op = Op::new(next, around.now, VecDeque::new());
             op.steps = steps::of(&op.planned, self.root.is_none(), around.knobs.chunk_bytes);
+            self.lapse(around);
+            if self.held.is_none() {
+                op.steps.push_front(Step::Open);
+            }
+            if around.now >= self.polled + around.knobs.poll {
+                op.steps.push_front(Step::Refresh);
+            }
             return self.go_on(op, Course::Next, around);
         }
         let Some(mut op) = self.op.take() else { return Ok(()) };
@@ -226,6 +258,9 @@ impl Client {
     /// # Errors
     /// What it says must not be.
     pub fn answered(&mut self, number: u64, reply: Reply, around: &mut Around<'_>) -> Result<(), Violation> {
+        if self.renewed(number, &reply, around) {
+            return Ok(());
+        }
         let Some(mut op) = self.op.take() else { return Ok(()) };
         let course = match std::mem::replace(&mut op.phase, Phase::Between) {
             Phase::Call(call) => self.call_answered(&mut op, call, number, reply, around)?,
@@ -244,7 +279,7 @@ impl Client {
                     self.op = Some(op);
                     return Ok(());
                 }
-                Course::Next => match op.steps.pop_front() {
+                Course::Next => match self.housekeeping().or_else(|| op.steps.pop_front()) {
                     Some(step) => {
                         op.begun += 1;
                         course = self.begin(&mut op, step, around)?;
@@ -255,7 +290,14 @@ impl Client {
                     match end {
                         End::Answered => self.tally.answered += 1,
                         End::Unknown => self.tally.unknown += 1,
-                        End::Failed => self.tally.failed += 1,
+                        End::Failed => {
+                            // Nobody was ever asked to commit what was written: it is given up.
+                            for new in op.extents.drain(..) {
+                                self.settle(new.extent.chunk.id);
+                                around.judge.gives_up(new.extent.chunk.id);
+                            }
+                            self.tally.failed += 1;
+                        }
                     }
                     return Ok(());
                 }
@@ -272,11 +314,12 @@ impl Client {
                 let target = self.random.pick(&self.nodes).copied().unwrap_or(self.leader);
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
-            Step::Replicate(target, chunk, ref sources) => {
-                let request = Request::Replicate(chunk, sources.clone());
+            Step::Open => Course::On(Phase::Call(self.call(step, self.open(), self.control, around))),
+            Step::Replicate(target, chunk, epoch, ref sources) => {
+                let request = Request::Replicate(chunk, epoch, sources.clone());
                 Course::On(Phase::Call(self.call(step, request, target, around)))
             }
-            step => match steps::request(self, op, &step) {
+            step => match steps::request(self, op, &step, around.knobs) {
                 Some(steps::Wanted::Query(query)) => {
                     Course::On(Phase::Call(self.call(step, Request::Query(query), self.leader, around)))
                 }

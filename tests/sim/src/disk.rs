@@ -3,10 +3,10 @@
 use crate::bug::Bug;
 use crate::random::Random;
 use crate::rows::Rows;
-use raft_core::{Entry, HardState, LogReadError, LogReader, LogStart, RaftMessage};
+use raft_core::{Entry, HardState, LogReadError, LogReader, LogStart, Members, RaftMessage, SnapshotPoint};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use types::{LogIndex, NodeId};
+use types::{LogIndex, ReplicaId};
 
 /// How a node's process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct LogWrite {
     /// The new hard state.
     pub hard_state: Option<HardState>,
     /// A snapshot that replaces state and log.
-    pub install: Option<(Rows, LogStart)>,
+    pub install: Option<(Rows, SnapshotPoint)>,
     /// To be sent once it is flushed.
     pub send_after: Vec<RaftMessage>,
 }
@@ -47,13 +47,20 @@ pub struct Durable {
     pub state: Rows,
     /// What they hold.
     pub applied: LogStart,
+    /// The members of the group as of that.
+    pub members: Members,
+    /// Whose disk it is, if there is a replica.
+    pub replica: Option<ReplicaId>,
+    /// The last replica that was here and was let go: none of its name or an older one ever comes back.
+    pub former: Option<ReplicaId>,
 }
 
 impl Durable {
     fn take(&mut self, write: &LogWrite) {
-        if let Some((state, at)) = &write.install {
+        if let Some((state, point)) = &write.install {
             self.state = state.clone();
-            (self.applied, self.start) = (*at, *at);
+            (self.applied, self.start) = (point.at, point.at);
+            self.members = point.members.clone();
             self.entries.clear();
         }
         put(&mut self.entries, &write.entries);
@@ -116,11 +123,11 @@ impl Disk {
 
     /// Queues a write.
     pub fn write(&mut self, write: LogWrite, bug: Option<Bug>) {
-        if let Some((_, at)) = write.install {
+        if let Some((_, point)) = &write.install {
             self.written.lock().clear();
             if bug == Some(Bug::SnapshotInHalves) {
                 self.durable.entries.clear();
-                self.durable.start = at;
+                self.durable.start = point.at;
             }
         }
         put(&mut self.written.lock(), &write.entries);
@@ -137,7 +144,7 @@ impl Disk {
         if bug == Some(Bug::VoteNotPersisted)
             && let Some(new) = &mut write.hard_state
         {
-            new.vote = NodeId(0);
+            new.vote = ReplicaId(0);
         }
         self.durable.take(&write);
         Some(write)
@@ -154,12 +161,34 @@ impl Disk {
         self.honest = None;
     }
 
-    /// Makes the state durable and drops the log up to `cut`, which it covers.
-    pub fn sync_state(&mut self, state: Rows, applied: LogStart, cut: LogStart, lies: bool) {
+    /// The group begins with this replica: its members are noted at once.
+    pub fn found(&mut self, replica: ReplicaId, members: Members) {
+        (self.durable.replica, self.durable.members) = (Some(replica), members);
+    }
+
+    /// Takes an empty replica in, unless one is here, or one of its name or a newer one was let go.
+    pub fn admit(&mut self, replica: ReplicaId) -> bool {
+        let stale = self.durable.former.is_some_and(|former| former.life() >= replica.life());
+        let admitted = self.durable.replica.is_none() && !stale;
+        if admitted {
+            self.durable.replica = Some(replica);
+        }
+        admitted
+    }
+
+    /// The replica was let go: everything but its name is gone.
+    pub fn let_go(&mut self) {
+        let former = self.durable.replica.max(self.durable.former);
+        *self = Disk { durable: Durable { former, ..Durable::default() }, ..Disk::default() };
+    }
+
+    /// Makes the state and who belonged to the group by then durable, and drops the log up to `cut`, which it covers.
+    pub fn sync_state(&mut self, (state, applied, members): (&Rows, LogStart, &Members), cut: LogStart, lies: bool) {
         if lies {
             self.begin_to_lie();
         }
-        (self.durable.state, self.durable.applied) = (state, applied);
+        (self.durable.state, self.durable.applied) = (state.clone(), applied);
+        self.durable.members = members.clone();
         if cut.index > self.durable.start.index && cut.index <= self.durable.last().index {
             self.durable.start = cut;
             let keep = |log: &mut BTreeMap<u64, Entry>| *log = log.split_off(&(cut.index.0 + 1));
@@ -169,7 +198,13 @@ impl Disk {
     }
 
     /// What is left after a crash. `state` is what the process had applied. `true` if it had promised more than there is.
-    pub fn crash(&mut self, crash: Crash, state: (&Rows, LogStart), bug: Option<Bug>, random: &mut Random) -> bool {
+    pub fn crash(
+        &mut self,
+        crash: Crash,
+        state: (&Rows, LogStart, &Members),
+        bug: Option<Bug>,
+        random: &mut Random,
+    ) -> bool {
         let survive = match crash {
             Crash::Kill => self.pending.len(),
             Crash::Flush | Crash::Power => random.below(self.pending.len() as u64 + 1) as usize,
@@ -189,6 +224,7 @@ impl Disk {
         let newer = state.1.index > self.durable.applied.index && state.1.index <= self.durable.last().index;
         if newer && !forgot && (crash == Crash::Kill || random.chance(500)) {
             self.durable.applied = state.1;
+            self.durable.members = state.2.clone();
             if bug != Some(Bug::IndexOutsideBatch) {
                 self.durable.state = state.0.clone();
             }
@@ -196,6 +232,17 @@ impl Disk {
         self.written = Arc::default();
         self.written.lock().clone_from(&self.durable.entries);
         forgot
+    }
+
+    /// What `sago recover` writes into a log that nobody has open, all of it or nothing: entries behind those that are there, committed, and the
+    /// replica's new name.
+    pub fn recover(&mut self, name: ReplicaId, entries: &[Entry]) {
+        let Some(last) = entries.last() else { return };
+        put(&mut self.durable.entries, entries);
+        self.durable.hard_state = HardState { term: last.term, vote: ReplicaId(0), commit: last.index };
+        self.durable.replica = Some(name);
+        self.written = Arc::default();
+        self.written.lock().clone_from(&self.durable.entries);
     }
 
     /// Everything is gone.

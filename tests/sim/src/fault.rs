@@ -47,13 +47,26 @@ pub enum Fault {
     ClockJump,
     /// A node's clock runs too fast or too slow.
     ClockDrift,
+    /// A client stands still, often for longer than its session lives, and goes on as if nothing had happened.
+    Silence,
+    /// A client's process ends, and another begins where it was.
+    ClientDies,
+    /// A machine is lost for good, with its disks.
+    Loss,
+    /// An operator has a node emptied; and sometimes thinks better of it.
+    Drain,
+    /// The disk of a node's chunks answers nothing any more, and the node says so; a new process finds it well.
+    DeadDisk,
+    /// Two of the three voters of a group are lost for good, and an operator makes what the third has the only truth. Planned apart from all others.
+    Majority,
     /// A node's disk is empty from now on; only with a planted mistake.
     Wipe,
 }
 
 impl Fault {
     /// All kinds that happen without a planted mistake.
-    pub const ALL: [Fault; 20] = [
+    pub const ALL: [Fault; 26] = [
+        Fault::Majority,
         Fault::Kill,
         Fault::Power,
         Fault::PowerAll,
@@ -74,12 +87,17 @@ impl Fault {
         Fault::Misdirect,
         Fault::ClockJump,
         Fault::ClockDrift,
+        Fault::Silence,
+        Fault::ClientDies,
+        Fault::Loss,
+        Fault::Drain,
+        Fault::DeadDisk,
     ];
 
-    /// One of them; those that stop everybody are rarer.
+    /// One of them, but for the first; those that stop everybody are rarer.
     #[must_use]
     pub fn draw(random: &mut Random) -> Fault {
-        match *random.pick(&Self::ALL).expect("there are some") {
+        match *random.pick(&Self::ALL[1..]).expect("there are some") {
             Fault::PowerAll if random.chance(500) => Fault::Kill,
             drawn => drawn,
         }
@@ -109,6 +127,12 @@ impl Fault {
             Fault::Misdirect => "misdirected write",
             Fault::ClockJump => "clock jump",
             Fault::ClockDrift => "clock drift",
+            Fault::Silence => "silence of a client",
+            Fault::ClientDies => "death of a client",
+            Fault::Loss => "machine lost for good",
+            Fault::Drain => "node emptied",
+            Fault::DeadDisk => "dead disk",
+            Fault::Majority => "two of three voters lost for good",
             Fault::Wipe => "wiped disk",
         }
     }
@@ -127,7 +151,7 @@ pub struct PlannedFault {
     pub at: Millis,
     /// What.
     pub fault: Fault,
-    /// To which node, counted from 0.
+    /// To which node, counted from 0; where it happens to a client, to that one.
     pub node: u64,
     /// For how long, where that means anything.
     pub length: Millis,

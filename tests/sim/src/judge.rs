@@ -6,11 +6,17 @@
 //! call began. That is linearizability, over all names and both faces at once, found without a search.
 
 mod content;
+mod copies;
+mod evidence;
 mod model;
+mod rewind;
 
 pub use content::value_bytes;
+use copies::Copies;
+use evidence::Evidence;
 use model::Model;
 
+use crate::event::Millis;
 use crate::marks::{Mark, Marks};
 use crate::replica::AppliedEntry;
 use bytes::Bytes;
@@ -18,9 +24,12 @@ use meta_core::Applied;
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{NewContent, NewExtent};
-use raft_core::{HardState, MessageKind, RaftMessage};
-use std::collections::BTreeMap;
-use types::{ChunkId, ChunkRef, LogIndex, NodeId, RequestId, SessionId, Term};
+use raft_core::{EntryKind, HardState, MessageKind, RaftMessage};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{
+    ChunkId, ChunkRef, GroupId, LogIndex, Member, NodeId, PgEpoch, REPLICAS, ReplicaId, RequestId, SessionId, Term,
+    UploadId,
+};
 
 /// What was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +44,10 @@ pub enum Rule {
     Read,
     /// A chunk that was acknowledged is there; in the end three times.
     Chunk,
+    /// What anything refers to or may still refer to is not deleted; in the end nothing else is left.
+    Garbage,
+    /// Copies move only when that is safe; in the end they are where the map says, and nowhere else.
+    Move,
     /// After the last fault all is served, and everything comes to rest.
     Rest,
     /// Nothing stops by itself.
@@ -79,12 +92,24 @@ struct Seen {
     fingerprint: u64,
 }
 
+/// What is known of a group.
+#[derive(Default)]
+struct Consensus {
+    leaders: BTreeMap<Term, NodeId>,
+    votes: BTreeMap<(ReplicaId, Term), ReplicaId>,
+    /// The last vote of each replica since it may have forgotten any.
+    last_votes: BTreeMap<ReplicaId, (Term, ReplicaId)>,
+    /// Replicas that were let go and removed.
+    let_go: BTreeSet<ReplicaId>,
+    log: Vec<Seen>,
+    /// What the one voter that a group was recovered from had in its log beyond what was known to be committed: it has to stay.
+    promised: BTreeMap<usize, (Term, blake3::Hash)>,
+}
+
 /// The one who sees everything.
 #[derive(Default)]
 pub struct Judge {
-    leaders: BTreeMap<Term, NodeId>,
-    votes: BTreeMap<(NodeId, Term), NodeId>,
-    log: Vec<Seen>,
+    groups: BTreeMap<GroupId, Consensus>,
     /// The state before the first entry, and after each.
     models: Vec<Model>,
     settled: BTreeMap<(SessionId, u64), Settled>,
@@ -96,8 +121,12 @@ pub struct Judge {
     chunks: BTreeMap<ChunkId, Bytes>,
     /// Chunks that metadata refers or referred to, the newest last.
     committed: Vec<ChunkRef>,
-    /// Which members their writers had no answer from, a bit for each.
-    claimed: BTreeMap<ChunkId, u8>,
+    /// By which entry each of them was first.
+    claimed_by: Vec<LogIndex>,
+    /// The same, by id.
+    claimed: BTreeSet<ChunkId>,
+    copies: Copies,
+    evidence: Evidence,
     /// Rare branches that show in the log.
     pub marks: Marks,
 }
@@ -106,15 +135,17 @@ impl Judge {
     /// Before anything has happened.
     #[must_use]
     pub fn new() -> Self {
-        Judge { models: vec![Model::default()], ..Judge::default() }
+        let mut judge = Judge { models: vec![Model::default()], ..Judge::default() };
+        judge.evidence.entry_ends();
+        judge
     }
 
     /// A node leads in a term: nobody else may have.
     ///
     /// # Errors
     /// Two leaders of one term.
-    pub fn leads(&mut self, node: NodeId, term: Term) -> Result<(), Violation> {
-        match *self.leaders.entry(term).or_insert(node) {
+    pub fn leads(&mut self, group: GroupId, node: NodeId, term: Term) -> Result<(), Violation> {
+        match *self.groups.entry(group).or_default().leaders.entry(term).or_insert(node) {
             other if other == node => Ok(()),
             other => Err(Violation::new(Rule::Raft, format!("{node} and {other} both lead term {}", term.0))),
         }
@@ -123,40 +154,60 @@ impl Judge {
     /// Terms that had a leader.
     #[must_use]
     pub fn terms_led(&self) -> u64 {
-        self.leaders.len() as u64
+        self.groups.values().map(|group| group.leaders.len() as u64).sum()
     }
 
-    /// A node sends a message: a vote in it is given for good.
+    /// A replica sends a message: a vote in it is given for good.
     ///
     /// # Errors
-    /// It has voted for somebody else in that term.
-    pub fn sends(&mut self, node: NodeId, message: &RaftMessage) -> Result<(), Violation> {
+    /// It has voted for somebody else in that term, or was let go.
+    pub fn sends(&mut self, group: GroupId, message: &RaftMessage) -> Result<(), Violation> {
+        let from = message.from;
+        let group = self.groups.entry(group).or_default();
+        if group.let_go.contains(&from) {
+            return Err(Violation::new(Rule::Raft, format!("{from} was let go and sends {:?}", message.kind)));
+        }
         let vote = match message.kind {
-            MessageKind::Vote => node,
+            MessageKind::Vote => from,
             MessageKind::VoteResponse if !message.reject => message.to,
             _ => return Ok(()),
         };
-        match *self.votes.entry((node, message.term)).or_insert(vote) {
+        group.last_votes.insert(from, (message.term, vote));
+        match *group.votes.entry((from, message.term)).or_insert(vote) {
             before if before == vote => Ok(()),
             before => {
-                Err(Violation::new(Rule::Raft, format!("{node} voted for {before} and {vote} in {}", message.term)))
+                Err(Violation::new(Rule::Raft, format!("{from} voted for {before} and {vote} in {}", message.term)))
             }
         }
     }
 
-    /// A node starts from what is on an honest disk: a vote it has given is there.
+    /// A replica was let go by its group and removed from its node: it never says a word again.
+    pub fn lets_replica_go(&mut self, group: GroupId, replica: ReplicaId) {
+        self.groups.entry(group).or_default().let_go.insert(replica);
+    }
+
+    /// A replica starts from what is on an honest disk: a vote it has given is there.
     ///
     /// # Errors
     /// It has forgotten one.
-    pub fn starts(&self, node: NodeId, found: HardState) -> Result<(), Violation> {
-        match self.votes.range((node, Term(0))..=(node, Term(u64::MAX))).next_back() {
-            Some(((_, term), vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
+    pub fn starts(&self, group: GroupId, replica: ReplicaId, found: HardState) -> Result<(), Violation> {
+        let Some(group) = self.groups.get(&group) else { return Ok(()) };
+        match group.last_votes.get(&replica) {
+            Some((term, vote)) if (found.term, found.vote) < (*term, *vote) && found.vote != *vote => {
                 Err(Violation::new(
                     Rule::Raft,
-                    format!("{node} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
+                    format!("{replica} has forgotten its vote for {vote} in {term}: it finds {found:?}"),
                 ))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A node starts from a disk that may have lied: which votes it has given it need not know, for it votes in no term in which it may
+    /// have voted.
+    pub fn forgets(&mut self, node: NodeId) {
+        for group in self.groups.values_mut() {
+            group.last_votes.retain(|replica, _| replica.node() != node);
         }
     }
 
@@ -164,11 +215,12 @@ impl Judge {
     ///
     /// # Errors
     /// Another entry was applied there before, one before it never was, or it came to something else.
-    pub fn applied(&mut self, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
-        let AppliedEntry { entry, results, fingerprint } = applied;
+    pub fn applied(&mut self, group: GroupId, node: NodeId, applied: &AppliedEntry) -> Result<(), Violation> {
+        let AppliedEntry { entry, results, fingerprint, map: _ } = applied;
         let place = entry.index.0 as usize;
         let hash = blake3::hash(&entry.data);
-        match self.log.get(place - 1) {
+        let Consensus { log, promised, .. } = self.groups.entry(group).or_default();
+        match log.get(place - 1) {
             Some(there) if there.term != entry.term || there.hash != hash => {
                 return Err(Violation::new(
                     Rule::Raft,
@@ -182,26 +234,44 @@ impl Judge {
                 ));
             }
             Some(_) => return Ok(()),
-            None if self.log.len() + 1 == place => {}
+            None if log.len() + 1 == place => {}
             None => {
                 return Err(Violation::new(
                     Rule::Raft,
-                    format!("{node} applied entry {place}, {} are known", self.log.len()),
+                    format!("{node} applied entry {place}, {} are known", log.len()),
                 ));
             }
         }
-        self.log.push(Seen { term: entry.term, hash, fingerprint: *fingerprint });
+        if promised.remove(&place).is_some_and(|there| there != (entry.term, hash)) {
+            let text = format!("{node} has another entry {place} than the voter had that its group was recovered from");
+            return Err(Violation::new(Rule::Raft, text));
+        }
+        log.push(Seen { term: entry.term, hash, fingerprint: *fingerprint });
+        if group == GroupId::CONTROL {
+            // There is no model of it: its replicas judge each other.
+            return Ok(());
+        }
         let mut model = self.models.last().expect("the first is there").clone();
-        if !entry.data.is_empty() {
+        if !entry.data.is_empty() && entry.kind == EntryKind::Normal {
             let batch: LogBatch =
                 proto::decode(&entry.data).map_err(|error| Violation::new(Rule::Raft, error.to_string()))?;
+            model.entry(batch.time);
             for (command, result) in batch.commands.iter().zip(results) {
-                if let (LogCommand::Meta(Some(id), command), Applied::Meta(result)) = (command, result) {
-                    self.command(entry.index, &mut model, *id, command, result)?;
+                match (command, result) {
+                    (LogCommand::Meta(Some(id), command), Applied::Meta(result)) => {
+                        self.command(entry.index, &mut model, *id, command, result)?;
+                    }
+                    (LogCommand::Meta(None, command), Applied::Meta(result)) => {
+                        self.carry_out(entry.index, &mut model, SessionId::default(), command, result)?;
+                        self.mark(command, result);
+                    }
+                    (LogCommand::Recover(_), _) => model.recovers(),
+                    _ => {}
                 }
             }
         }
         self.models.push(model);
+        self.evidence.entry_ends();
         Ok(())
     }
 
@@ -220,7 +290,12 @@ impl Judge {
                 self.marks.hit(Mark::WindowFull);
                 return Ok(());
             }
-            Err(Refusal::StaleRequest | Refusal::SessionClosed) => return Ok(()),
+            Err(Refusal::StaleRequest) => return Ok(()),
+            Err(Refusal::SessionClosed) if self.is_over(id.session) => return Ok(()),
+            _ if self.is_over(id.session) => {
+                let text = format!("{id:?} came to {result:?} at {at}, and its session is over");
+                return Err(Violation::new(Rule::Command, text));
+            }
             _ => {}
         }
         if let Some((first, before)) = self.settled.get(&key) {
@@ -235,12 +310,13 @@ impl Judge {
             };
         }
         self.settled.insert(key, (at, result.clone()));
-        model
-            .apply(command, result, &self.chunks)
-            .map_err(|why| Violation::new(Rule::Rows, format!("entry {}, {command:?}: {why}", at.0)))?;
+        self.carry_out(at, model, id.session, command, result)?;
         if result.is_ok() {
             // To make a bucket once more or to say once more that a copy was made does nothing.
-            let idempotent = matches!(command, Command::EnsureBucket { .. } | Command::ClearUnderReplicated { .. });
+            let idempotent = matches!(
+                command,
+                Command::EnsureBucket { .. } | Command::SetBucketOptions { .. } | Command::ClearUnderReplicated { .. }
+            );
             let step = self.steps.get(&key).copied().filter(|_| !idempotent);
             if let Some(step) = step
                 && let Some(other) = self.effects.insert(step, id.seq)
@@ -250,29 +326,52 @@ impl Judge {
                     format!("{step:?} took effect as {other} and as {}: {command:?}", id.seq),
                 ));
             }
-            self.claim(command);
+            self.claim(at, command)?;
         }
         self.mark(command, result);
         Ok(())
     }
 
-    fn claim(&mut self, command: &Command) {
+    /// Carries a command out beside the log, and compares what it came to.
+    fn carry_out(
+        &mut self,
+        at: LogIndex,
+        model: &mut Model,
+        session: SessionId,
+        command: &Command,
+        result: &Result<Outcome, Refusal>,
+    ) -> Result<(), Violation> {
+        let told = match self.bookkeeping(command, result) {
+            Some(told) => told,
+            None => model.apply(session, command, result),
+        };
+        told.map_err(|why| Violation::new(Rule::Rows, format!("entry {}, {command:?}: {why}", at.0)))
+    }
+
+    fn claim(&mut self, at: LogIndex, command: &Command) -> Result<(), Violation> {
         let extents: &[NewExtent] = match command {
             Command::PutObject { content: NewContent::Chunks(extents), .. }
             | Command::PutPart { content: NewContent::Chunks(extents), .. }
             | Command::Create { content: NewContent::Chunks(extents), .. }
             | Command::Write { extents, .. } => extents,
-            _ => return,
+            _ => return Ok(()),
         };
         for new in extents {
-            if new.missing != 0 {
+            if new.missing.trailing_zeros() < REPLICAS as u32 {
                 self.marks.hit(Mark::TwoOfThree);
             }
+            if new.missing >> REPLICAS != 0 {
+                self.marks.hit(Mark::NewcomerMissed);
+            }
             let chunk = new.extent.chunk;
-            if self.claimed.insert(chunk.id, new.missing).is_none() {
+            self.commits(chunk.id)?;
+            self.says(chunk.id, new.missing);
+            if self.claimed.insert(chunk.id) {
                 self.committed.push(chunk);
+                self.claimed_by.push(at);
             }
         }
+        Ok(())
     }
 
     fn mark(&mut self, command: &Command, result: &Result<Outcome, Refusal>) {
@@ -283,13 +382,23 @@ impl Judge {
             (Command::CompleteUpload { .. }, Ok(_)) => self.marks.hit(Mark::UploadCompleted),
             (Command::AbortUpload { .. }, Ok(_)) => self.marks.hit(Mark::UploadAborted),
             (Command::ClearUnderReplicated { .. }, Ok(_)) => self.marks.hit(Mark::RepairRecorded),
+            (Command::RestoreTrash { .. }, Ok(Outcome::Restored(restored))) if restored.iter().any(Result::is_ok) => {
+                self.marks.hit(Mark::TrashRestored);
+            }
+            (Command::PurgeTrash { .. }, Ok(Outcome::Purged(purged))) if purged.files > 0 => {
+                self.marks.hit(Mark::TrashPurged);
+            }
+            (Command::ExpireTrash { .. }, Ok(Outcome::Purged(purged))) if purged.files > 0 => {
+                self.marks.hit(Mark::TrashExpired);
+            }
             _ => {}
         }
     }
 
-    /// A writer says what a chunk holds, before it sends it.
-    pub fn writes(&mut self, chunk: ChunkId, data: Bytes) {
+    /// A writer says what a chunk holds, before it sends it to these takers under an epoch of their group.
+    pub fn writes(&mut self, chunk: ChunkId, data: Bytes, (epoch, takers): (PgEpoch, &[Member]), at: Millis) {
         self.chunks.insert(chunk, data);
+        self.sends_out(chunk, epoch, takers, at);
     }
 
     /// Chunks that metadata refers or referred to, the newest last.
@@ -298,10 +407,10 @@ impl Judge {
         &self.committed
     }
 
-    /// Which members may lack a chunk that metadata refers or referred to.
+    /// Whether metadata refers or referred to a chunk.
     #[must_use]
-    pub fn missing(&self, chunk: ChunkId) -> Option<u8> {
-        self.claimed.get(&chunk).copied()
+    pub fn is_committed(&self, chunk: ChunkId) -> bool {
+        self.claimed.contains(&chunk)
     }
 
     /// A client numbers a step's request.
@@ -326,8 +435,10 @@ impl Judge {
         result: &Result<Outcome, Refusal>,
         floor: LogIndex,
     ) -> Result<(), Violation> {
-        if matches!(result, Err(Refusal::WindowFull | Refusal::StaleRequest)) {
-            return Ok(());
+        match result {
+            Err(Refusal::WindowFull | Refusal::StaleRequest) => return Ok(()),
+            Err(Refusal::SessionClosed) if self.is_over(id.session) => return Ok(()),
+            _ => {}
         }
         match self.settled.get(&(id.session, id.seq)) {
             Some((first, settled)) if settled == result && *first > floor => {
@@ -384,15 +495,33 @@ impl Judge {
         ))
     }
 
+    /// Chunks that metadata refers to now.
+    #[must_use]
+    pub fn referenced(&self) -> BTreeSet<ChunkId> {
+        self.models.last().map_or_else(BTreeSet::new, Model::chunks)
+    }
+
+    /// Uploads in progress, and their keys.
+    #[must_use]
+    pub fn uploads(&self) -> Vec<(UploadId, Bytes)> {
+        self.models.last().map_or_else(Vec::new, Model::uploads)
+    }
+
+    /// Whether there is nothing: no name, nothing in the trash, no upload.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.models.last().is_none_or(Model::is_empty)
+    }
+
     /// All names there are at the end.
     #[must_use]
     pub fn names(&self) -> Vec<Bytes> {
         self.models.last().map_or_else(Vec::new, Model::names)
     }
 
-    /// Entries that were committed.
+    /// Entries of a group that were committed.
     #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.log.len() as u64
+    pub fn entries(&self, group: GroupId) -> u64 {
+        self.groups.get(&group).map_or(0, |group| group.log.len() as u64)
     }
 }

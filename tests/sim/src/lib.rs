@@ -15,10 +15,15 @@
 mod bug;
 mod chunks;
 mod client;
+mod control;
 mod disk;
+mod duty;
+mod errand;
 mod event;
 mod fault;
 mod judge;
+mod lease;
+mod liveness;
 mod marks;
 mod message;
 mod network;

@@ -4,6 +4,7 @@ use crate::event::Millis;
 use crate::random::Random;
 use bytes::Bytes;
 use std::fmt;
+use types::UploadId;
 
 /// Names there are.
 pub const NAMES: u64 = 7;
@@ -44,12 +45,20 @@ pub enum Operation {
     Get(Name),
     /// S3: delete.
     Delete(Name),
+    /// S3: delete everything.
+    DeleteAll,
     /// S3: copy by reference.
     Copy(Name, Name),
     /// S3: list everything.
     List,
     /// S3: upload in parts of these lengths; complete it, or give it up.
     Multipart(Name, Vec<usize>, bool),
+    /// S3: give up an upload that another client may have begun.
+    Abort(Name, UploadId),
+    /// Operator: bring back what was deleted last under a name, over what is there or not.
+    Restore(Name, bool),
+    /// Operator: purge what has lain in the trash longest, of a name or of all.
+    Purge(Option<Name>),
     /// Mount: make a file; exclusively or not.
     Create(Name, usize, bool),
     /// Mount: rename; over what is there or not.
@@ -89,7 +98,9 @@ impl Operation {
             0..190 => Operation::Put(name, len, Condition::None),
             190..240 => Operation::Put(name, len, Condition::Absent),
             240..280 => Operation::Put(name, len, Condition::Seen),
-            280..500 => Operation::Get(name),
+            280..470 => Operation::Get(name),
+            470..490 => Operation::Restore(name, random.chance(500)),
+            490..500 => Operation::Purge(Some(name)),
             500..550 => Operation::Delete(name),
             550..590 => Operation::Copy(name, other),
             590..630 => Operation::List,

@@ -1,4 +1,4 @@
-//! One replica of the metadata group: the real raft-core and meta-core, and the shell that performs what they ask for.
+//! One replica of a group: the real raft-core and meta-core, and the shell that performs what they ask for.
 //!
 //! The order of steps is that of `meta-server`'s threads (`group.rs`, `writer.rs`, `applier.rs`): what is promised leaves after the flush,
 //! one write after the other, the state is flushed before the log is cut.
@@ -13,19 +13,26 @@ use crate::message::{Reply, Waiter};
 use crate::random::Random;
 use crate::rows::Rows;
 use crate::script::Knobs;
-use meta_core::{Applied, apply, query};
+use meta_core::{Applied, apply, control_query, query};
 use proposals::Proposals;
-use proto::log::LogBatch;
-use proto::meta::{Command, Query};
+use proto::control::{ControlAnswer, ControlCommand, ControlQuery, ControlReply};
+use proto::log::{LogBatch, LogCommand};
+use proto::meta::{Answer, ChunkVerdict, Command, Query, Refusal};
+use proto::object::NewContent;
 use raft_core::{
-    Effects, Entry, Group, GroupConfig, HardState, LogStart, MessageKind, Quarantine, RaftMessage, Role, slog,
+    Effects, Entry, EntryKind, Group, GroupConfig, HardState, LogStart, Members, MessageKind, Quarantine, RaftMessage,
+    Role, SnapshotPoint, Step, slog,
 };
+pub use reads::Question;
 use reads::Reads;
 use std::collections::BTreeMap;
-use types::{GroupId, LogIndex, NodeId, RequestId, Term, Timestamp};
+use std::sync::Arc;
+use types::{ChunkId, GroupId, LogIndex, NodeId, PlacementMap, ReplicaId, Term, Timestamp, UploadId};
 
-/// The group everything lies in.
+/// The metadata group, in which everything lies.
 pub const GROUP: GroupId = GroupId(1);
+/// All groups there are.
+pub const GROUPS: [GroupId; 2] = [GroupId::CONTROL, GROUP];
 /// Ticks a follower may take to fetch a snapshot.
 const SNAPSHOT_TICKS: u64 = 50;
 
@@ -37,6 +44,8 @@ pub struct AppliedEntry {
     pub results: Vec<Applied>,
     /// The rows after it.
     pub fingerprint: u64,
+    /// The placement map after it, if it may have changed it.
+    pub map: Option<Arc<PlacementMap>>,
 }
 
 /// What came out of a turn.
@@ -66,6 +75,7 @@ struct Flight {
 
 /// A replica that runs.
 pub struct Replica {
+    of: GroupId,
     node: NodeId,
     group: Group,
     bug: Option<Bug>,
@@ -75,6 +85,8 @@ pub struct Replica {
     applied: LogStart,
     /// The log is cut here at the next flush of the state.
     mark: LogStart,
+    /// Who belongs to the group as of what is applied.
+    members: Members,
     proposed: LogIndex,
     durable: LogIndex,
     led: bool,
@@ -82,16 +94,19 @@ pub struct Replica {
     reads: Reads,
     flight: Flight,
     fetched: Option<Rows>,
-    awaiting: BTreeMap<NodeId, u64>,
+    awaiting: BTreeMap<ReplicaId, u64>,
     ticks: u64,
+    in_parts: BTreeMap<ChunkId, UploadId>,
+    /// The placement map as the control group has it here.
+    map: Option<Arc<PlacementMap>>,
 }
 
 /// What a replica starts with.
-pub struct Start<'a> {
+pub struct Start {
+    /// Its group.
+    pub of: GroupId,
     /// Its node.
     pub node: NodeId,
-    /// All voters.
-    pub voters: &'a [NodeId],
     /// Seed of its timeouts.
     pub seed: u64,
     /// Whether promises may have been forgotten.
@@ -103,17 +118,19 @@ pub struct Start<'a> {
 }
 
 impl Replica {
-    /// Recovers a replica from its disk.
+    /// Recovers a replica from its disk. One that was just taken in knows nobody, and waits for its first snapshot.
     #[must_use]
-    pub fn start(start: &Start<'_>, disk: &Disk) -> Replica {
+    pub fn start(start: &Start, disk: &Disk) -> Replica {
         let durable = disk.durable();
-        let others = start.voters.iter().copied().filter(|voter| *voter != start.node);
+        let own = durable.replica.expect("a replica is here");
+        let members = durable.members.clone();
+        let others: Vec<_> = members.other_voters(own).collect();
         let last = durable.last();
         let mut hard_state = durable.hard_state;
         hard_state.commit = hard_state.commit.min(last.index).max(durable.applied.index);
         let config = GroupConfig {
-            node: start.node,
-            voters: start.voters.to_vec(),
+            replica: own,
+            members: members.clone(),
             hard_state,
             start: durable.start,
             last,
@@ -125,6 +142,7 @@ impl Replica {
         };
         let group = Group::new(config).unwrap_or_else(|error| panic!("{} cannot start: {error}", start.node));
         Replica {
+            of: start.of,
             node: start.node,
             group,
             bug: start.bug,
@@ -133,6 +151,7 @@ impl Replica {
             state: durable.state.clone(),
             applied: durable.applied,
             mark: durable.applied,
+            members,
             proposed: last.index,
             durable: last.index,
             led: false,
@@ -142,6 +161,8 @@ impl Replica {
             fetched: None,
             awaiting: BTreeMap::new(),
             ticks: 0,
+            in_parts: BTreeMap::new(),
+            map: if start.of == GroupId::CONTROL { map_in(&durable.state) } else { None },
         }
     }
 
@@ -151,11 +172,62 @@ impl Replica {
         (&self.state, self.applied)
     }
 
+    /// Which replica of its group it is.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.group.replica()
+    }
+
+    /// Who belongs to the group as of what is applied here.
+    #[must_use]
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Takes the next step towards the wanted voters, if it leads.
+    pub fn change_members(&mut self, wanted: &[NodeId], marks: &mut Marks) {
+        if !self.led {
+            return;
+        }
+        match self.group.next_step(wanted) {
+            Step::Settled | Step::Wait => {}
+            Step::AddLearner(node) => {
+                if self.group.add_learner(node).is_ok() {
+                    marks.hit(Mark::LearnerAdded);
+                }
+            }
+            Step::Change(change) => drop(self.group.propose_change(&change)),
+            Step::HandOver(heir) => {
+                if self.group.transfer_leader(heir) {
+                    marks.hit(Mark::HandedOver);
+                }
+            }
+        }
+    }
+
     /// The term it leads, if it does.
     #[must_use]
     pub fn leads(&self) -> Option<Term> {
         let view = self.group.view();
         (view.role == Role::Leader).then_some(view.term)
+    }
+
+    /// Whether all that was committed before its term is applied here, as far as it leads.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.leads() == Some(self.applied.term)
+    }
+
+    /// The placement map, as far as this replica of the control group has applied it.
+    #[must_use]
+    pub fn map(&self) -> Option<&Arc<PlacementMap>> {
+        self.map.as_ref()
+    }
+
+    /// Whether it does not vote, since it may have forgotten promises.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.group.is_quarantined()
     }
 
     /// Where it stands in Raft, for people.
@@ -166,7 +238,7 @@ impl Replica {
 
     /// Leaves the disk as a crash would. `true` if the disk had promised more than there is.
     pub fn crash(&self, crash: Crash, disk: &mut Disk, random: &mut Random) -> bool {
-        disk.crash(crash, self.state(), self.bug, random)
+        disk.crash(crash, (&self.state, self.applied, &self.members), self.bug, random)
     }
 
     /// Time has passed here.
@@ -194,25 +266,31 @@ impl Replica {
         None
     }
 
-    /// The state that a snapshot message named was fetched.
-    pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, at: LogStart) {
+    /// The state that a snapshot message named was fetched; it holds what `point` says.
+    pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, point: SnapshotPoint) {
         self.fetched = Some(state);
-        self.group.step_snapshot(message, at);
+        self.group.step_snapshot(message, point);
+    }
+
+    /// What a snapshot of it is, now.
+    #[must_use]
+    pub fn snapshot(&self) -> (Rows, SnapshotPoint) {
+        (self.state.clone(), SnapshotPoint { at: self.applied, members: self.members.clone() })
     }
 
     /// Takes a command; an answer at once means that it was not taken.
     #[must_use]
-    pub fn command(&mut self, waiter: Waiter, id: RequestId, command: Command) -> Option<Reply> {
+    pub fn command(&mut self, waiter: Waiter, command: LogCommand) -> Option<Reply> {
         if !self.led {
             return Some(self.not_leader());
         }
-        self.proposals.push(waiter, id, command);
+        self.proposals.push(waiter, command);
         None
     }
 
     /// Takes a query; an answer at once means that it was not taken.
     #[must_use]
-    pub fn query(&mut self, waiter: Waiter, wanted: Query) -> Option<Reply> {
+    pub fn query(&mut self, waiter: Waiter, wanted: Question) -> Option<Reply> {
         if !self.led {
             return Some(self.not_leader());
         }
@@ -223,20 +301,76 @@ impl Replica {
         None
     }
 
+    /// Whether it votes and knows a leader: what it has applied is as new as can be had without asking.
+    #[must_use]
+    pub fn votes_under_a_leader(&self) -> bool {
+        let view = self.group.view();
+        view.role != Role::Learner && view.leader.is_some()
+    }
+
+    /// Whom it takes for the leader.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.group.view().leader
+    }
+
     fn not_leader(&self) -> Reply {
         Reply::NotLeader(self.group.view().leader.filter(|leader| *leader != self.node))
     }
 
-    fn answer(&self, wanted: &Query) -> Reply {
-        let answer = query(&self.state, GROUP, wanted).expect("a store in memory");
-        Reply::Answer(self.applied.index, Box::new(answer))
+    fn answer(&self, wanted: &Question) -> Reply {
+        match wanted {
+            Question::Meta(wanted) => Reply::Answer(self.applied.index, Box::new(self.ask(wanted))),
+            Question::Control(wanted) => Reply::Control(ControlReply::Answer(self.ask_control(wanted))),
+            Question::Members => Reply::Members(self.members.all().collect()),
+        }
+    }
+
+    /// What this replica of the control group has applied says to a query.
+    #[must_use]
+    pub fn ask_control(&self, wanted: &ControlQuery) -> ControlAnswer {
+        control_query(&self.state, wanted).expect("a store in memory")
+    }
+
+    /// What this replica has applied says to a query.
+    ///
+    /// # Errors
+    /// The query is refused.
+    pub fn ask(&self, wanted: &Query) -> Result<Answer, Refusal> {
+        let mut answer = query(&self.state, self.of, wanted).expect("a store in memory");
+        if let (Ok(Answer::Judged(verdicts)), Query::JudgeChunks { chunks }) = (&mut answer, wanted) {
+            for (verdict, chunk) in verdicts.iter_mut().zip(chunks) {
+                let wrong = match self.bug {
+                    Some(Bug::UploadsOverlooked) => self.in_parts.contains_key(chunk),
+                    Some(Bug::UnknownIsGarbage) => *verdict == ChunkVerdict::Open,
+                    _ => false,
+                };
+                if wrong {
+                    *verdict = ChunkVerdict::Garbage;
+                }
+            }
+        }
+        answer
+    }
+
+    /// Which chunks are those of uploads in progress, for the mistake that overlooks them.
+    fn note_parts(&mut self, command: &Command) {
+        match command {
+            Command::PutPart { upload, content: NewContent::Chunks(extents), .. } => {
+                self.in_parts.extend(extents.iter().map(|new| (new.extent.chunk.id, *upload)));
+            }
+            Command::CompleteUpload { upload, .. } | Command::AbortUpload { upload, .. } => {
+                self.in_parts.retain(|_, of| of != upload);
+            }
+            _ => {}
+        }
     }
 
     /// The oldest write is flushed.
     pub fn flushed(&mut self, write: LogWrite, turn: &mut Turn) {
         self.flight.writes -= 1;
         let skipped = if self.flight.writes == 0 { self.flight.skipped } else { 0 };
-        let last = write.install.map(|(_, at)| at.index).or(write.entries.last().map(|entry| entry.index));
+        let last = write.install.map(|(_, point)| point.at.index).or(write.entries.last().map(|entry| entry.index));
         self.group.persisted(write.number.max(skipped), last);
         self.durable = last.unwrap_or(self.durable);
         turn.messages.extend(write.send_after);
@@ -256,7 +390,7 @@ impl Replica {
             turn.replies.push((waiter, self.answer(&wanted)));
         }
         if self.applied.index.0 >= self.mark.index.0 + self.knobs.log_entries {
-            disk.sync_state(self.state.clone(), self.applied, self.mark, lies);
+            disk.sync_state((&self.state, self.applied, &self.members), self.mark, lies);
             if disk.durable().start == self.mark && self.mark.index > self.group.view().start {
                 self.group.truncated(self.mark);
                 turn.marks.hit(Mark::LogCut);
@@ -307,6 +441,7 @@ impl Replica {
     }
 
     fn perform_one(&mut self, effects: Effects, disk: &mut Disk, turn: &mut Turn) {
+        assert!(effects.not_understood.is_none(), "a change of members cannot be decoded");
         turn.messages.extend(effects.send_now);
         self.hard_state = effects.hard_state.unwrap_or(self.hard_state);
         for (context, index) in effects.reads {
@@ -315,9 +450,13 @@ impl Replica {
         let install = effects.snapshot.and_then(|point| {
             let state = self.fetched.take()?;
             self.state = state.clone();
+            if self.of == GroupId::CONTROL {
+                self.map = map_in(&state);
+            }
             (self.applied, self.mark, self.durable) = (point.at, point.at, point.at.index);
+            self.members = point.members.clone();
             turn.marks.hit(Mark::SnapshotInstalled);
-            Some((state, point.at))
+            Some((state, point))
         });
         let mut send_after = effects.send_after_persist;
         if self.bug == Some(Bug::PromiseBeforeFlush) {
@@ -342,25 +481,65 @@ impl Replica {
         for entry in effects.committed {
             self.apply(entry, turn);
         }
+        self.members = effects.members.unwrap_or_else(|| std::mem::take(&mut self.members));
         self.group.applied(self.applied);
     }
 
     fn apply(&mut self, entry: Entry, turn: &mut Turn) {
-        let results = if entry.data.is_empty() {
+        let mut map = None;
+        let results = if entry.data.is_empty() || entry.kind == EntryKind::ConfChange {
             Vec::new()
         } else {
             let batch: LogBatch = proto::decode(&entry.data).expect("it was encoded here");
-            apply(&mut self.state, GROUP, &batch).expect("a store in memory")
+            if self.bug == Some(Bug::UploadsOverlooked) {
+                for command in &batch.commands {
+                    if let LogCommand::Meta(_, command) = command {
+                        self.note_parts(command);
+                    }
+                }
+            }
+            let results = apply(&mut self.state, self.of, &batch).expect("a store in memory");
+            if batch.commands.iter().any(changes_map) {
+                self.map = map_in(&self.state);
+                map = self.map.clone();
+            }
+            results
         };
         self.applied = LogStart { index: entry.index, term: entry.term };
         let (own, waiters) = self.proposals.committed(self.applied);
         for (waiter, result) in waiters.into_iter().zip(results.iter().map(Some).chain(std::iter::repeat(None))) {
             let reply = match result {
                 Some(Applied::Meta(result)) if own => Reply::Applied(entry.index, result.clone()),
+                Some(Applied::Control(result)) if own => Reply::Control(ControlReply::Applied(result.clone())),
                 _ => Reply::Unknown,
             };
             turn.replies.push((waiter, reply));
         }
-        turn.applied.push(AppliedEntry { entry, results, fingerprint: self.state.fingerprint() });
+        turn.applied.push(AppliedEntry { entry, results, fingerprint: self.state.fingerprint(), map });
+    }
+}
+
+/// The placement map in the rows of the control group.
+fn map_in(rows: &Rows) -> Option<Arc<PlacementMap>> {
+    match control_query(rows, &ControlQuery::Map).expect("a store in memory") {
+        ControlAnswer::Map(map) => map.map(|map| Arc::new(*map)),
+        _ => None,
+    }
+}
+
+/// Whether a command may change the placement map. Most of the control group's do not: they are about sessions.
+fn changes_map(command: &LogCommand) -> bool {
+    use ControlCommand as C;
+    match command {
+        LogCommand::Control(command) => !matches!(
+            command,
+            C::OpenSession { .. }
+                | C::RenewSession { .. }
+                | C::EndSession { .. }
+                | C::ExpireSession { .. }
+                | C::SetGarbage { .. }
+        ),
+        LogCommand::Recover(_) => true,
+        LogCommand::Meta(..) => false,
     }
 }

@@ -8,6 +8,10 @@ use crate::world::Report;
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Operations that a run does at least, and faults that are made in it: a quieter one proves little.
+const OPERATIONS_MIN: u64 = 500;
+const FAULTS_MIN: u64 = 5;
+
 /// Sums over runs.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
@@ -40,8 +44,7 @@ impl Totals {
         self.tally.unknown += unknown;
         self.tally.failed += failed;
         let here = (answered + unknown + failed, report.faults.values().sum());
-        let (operations, faults) = self.least.unwrap_or(here);
-        self.least = Some((operations.min(here.0), faults.min(here.1)));
+        self.least = Some(fewer(self.least, here));
         for (fault, count) in &report.faults {
             let sum = self.faults.entry(*fault).or_default();
             *sum = (sum.0 + count, sum.1 + 1);
@@ -55,6 +58,37 @@ impl Totals {
         self.simulated += report.simulated;
         self.rest_max = self.rest_max.max(report.rest);
     }
+
+    /// What keeps these runs from proving what they should: a run that was too quiet, a kind of fault that was made in fewer than a hundredth of
+    /// them, a rare branch that none has come to. One line each.
+    #[must_use]
+    pub fn shortfalls(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let (operations, faults) = self.least.unwrap_or_default();
+        if operations < OPERATIONS_MIN || faults < FAULTS_MIN {
+            found.push(format!("a run had {operations} operations only, or {faults} faults"));
+        }
+        for fault in Fault::ALL {
+            let (_, seeds) = self.faults.get(&fault).copied().unwrap_or_default();
+            if seeds * 100 < self.seeds {
+                found.push(format!("{fault}: in {seeds} of {} runs", self.seeds));
+            }
+        }
+        let missed = Mark::ALL.into_iter().filter(|mark| !self.marks.contains_key(mark));
+        found.extend(missed.map(|mark| format!("no run has come to: {mark}")));
+        found
+    }
+}
+
+impl Totals {
+    fn percent(&self, seeds: u64) -> f64 {
+        100.0 * seeds as f64 / self.seeds.max(1) as f64
+    }
+}
+
+fn fewer(least: Option<(u64, u64)>, here: (u64, u64)) -> (u64, u64) {
+    let (operations, faults) = least.unwrap_or(here);
+    (operations.min(here.0), faults.min(here.1))
 }
 
 impl fmt::Display for Totals {
@@ -77,12 +111,53 @@ impl fmt::Display for Totals {
         writeln!(f, "longest way to rest after the last fault: {} ms", self.rest_max)?;
         for fault in Fault::ALL {
             let (count, seeds) = self.faults.get(&fault).copied().unwrap_or_default();
-            writeln!(f, "  {fault:<38} {count:>8} in {seeds} seeds")?;
+            writeln!(f, "  {fault:<38} {count:>8} in {seeds} seeds, {:.1} %", self.percent(seeds))?;
         }
         for mark in Mark::ALL {
             let (count, seeds) = self.marks.get(&mark).copied().unwrap_or_default();
-            writeln!(f, "  {mark:<38} {count:>8} in {seeds} seeds")?;
+            writeln!(f, "  {mark:<38} {count:>8} in {seeds} seeds, {:.1} %", self.percent(seeds))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::marks::Marks;
+
+    /// A run that has done all that is asked for.
+    fn full() -> Report {
+        let tally = Tally { answered: OPERATIONS_MIN - 2, unknown: 1, failed: 1 };
+        let faults = Fault::ALL.into_iter().map(|fault| (fault, 1)).collect();
+        let marks = Marks(Mark::ALL.into_iter().map(|mark| (mark, 1)).collect());
+        Report { tally, faults, marks, ..Report::default() }
+    }
+
+    fn shortfalls(runs: impl IntoIterator<Item = Report>) -> Vec<String> {
+        let mut totals = Totals::default();
+        runs.into_iter().for_each(|run| totals.add(&run));
+        totals.shortfalls()
+    }
+
+    #[test]
+    fn a_set_of_runs_that_is_too_quiet_or_misses_something_says_so() {
+        assert_eq!(shortfalls([full(), full()]), Vec::<String>::new());
+        let mut quiet = full();
+        quiet.tally.answered -= 1;
+        assert_eq!(shortfalls([full(), quiet]), ["a run had 499 operations only, or 26 faults"]);
+        let few = Report { faults: [(Fault::Kill, FAULTS_MIN - 1)].into(), ..full() };
+        assert_eq!(shortfalls([full(), few]), ["a run had 500 operations only, or 4 faults"]);
+        // In two of 200 runs is often enough, in one is not.
+        let kills = || Report { faults: [(Fault::Kill, 9)].into(), ..full() };
+        let runs = |full_ones: usize| (0..200).map(move |run| if run < full_ones { full() } else { kills() });
+        assert_eq!(shortfalls(runs(2)), Vec::<String>::new());
+        let rare = shortfalls(runs(1));
+        assert_eq!(rare.len(), Fault::ALL.len() - 1);
+        assert!(rare.iter().all(|line| line.contains("in 1 of 200 runs")), "{rare:?}");
+        let blind = || Report { marks: Marks::default(), ..full() };
+        assert_eq!(shortfalls([blind(), blind()]).len(), Mark::ALL.len());
+        assert_eq!(shortfalls([blind(), full()]), Vec::<String>::new());
+        assert!(!shortfalls([]).is_empty(), "no run proves anything");
     }
 }

@@ -1,9 +1,16 @@
 //! The run: everything that happens to the nodes, the clients and what lies between them.
 
+mod atlas;
+mod beats;
 mod chunks;
+mod control;
+mod duties;
 mod ending;
 mod faults;
+mod members;
+mod moves;
 mod nodes;
+mod recover;
 
 use crate::client::{Around, Client, Tally};
 use crate::event::{Agenda, Event, Millis};
@@ -15,23 +22,25 @@ use crate::network::Network;
 use crate::node::Node;
 use crate::operation::{Operation, PlannedOperation};
 use crate::random::Random;
-use crate::script::{CLIENTS, Script};
+use crate::replica::GROUP;
+use crate::script::{CLIENTS, Knobs, Script};
 use crate::trace::Trace;
 use placement::{InitialPlan, PlannedNode};
+use proto::control::ControlCommand;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use types::{ChunkId, DiskId, NodeId, PlacementMap};
+use types::{ChunkId, DiskId, GroupId, NodeId, PlacementGroup, PlacementMap};
 
 /// The client that repairs, and how often it looks.
 const REPAIRER: u64 = CLIENTS;
 const REPAIR_EVERY: Millis = 1_500;
 /// Numbers of operations that are not in the script.
 const REPAIRS_FROM: u64 = 1_000_000;
-/// Changes of the placement map in a run.
-const MAP_CHANGES: u64 = 4;
-/// How long it takes until a node hears of a new map.
-const MAP_DELAY_MAX: Millis = 900;
+/// Times in a run that an operator says that a disk takes more or less.
+const REWEIGHS: u64 = 4;
+/// Moves in progress into one disk, and into one node: a node has one disk here.
+const MOVES_INTO: u16 = 4;
 
 /// What came of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,15 +72,29 @@ struct World<'a> {
     nodes: BTreeMap<NodeId, Node>,
     clients: BTreeMap<u64, Client>,
     wakes: BTreeMap<u64, u64>,
-    voters: Vec<NodeId>,
+    /// The first map, which stands in everybody's configuration.
+    first: Arc<PlacementMap>,
+    /// The newest map that any replica of the control group has applied.
     map: Arc<PlacementMap>,
+    /// What the planner last said, and to the map of which version.
+    planned: (u64, Vec<ControlCommand>),
     judge: Judge,
     /// Copies that are not what they should be, as far as the one who breaks them knows.
     damaged: BTreeSet<(ChunkId, NodeId)>,
+    /// Chunks of which a copy ever was.
+    ever_damaged: BTreeSet<ChunkId>,
     /// No more faults.
     calm: bool,
     /// A node that stays away until everything is healed.
     away: Option<NodeId>,
+    /// The node that an operator has wanted to be emptied.
+    emptied: Option<NodeId>,
+    /// Groups that have lost two of three voters, and the one that is left.
+    bereft: BTreeMap<GroupId, NodeId>,
+    /// Clients that stand still, and until when.
+    silent: BTreeMap<u64, Millis>,
+    /// How far any wall clock was ever ahead.
+    ahead_max: i64,
     report: Report,
     trace: Trace,
 }
@@ -89,25 +112,30 @@ pub fn run(script: &Script) -> Result<Report, Violation> {
     })
 }
 
-fn first_map(nodes: u64) -> PlacementMap {
-    let planned: Vec<PlannedNode> = (1..=nodes)
+fn first_map(knobs: &Knobs) -> PlacementMap {
+    let planned: Vec<PlannedNode> = (1..=knobs.nodes)
         .map(|id| PlannedNode {
             id: NodeId(id),
             addr: format!("node{id}:7400"),
-            domain: format!("zone{id}"),
+            domain: format!("zone{}", (id - 1) % knobs.domains + 1),
             disks: vec![DiskId([id as u8; 16])],
         })
         .collect();
     let plan = InitialPlan { slots: 32, groups: 16, meta_groups: 1 };
-    placement::initial(&planned, &plan).expect("three or five nodes make a map")
+    let mut map = placement::initial(&planned, &plan).expect("nodes in three domains make a map");
+    map.options.out_after_seconds = knobs.out_secs;
+    (map.options.moves_per_node_max, map.options.moves_per_disk_max) = (MOVES_INTO, MOVES_INTO);
+    map
 }
 
 impl<'a> World<'a> {
     fn new(script: &'a Script) -> Self {
         let random = Random::new(script.seed).fork(4);
-        let map = Arc::new(first_map(script.knobs.nodes));
-        let nodes =
-            map.nodes.iter().map(|node| (node.id, Node::new(node.id, map.clone(), random.fork(100 + node.id.0))));
+        let map = Arc::new(first_map(&script.knobs));
+        let nodes = map.nodes.iter().map(|node| {
+            let own = random.fork(100 + node.id.0);
+            (node.id, Node::new(node.id, map.clone(), script.knobs.pace, own))
+        });
         let clients = (0..=CLIENTS).map(|id| {
             let own = script.operations.iter().filter(|planned| planned.client == id);
             (id, Client::new(id, map.clone(), own.cloned().collect(), random.fork(200 + id)))
@@ -120,12 +148,18 @@ impl<'a> World<'a> {
             nodes: nodes.collect(),
             clients: clients.collect(),
             wakes: BTreeMap::new(),
-            voters: map.voters(crate::replica::GROUP).to_vec(),
+            first: map.clone(),
             map,
+            planned: (0, Vec::new()),
             judge: Judge::new(),
             damaged: BTreeSet::new(),
+            ever_damaged: BTreeSet::new(),
             calm: false,
             away: None,
+            emptied: None,
+            bereft: BTreeMap::new(),
+            silent: BTreeMap::new(),
+            ahead_max: 0,
             report: Report::default(),
             trace: Trace::default(),
             random: random.fork(2),
@@ -138,6 +172,8 @@ impl<'a> World<'a> {
         self.serve_without_one()?;
         self.calm()?;
         self.rest()?;
+        self.empty()?;
+        self.collect()?;
         self.audit()?;
         self.look()?;
         let Report { faults, mut marks, rest, .. } = self.report;
@@ -153,7 +189,7 @@ impl<'a> World<'a> {
             faults,
             tally,
             terms_led: self.judge.terms_led(),
-            entries: self.judge.entries(),
+            entries: self.judge.entries(GROUP),
             marks,
             simulated: self.now,
             rest,
@@ -175,9 +211,9 @@ impl<'a> World<'a> {
         for (place, fault) in self.script.faults.iter().enumerate() {
             self.agenda.at(fault.at, Event::Fault(place));
         }
-        for _ in 0..MAP_CHANGES {
+        for _ in 0..REWEIGHS {
             let at = self.random.between(3_000, self.script.storm_ends());
-            self.agenda.at(at, Event::MapChanges);
+            self.agenda.at(at, Event::Reweigh);
         }
         Ok(())
     }
@@ -205,25 +241,41 @@ impl<'a> World<'a> {
             self.agenda.at(node.troubles.paused, event);
             return Ok(());
         }
+        if let Event::Deliver { to: Party::Client(id), .. } | Event::Wake(id, _) = &event
+            && let Some(until) = self.silent.get(id).copied().filter(|until| *until > self.now && !self.calm)
+        {
+            self.agenda.at(until, event);
+            return Ok(());
+        }
         match event {
             Event::Deliver { from, to, message } => self.deliver(from, to, message),
             Event::Tick(id, life) => self.tick(id, life),
-            Event::LogFlushed(id, life) => self.log_flushed(id, life),
+            Event::LogFlushed(id, life, group) => self.log_flushed(id, life, group),
             Event::ChunkFlushed(id, life, chunk) => self.chunk_flushed(id, life, chunk),
-            Event::Fetched(id, life, message) => self.fetched(id, life, message),
+            Event::ChunksDeleted(id, life, waiter, chunks) => self.chunks_deleted(id, life, waiter, chunks),
+            Event::Round(id, life, duty) => self.round(id, life, duty),
+            Event::ErrandLate(id, life, duty, first) => self.errand_late(id, life, duty, first),
+            Event::Leases(id, life) => self.look_at_leases(id, life),
+            Event::Fetched(id, life, group, message) => self.fetched(id, life, group, message),
             Event::Scrub(id, life) => {
                 self.scrub(id, life);
                 Ok(())
             }
-            Event::MapReaches(id, map) => {
-                let node = self.nodes.get_mut(&id).expect("a node");
-                if map.version > node.map.version {
-                    node.map = map;
-                }
+            Event::FetchLate(id, life, number) => {
+                self.fetch_late(id, life, number);
                 Ok(())
             }
-            Event::MapChanges => {
-                self.change_map();
+            Event::Look(id, life, again) => {
+                self.look_for_map(id, life, again);
+                Ok(())
+            }
+            Event::Beat(id, life) => self.beat(id, life),
+            Event::Operate(command, left) if !self.calm => self.operate(command, left),
+            Event::Reweigh if !self.calm => self.reweigh(),
+            Event::Remove(id) => self.remove_if_empty(id),
+            Event::Operate(..) | Event::Reweigh => Ok(()),
+            Event::Mend(id) => {
+                self.mend(id);
                 Ok(())
             }
             Event::Wake(id, count) if self.wakes.get(&id) == Some(&count) => {
@@ -231,7 +283,9 @@ impl<'a> World<'a> {
             }
             Event::Wake(..) => Ok(()),
             Event::Fault(place) => self.fault(place),
-            Event::Start(id) if self.away != Some(id) && !self.nodes[&id].runs => self.start(id),
+            Event::Start(id) if self.away != Some(id) && !self.nodes[&id].runs && !self.nodes[&id].gone => {
+                self.start(id)
+            }
             Event::Start(_) => Ok(()),
             Event::PowerGoes(id) if !self.calm => self.power_goes(id),
             Event::PowerGoes(_) => Ok(()),
@@ -249,16 +303,43 @@ impl<'a> World<'a> {
                 self.network.ordinary();
                 Ok(())
             }
+            Event::Bereave(loss) => {
+                self.bereave(loss);
+                Ok(())
+            }
+            Event::Recover(id) => self.recover(id),
         }
     }
 
     fn deliver(&mut self, from: Party, to: Party, message: Message) -> Result<(), Violation> {
+        if self.is_unheard(from, to)? {
+            if let (Party::Node(id), Message::Request(number, _)) = (to, message) {
+                self.reply(id, (from, number), Reply::Removed);
+            }
+            return Ok(());
+        }
         match (from, to, message) {
-            (Party::Node(_), Party::Node(id), Message::Raft(bytes)) => self.raft(id, &bytes),
+            (Party::Node(_), Party::Node(id), Message::Raft(group, bytes)) => self.raft(id, group, &bytes),
+            (_, Party::Node(id), Message::Reply(_, Reply::Removed)) => {
+                self.end_removed(id);
+                Ok(())
+            }
             (_, Party::Node(id), Message::Request(number, request)) => self.request(id, (from, number), request),
             (_, Party::Node(id), Message::Reply(number, reply)) => {
-                self.copy_came(id, number, reply);
-                Ok(())
+                let node = self.nodes.get_mut(&id).expect("a node");
+                if node.fetches.contains_key(&number) {
+                    self.copy_came(id, number, reply);
+                    return Ok(());
+                }
+                if let Some(sent) = node.beats.remove(&number) {
+                    self.leased(id, sent, &reply);
+                    return Ok(());
+                }
+                if let (true, Reply::Map(map)) = (node.looks.remove(&number), &reply) {
+                    node.hears(map);
+                    return Ok(());
+                }
+                self.duty_answered(id, number, reply)
             }
             (_, Party::Client(id), Message::Reply(number, reply)) => {
                 self.with_client(id, |client, around| client.answered(number, reply, around))
@@ -268,6 +349,11 @@ impl<'a> World<'a> {
     }
 
     fn send(&mut self, from: Party, to: Party, message: Message) {
+        if from == to {
+            // Within a process nothing is lost.
+            self.agenda.at(self.now + 1, Event::Deliver { from, to, message });
+            return;
+        }
         self.network.send(self.now, from, to, message, &mut self.agenda);
     }
 
@@ -283,12 +369,15 @@ impl<'a> World<'a> {
         act: impl FnOnce(&mut Client, &mut Around<'_>) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
         let client = self.clients.get_mut(&id).expect("a client");
+        let (nodes, map) = (&self.nodes, &self.map);
+        let excused = |chunk: ChunkId, group: &PlacementGroup| atlas::is_elsewhere(nodes, map, chunk, group);
         let mut around = Around {
             now: self.now,
             judge: &mut self.judge,
             marks: &mut self.report.marks,
             bug: self.script.bug,
             knobs: &self.script.knobs,
+            excused: &excused,
             sent: Vec::new(),
         };
         let done = act(client, &mut around);
@@ -307,23 +396,5 @@ impl<'a> World<'a> {
         let count = self.wakes.entry(id).or_default();
         *count += 1;
         self.agenda.at(when, Event::Wake(id, *count));
-    }
-
-    // -- the placement map -------------------------------------------------------------------------------------------------------
-
-    /// Some placement groups get a new epoch, as a move would give them; their members stay.
-    fn change_map(&mut self) {
-        let mut map = (*self.map).clone();
-        map.version += 1;
-        for group in &mut map.groups {
-            if self.random.chance(400) {
-                group.epoch.0 += 1;
-            }
-        }
-        self.map = Arc::new(map);
-        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-            let at = self.now + self.random.between(1, MAP_DELAY_MAX);
-            self.agenda.at(at, Event::MapReaches(id, self.map.clone()));
-        }
     }
 }

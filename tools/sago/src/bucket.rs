@@ -1,20 +1,23 @@
 //! `sago bucket`.
 
-use crate::cli::{BreakerCommand, BucketCommand};
+use crate::cli::{BreakerCommand, BucketCommand, BucketRuleCommand};
 use crate::connect::{Session, connect};
+use crate::copies;
 use crate::exit::{Done, Failure, Kind};
+use crate::operate::{operate, steer};
 use crate::output::{Output, bytes, table, time};
-use crate::trash::{bucket_named, not_allowed, operate, status};
+use crate::rule::id_of;
+use crate::trash::{bucket_named, status};
 use crate::user::{unexpected, users};
 use crate::when::Length;
-use cluster_client::{CallError, Cluster};
+use cluster_client::Cluster;
 use gateway_core::{BucketError, Caller};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery};
 use proto::meta::Command;
 use proto::trash::{BucketStatus, DeleteLimit};
 use serde::Serialize;
 use serde_json::json;
-use types::{BucketId, Timestamp};
+use types::{BucketId, PlacementMap, RuleEntry, RuleId, Timestamp};
 
 #[derive(Serialize)]
 struct Shown {
@@ -23,11 +26,14 @@ struct Shown {
     id: u64,
     group: u32,
     created: String,
+    /// The rule of placement of what is written into it.
+    rule: String,
 }
 
-impl From<BucketInfo> for Shown {
-    fn from(bucket: BucketInfo) -> Self {
+impl Shown {
+    fn new(map: &PlacementMap, bucket: BucketInfo) -> Self {
         Shown {
+            rule: map.rule_entry(bucket.rule).map_or(RuleEntry::DEFAULT_NAME, |entry| &entry.name).to_owned(),
             name: bucket.name,
             owner: bucket.owner,
             id: bucket.id.0,
@@ -43,11 +49,11 @@ impl From<BucketInfo> for Shown {
 /// [`Failure`].
 pub async fn bucket(command: BucketCommand, output: Output) -> Done {
     match command {
-        BucketCommand::Create { name, owner, client } => {
+        BucketCommand::Create { name, owner, rule, client } => {
             let session = connect(&client, "tool").await?;
-            let result = create_for(&session, &name, owner).await;
+            let result = create_for(&session, &name, owner, rule).await;
             session.close().await;
-            output.show(&Shown::from(result?), |_| String::new())
+            output.show(&result?, |_| String::new())
         }
         BucketCommand::List { deleted: true, client } => {
             let session = connect(&client, "tool").await?;
@@ -59,8 +65,10 @@ pub async fn bucket(command: BucketCommand, output: Output) -> Done {
         BucketCommand::List { deleted: false, client } => {
             let session = connect(&client, "tool").await?;
             let buckets = list(&*session.cluster).await;
+            let map = copies::map(&session).await;
             session.close().await;
-            let shown: Vec<_> = buckets?.into_iter().map(Shown::from).collect();
+            let map = map?;
+            let shown: Vec<_> = buckets?.into_iter().map(|bucket| Shown::new(&map, bucket)).collect();
             output.show(&shown, |shown| rows(shown))
         }
         BucketCommand::Delete { name, client } => {
@@ -73,15 +81,23 @@ pub async fn bucket(command: BucketCommand, output: Output) -> Done {
         BucketCommand::Undelete { name, new_name, id, client } => {
             let session = connect(&client, "tool").await?;
             let result = undelete(&session, &name, new_name, id.map(BucketId)).await;
+            let map = copies::map(&session).await;
             session.close().await;
             let bucket = result.map_err(|failure| failure.while_doing(&name))?;
-            output.show(&Shown::from(bucket), |shown| shown.name.clone())
+            output.show(&Shown::new(&map?, bucket), |shown| shown.name.clone())
         }
         BucketCommand::Stat { name, client } => {
             let session = connect(&client, "tool").await?;
             let result = stat(&session, &name).await;
             session.close().await;
             output.show(&result?, Stat::text)
+        }
+        BucketCommand::Rule(BucketRuleCommand::Set { name, rule, client }) => {
+            let session = connect(&client, "tool").await?;
+            let result = set_rule(&session, &name, &rule).await;
+            session.close().await;
+            let shown = result.map_err(|failure| failure.while_doing(&name))?;
+            output.show(&shown, |shown| format!("{}: what is written from now on follows {}", shown.name, shown.rule))
         }
         BucketCommand::Breaker(BreakerCommand::Lift { name, client }) => {
             let session = connect(&client, "tool").await?;
@@ -135,13 +151,41 @@ pub async fn ensure(session: &Session, name: &str, owner: &str) -> Done {
     }
 }
 
-async fn create_for(session: &Session, name: &str, owner: Option<String>) -> Done<BucketInfo> {
+async fn create_for(session: &Session, name: &str, owner: Option<String>, rule: Option<String>) -> Done<Shown> {
     let user = match owner {
         Some(user) => user,
         None => only(users(&*session.cluster).await?)?,
     };
-    let made = session.store.create_bucket(&Caller { user }, name).await;
-    Ok((*made.map_err(|error| Failure::from(error).while_doing(name))?).clone())
+    let map = copies::map(session).await?;
+    let rule = rule.map(|rule| id_of(&map, &rule)).transpose()?.unwrap_or(RuleId::DEFAULT);
+    let bucket = if rule == RuleId::DEFAULT {
+        let made = session.store.create_bucket(&Caller { user }, name).await;
+        (*made.map_err(|error| Failure::from(error).while_doing(name))?).clone()
+    } else {
+        create_by(session, name, user, rule).await.map_err(|failure| failure.while_doing(name))?
+    };
+    Ok(Shown::new(&map, bucket))
+}
+
+/// Makes a bucket with a rule, as an operator.
+async fn create_by(session: &Session, name: &str, owner: String, rule: RuleId) -> Done<BucketInfo> {
+    let create = ControlCommand::CreateBucket { name: name.to_owned(), owner, nonce: rand::random(), rule };
+    let bucket = match steer(&*session.cluster, create).await? {
+        ControlOutcome::Bucket(bucket) => bucket,
+        other => return Err(unexpected(&other)),
+    };
+    operate(&*session.cluster, bucket.group, Command::EnsureBucket { bucket: bucket.id }).await?;
+    Ok(bucket)
+}
+
+async fn set_rule(session: &Session, name: &str, rule: &str) -> Done<Shown> {
+    let map = copies::map(session).await?;
+    let rule = id_of(&map, rule)?;
+    let bucket = bucket_named(&*session.cluster, name).await?;
+    match steer(&*session.cluster, ControlCommand::SetBucketRule { bucket: bucket.id, rule }).await? {
+        ControlOutcome::Bucket(bucket) => Ok(Shown::new(&map, bucket)),
+        other => Err(unexpected(&other)),
+    }
 }
 
 fn only(users: Vec<String>) -> Done<String> {
@@ -204,12 +248,9 @@ async fn undelete(session: &Session, name: &str, new_name: Option<String>, id: O
 }
 
 async fn remember(cluster: &dyn Cluster, bucket: BucketId, name: String) -> Done<BucketInfo> {
-    match cluster.control(ControlCommand::UndeleteBucket { bucket, name }).await {
-        Ok(Ok(ControlOutcome::Bucket(bucket))) => Ok(bucket),
-        Ok(Ok(other)) => Err(unexpected(&other)),
-        Ok(Err(refusal)) => Err(refusal.into()),
-        Err(CallError::Rejected(why)) => Err(not_allowed(&why)),
-        Err(error) => Err(error.into()),
+    match steer(cluster, ControlCommand::UndeleteBucket { bucket, name }).await? {
+        ControlOutcome::Bucket(bucket) => Ok(bucket),
+        other => Err(unexpected(&other)),
     }
 }
 
@@ -289,6 +330,7 @@ async fn set_limit(session: &Session, name: &str, limit: DeleteLimit) -> Done {
 }
 
 fn rows(shown: &[Shown]) -> String {
-    let row = |bucket: &Shown| vec![bucket.created.clone(), bucket.owner.clone(), bucket.name.clone()];
+    let row =
+        |bucket: &Shown| vec![bucket.created.clone(), bucket.owner.clone(), bucket.rule.clone(), bucket.name.clone()];
     table(&shown.iter().map(row).collect::<Vec<_>>())
 }

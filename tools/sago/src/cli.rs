@@ -4,24 +4,37 @@ mod bucket;
 mod client;
 mod cluster;
 mod demo;
+mod durability;
+mod fsck;
 mod gateway;
+mod meta;
 mod mount;
 mod node;
 mod object;
 mod placement;
+mod recover;
+mod rule;
 mod scrub;
 mod trash;
 mod user;
 
-pub use bucket::{BreakerCommand, BucketCommand};
+pub use bucket::{BreakerCommand, BucketCommand, BucketRuleCommand};
 pub use client::ClientArgs;
 pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
+pub use durability::DurabilityArgs;
+pub use fsck::FsckArgs;
 pub use gateway::GatewayArgs;
+pub use meta::{MetaCommand, MetaExportArgs, MetaImportArgs};
 pub use mount::MountArgs;
-pub use node::NodeArgs;
+pub use node::{
+    AdmitArgs, DiskAddArgs, DiskArgs, DiskCommand, DiskDrainArgs, DrainArgs, InviteArgs, JoinArgs, NodeArgs,
+    NodeCommand, RemoveArgs, ReplaceArgs, RestArgs, RestartArgs,
+};
 pub use object::{GetArgs, LsArgs, PutArgs, RmArgs, StatArgs};
 pub use placement::{PlacementCommand, PlanArgs, SetArgs};
+pub use recover::RecoverArgs;
+pub use rule::{RuleArgs, RuleCommand};
 pub use scrub::ScrubArgs;
 pub use trash::{PurgeArgs, RestoreArgs, TrashCommand, TrashFilterArgs, TrashListArgs, WindowArgs, reason_word};
 pub use user::{KeyCommand, UserCommand};
@@ -45,7 +58,7 @@ A real cluster:
   sago mount books /mnt/books
 
 Settings are read from a file, then from SAGO_* variables, then from flags; the later wins.
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 the cluster did not answer.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 the cluster did not answer, 5 damage was found, 6 not checked.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -81,7 +94,10 @@ pub enum Command {
     /// Where copies lie, and how they move.
     #[command(subcommand)]
     Placement(PlacementCommand),
-    /// Run a node: it keeps metadata and chunks.
+    /// Rules of placement: how far apart copies stand, and on which kinds of disks.
+    #[command(subcommand)]
+    Rule(RuleCommand),
+    /// Run a node, which keeps metadata and chunks; or have nodes come and go.
     Node(NodeArgs),
     /// Run an S3 gateway.
     Gateway(GatewayArgs),
@@ -98,6 +114,15 @@ pub enum Command {
     Bucket(BucketCommand),
     /// Look at every chunk now, and find what is damaged.
     Scrub(ScrubArgs),
+    /// Estimate how long the data may be expected to last.
+    Durability(DurabilityArgs),
+    /// Look at the folder of a node that is stopped, and name everything that is damaged.
+    Fsck(FsckArgs),
+    /// Make one node's metadata the only truth, when the majority of a group's voters is gone for good.
+    Recover(RecoverArgs),
+    /// The metadata of a cluster as files, and the way back.
+    #[command(subcommand)]
+    Meta(MetaCommand),
     /// What was deleted, overwritten or truncated, and the way back.
     #[command(subcommand)]
     Trash(TrashCommand),
@@ -136,7 +161,22 @@ mod tests {
             command.get_subcommands().for_each(|sub| check(sub, &path));
         }
         check(&Cli::command(), "");
-        for name in ["demo", "node", "gateway", "mount", "scrub", "put", "get", "ls", "rm", "trash"] {
+        for name in [
+            "demo",
+            "node",
+            "gateway",
+            "mount",
+            "scrub",
+            "durability",
+            "fsck",
+            "meta",
+            "recover",
+            "put",
+            "get",
+            "ls",
+            "rm",
+            "trash",
+        ] {
             let command = Cli::command();
             let help = command.find_subcommand(name).and_then(|sub| sub.get_after_help().map(ToString::to_string));
             assert!(help.is_some_and(|help| help.contains(&format!("sago {name}"))), "{name} has no example");
@@ -157,11 +197,25 @@ mod tests {
             "sago placement disk 1 drain",
             "sago mount books",
             "sago node",
+            "sago node invite 4 --site s --token t",
+            "sago node invite 4=a:1 --token t",
+            "sago node join --dir d",
+            "sago node drain",
+            "sago node --config c drain 1",
             "sago ls --frob",
             "sago trash purge books",
             "sago trash restore books --replace --keep-both",
             "sago trash list books --since yesterday",
             "sago bucket breaker set books --limit 0",
+            "sago fsck",
+            "sago meta export node-1",
+            "sago meta import node-1",
+            "sago recover --unsafe --all",
+            "sago recover --unsafe node-1",
+            "sago recover --unsafe node-1 --all --group 3",
+            "sago recover --unsafe node-1 --group 1048576",
+            "sago durability --annual-failure-rate 100",
+            "sago durability --nodes 6",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

@@ -3,6 +3,7 @@
 //! * `cluster.toml`, the same on every node: who belongs to the cluster and where copies and voters stand ([`ClusterFile`]).
 //! * `node.toml`, one a node ([`NodeFile`]).
 //! * `client.toml`, for gateways, mounts and tools ([`ClientFile`]).
+//! * The token that a new node joins with ([`TokenFile`]).
 //!
 //! All are made by `sago cluster init`. Unknown keys are refused; a relative path counts from the folder of its file.
 
@@ -11,12 +12,14 @@ mod cluster_file;
 mod environment;
 mod node_file;
 mod size;
+mod token_file;
 
 pub use client_file::{ClientFile, ClientLimits, GatewaySection, MountSection, NodeAddress, load_credentials};
 pub use cluster_file::ClusterFile;
 pub use environment::check_environment;
-pub use node_file::{GarbageSection, MemorySection, NodeFile, StoreSection};
+pub use node_file::{GarbageSection, MemorySection, NodeFile, RaftSection, StoreSection};
 pub use size::Size;
+pub use token_file::TokenFile;
 
 use serde::de::DeserializeOwned;
 use std::io::Write;

@@ -3,9 +3,10 @@
 use crate::cli::{ClientArgs, PlacementCommand, PlanArgs, SetArgs};
 use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
+use crate::operate::steer;
 use crate::output::{Output, bytes, table};
 use futures::future::join_all;
-use placement::{Limits, Obstacle, PlannedMove, Reason, Report};
+use placement::{Lack, Limits, Obstacle, PlannedMove, Reason, Report};
 use proto::control::{ControlAnswer, ControlCommand, ControlQuery};
 use proto::node::{NodeReply, NodeRequest};
 use proto::{Reply, Request};
@@ -13,9 +14,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use transport::Class;
-use types::{
-    ClassCopies, DiskId, Member, MovePhase, NodeId, NodeMode, NodeState, PgId, PlacementMap, PlacementOptions,
-};
+use types::{DiskId, Member, MovePhase, NodeId, NodeMode, NodeState, PgId, PlacementMap, PlacementOptions, RuleEntry};
 
 /// How long a node is waited for.
 const ASK_MAX: Duration = Duration::from_secs(3);
@@ -31,6 +30,8 @@ struct Shown {
     /// Why moves that are needed cannot begin: counts.
     blocked: BTreeMap<&'static str, usize>,
     blocked_moves: Vec<ShownBlocked>,
+    /// Groups that rules would have elsewhere and that have nowhere to go: counts.
+    unmet: BTreeMap<String, usize>,
     /// Bytes that the moves in progress and those needed copy, about.
     bytes_to_copy: u64,
     /// Seconds for that at the cap of all nodes that take copies, about; none without a cap.
@@ -94,7 +95,11 @@ pub async fn run(command: PlacementCommand, output: Output) -> Done {
     }
 }
 
-async fn map(session: &Session) -> Done<PlacementMap> {
+/// The map as it is.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn map(session: &Session) -> Done<PlacementMap> {
     match session.cluster.control_query(ControlQuery::Map).await? {
         ControlAnswer::Map(Some(map)) => Ok(*map),
         _ => Err(Failure::new(Kind::Unavailable, "the cluster has no placement map yet")),
@@ -103,9 +108,9 @@ async fn map(session: &Session) -> Done<PlacementMap> {
 
 async fn change(client: &ClientArgs, command: ControlCommand, output: Output) -> Done {
     let session = connect(client, "tool").await?;
-    let done = session.cluster.control(command).await;
+    let done = steer(&*session.cluster, command).await;
     session.close().await;
-    done??;
+    done?;
     output.show(&serde_json::json!({ "done": true }), |_| String::new())
 }
 
@@ -117,26 +122,11 @@ async fn set(args: SetArgs, output: Output) -> Done {
     options.moves_per_node_max = args.moves_per_node.unwrap_or(options.moves_per_node_max);
     options.moves_per_disk_max = args.moves_per_disk.unwrap_or(options.moves_per_disk_max);
     options.copy_bytes_per_second = args.copy_rate.map_or(options.copy_bytes_per_second, |size| size.0);
-    if !args.classes.is_empty() {
-        options.classes = classes(&args.classes)?;
-    }
     options.validate().map_err(|fault| Failure::new(Kind::Usage, fault.to_string()))?;
-    let done = session.cluster.control(ControlCommand::SetPlacement { options: options.clone() }).await;
+    let done = steer(&*session.cluster, ControlCommand::SetPlacement { options: options.clone() }).await;
     session.close().await;
-    done??;
+    done?;
     output.show(&options, |options| format!("{options:#?}"))
-}
-
-/// `ssd=2`, or `any` for no rule.
-fn classes(words: &[String]) -> Done<Vec<ClassCopies>> {
-    let wrong = |word: &str| Failure::new(Kind::Usage, format!("{word:?} is not CLASS=COPIES"));
-    let mut found = Vec::new();
-    for word in words.iter().filter(|word| *word != "any") {
-        let (class, copies) = word.split_once('=').ok_or_else(|| wrong(word))?;
-        let copies = copies.parse().map_err(|_| wrong(word))?;
-        found.push(ClassCopies { class: class.to_owned(), copies });
-    }
-    Ok(found)
 }
 
 async fn plan(args: PlanArgs, output: Output) -> Done {
@@ -152,28 +142,74 @@ async fn plan(args: PlanArgs, output: Output) -> Done {
             node.state = NodeState::Out;
         }
     }
-    // All that it would come to, not only the first steps.
-    map.options.moves_max = 4096;
-    (map.options.moves_per_node_max, map.options.moves_per_disk_max) = (256, 256);
-    let (plan, report) = placement::plan(&map, &Limits::from(&map.options));
-    let mut moved: BTreeMap<(String, String), usize> = BTreeMap::new();
-    let mut total = 0;
-    for PlannedMove { pg, from, to, .. } in &plan.moves {
-        *moved.entry((place(*from), place(*to))).or_default() += 1;
-        total += size_of(&map, *pg, &sizes);
+    Imagined::of(map, &sizes).show(output)
+}
+
+/// What would move.
+#[derive(Serialize)]
+pub struct Imagined {
+    /// From, to, and how many groups.
+    moves: Vec<(String, String, usize)>,
+    bytes: u64,
+    blocked: BTreeMap<&'static str, usize>,
+    /// Groups that rules would have elsewhere and that have nowhere to go: counts.
+    unmet: BTreeMap<String, usize>,
+}
+
+impl Imagined {
+    /// All that it would come to with such a map, not only the first steps.
+    #[must_use]
+    pub fn of(mut map: PlacementMap, sizes: &BTreeMap<DiskId, u64>) -> Self {
+        map.options.moves_max = 4096;
+        (map.options.moves_per_node_max, map.options.moves_per_disk_max) = (256, 256);
+        let (plan, report) = placement::plan(&map, &Limits::from(&map.options));
+        let mut moved: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let mut total = 0;
+        for PlannedMove { pg, from, to, .. } in &plan.moves {
+            *moved.entry((place(*from), place(*to))).or_default() += 1;
+            total += size_of(&map, *pg, sizes);
+        }
+        let moves = moved.into_iter().map(|((from, to), count)| (from, to, count)).collect();
+        Imagined { moves, bytes: total, blocked: blocked(&report), unmet: unmet(&map, &report) }
     }
-    let moves: Vec<_> = moved.iter().map(|((from, to), count)| (from, to, count)).collect();
-    let blocked = blocked(&report);
-    let shown = serde_json::json!({ "moves": moves, "bytes": total, "blocked": blocked });
-    output.show(&shown, |_| {
-        let mut rows = vec![["FROM", "TO", "GROUPS"].map(str::to_owned).to_vec()];
-        rows.extend(moves.iter().map(|(from, to, count)| vec![(*from).clone(), (*to).clone(), count.to_string()]));
-        format!("{}\nabout {} to copy; nothing was changed\nblocked: {blocked:?}", table(&rows), bytes(total))
-    })
+
+    /// Prints it.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn show(&self, output: Output) -> Done {
+        output.show(self, |shown| {
+            let mut rows = vec![["FROM", "TO", "GROUPS"].map(str::to_owned).to_vec()];
+            rows.extend(shown.moves.iter().map(|(from, to, count)| vec![from.clone(), to.clone(), count.to_string()]));
+            let (blocked, unmet) = (&shown.blocked, unmet_text(&shown.unmet));
+            let total = bytes(shown.bytes);
+            format!("{}\nabout {total} to copy; nothing was changed\nblocked: {blocked:?}{unmet}", table(&rows))
+        })
+    }
+}
+
+/// Groups that rules would have elsewhere and that have nowhere to go, by rule and what they lack.
+#[must_use]
+pub fn unmet(map: &PlacementMap, report: &Report) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for unmet in &report.unmet {
+        let rule = map.rule_entry(unmet.rule).map_or(RuleEntry::DEFAULT_NAME, |entry| &entry.name);
+        let level = map.rule(unmet.rule).level;
+        let text = match unmet.lacks {
+            Lack::Domains => format!("rule {rule}: copies share a {level}, and no disk would help"),
+            Lack::Class => format!("rule {rule}: copies lie on another class, and no disk of it would take them"),
+        };
+        *counts.entry(text).or_default() += 1;
+    }
+    counts
+}
+
+fn unmet_text(unmet: &BTreeMap<String, usize>) -> String {
+    unmet.iter().map(|(what, groups)| format!("\n{what} ({groups} groups)")).collect()
 }
 
 /// Bytes on each disk, of the nodes that answer.
-async fn sizes(session: &Session, map: &PlacementMap) -> BTreeMap<DiskId, u64> {
+pub async fn sizes(session: &Session, map: &PlacementMap) -> BTreeMap<DiskId, u64> {
     let asked = map.nodes.iter().map(|node| async {
         let peer = session.endpoint().peer(node.id, &node.addr);
         let request = Request::Node(NodeRequest::Status);
@@ -201,7 +237,9 @@ fn groups_on(map: &PlacementMap, member: Member) -> usize {
     map.groups.iter().filter(|group| group.members.contains(&member)).count()
 }
 
-fn place(member: Member) -> String {
+/// How a disk is named: its node, and its number there.
+#[must_use]
+pub fn place(member: Member) -> String {
     format!("{}/{}", member.node.0, member.disk)
 }
 
@@ -274,6 +312,7 @@ fn shown(map: &PlacementMap, report: &Report, sizes: &BTreeMap<DiskId, u64>) -> 
                 obstacle: obstacle(blocked.obstacle),
             })
             .collect(),
+        unmet: unmet(map, report),
         bytes_to_copy,
         seconds_at_cap: (rate > 0).then(|| bytes_to_copy.div_ceil(rate)),
         disks: disks.collect(),
@@ -303,25 +342,9 @@ fn text(shown: &Shown) -> String {
         (left, None) => format!("\n{} to copy, without a cap", bytes(left)),
     };
     format!(
-        "groups with 3 copies: {three}, 2: {two}, 1: {one}, none: {none}{time}\n\n{}\n{}",
+        "groups with 3 copies: {three}, 2: {two}, 1: {one}, none: {none}{time}{}\n\n{}\n{}",
+        unmet_text(&shown.unmet),
         table(&moves),
         table(&disks)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes_are_read() {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let found = classes(&words(&["ssd=2", "durable=1"])).expect("classes");
-        assert_eq!(
-            found.iter().map(|wanted| (&*wanted.class, wanted.copies)).collect::<Vec<_>>(),
-            [("ssd", 2), ("durable", 1)]
-        );
-        assert!(classes(&words(&["any"])).expect("no rule").is_empty());
-        assert!(classes(&words(&["ssd"])).is_err() && classes(&words(&["ssd=x"])).is_err());
-    }
 }

@@ -1,6 +1,7 @@
 //! How a command ends: the one place where errors become exit codes.
 //!
-//! 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 the cluster did not answer. Scripts rely on them.
+//! 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 the cluster did not answer, 5 damage was found, 6 it could not be
+//! checked. Scripts rely on them.
 
 use crate::config::ConfigError;
 use cluster_client::CallError;
@@ -20,6 +21,10 @@ pub enum Kind {
     NotFound,
     /// The cluster did not answer in time; the same command may work later.
     Unavailable,
+    /// What was checked is damaged.
+    Damaged,
+    /// It could not be checked: whether it is damaged is not known.
+    Unchecked,
 }
 
 impl Kind {
@@ -31,6 +36,8 @@ impl Kind {
             Kind::Usage => 2,
             Kind::NotFound => 3,
             Kind::Unavailable => 4,
+            Kind::Damaged => 5,
+            Kind::Unchecked => 6,
         }
     }
 
@@ -40,6 +47,8 @@ impl Kind {
             Kind::Usage => "usage",
             Kind::NotFound => "not found",
             Kind::Unavailable => "unavailable",
+            Kind::Damaged => "damaged",
+            Kind::Unchecked => "unchecked",
         }
     }
 }
@@ -115,8 +124,14 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::NoSuchSession
             | ControlRefusal::NoSuchNode
             | ControlRefusal::NoSuchDisk
-            | ControlRefusal::NoSuchGroup => Kind::NotFound,
-            ControlRefusal::InvalidBucketName | ControlRefusal::InvalidName | ControlRefusal::Setting => Kind::Usage,
+            | ControlRefusal::NoSuchGroup
+            | ControlRefusal::NoSuchRaftGroup
+            | ControlRefusal::NoSuchRule
+            | ControlRefusal::NoSuchInvitation => Kind::NotFound,
+            ControlRefusal::InvalidBucketName
+            | ControlRefusal::InvalidName
+            | ControlRefusal::Setting
+            | ControlRefusal::BadVoters => Kind::Usage,
             ControlRefusal::NotBootstrapped => Kind::Unavailable,
             ControlRefusal::BucketExistsYours
             | ControlRefusal::BucketExists
@@ -126,6 +141,13 @@ impl From<ControlRefusal> for Failure {
             | ControlRefusal::Move(_)
             | ControlRefusal::InUse
             | ControlRefusal::Gone
+            | ControlRefusal::NodeExists
+            | ControlRefusal::InvitationUsed
+            | ControlRefusal::NodeBehind { .. }
+            | ControlRefusal::Level { .. }
+            | ControlRefusal::RuleExists
+            | ControlRefusal::Rule(_)
+            | ControlRefusal::RuleGroups
             | ControlRefusal::Limit => Kind::Failed,
         };
         Failure::new(kind, refusal)
@@ -230,5 +252,6 @@ mod tests {
         assert_eq!(code(ControlRefusal::InvalidName.into()), 2);
         assert_eq!(code(BucketError::NotEmpty.into()), 1);
         assert_eq!(code(ControlRefusal::NotBootstrapped.into()), 4);
+        assert_eq!((Kind::Damaged.code(), Kind::Unchecked.code()), (5, 6));
     }
 }

@@ -12,9 +12,16 @@ mod config;
 mod connect;
 mod copies;
 mod demo;
+mod durability;
 mod exit;
+mod fsck;
+mod meta;
+mod node;
 mod object;
+mod operate;
 mod output;
+mod recover;
+mod rule;
 mod scrub;
 mod serve;
 mod trash;
@@ -22,7 +29,7 @@ mod user;
 mod when;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, ClusterCommand, Command};
+use cli::{Cli, ClusterCommand, Command, NodeArgs};
 use exit::{Done, Failure};
 use output::Output;
 use serde_json::json;
@@ -48,12 +55,13 @@ fn main() -> ExitCode {
 fn run(cli: Cli, output: Output) -> Done {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     config::check_environment(&Cli::command(), names)?;
-    let service = matches!(&cli.command, Command::Node(_) | Command::Gateway(_) | Command::Mount(_));
+    let serves_node = matches!(&cli.command, Command::Node(args) if args.command.is_none());
+    let service = serves_node || matches!(&cli.command, Command::Gateway(_) | Command::Mount(_));
     start_log(cli.global.log.as_deref().unwrap_or(if service { SERVICE_LOG } else { TOOL_LOG }))?;
     // For reqwest; the transport names its provider itself. Only the first call in a process has an effect.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if matches!(&cli.command, Command::Node(_)) {
+    if serves_node {
         runtime.worker_threads(node_threads());
     }
     let runtime = runtime.enable_all().build()?;
@@ -74,8 +82,11 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Demo(args) => Box::pin(demo::demo(args, output)).await,
         Command::Cluster(ClusterCommand::Init(args)) => cluster::init(args, output),
         Command::Cluster(ClusterCommand::Status(args)) => Box::pin(cluster::status(args, output)).await,
+        Command::Cluster(ClusterCommand::Finalize(args)) => Box::pin(cluster::finalize(args, output)).await,
         Command::Placement(command) => Box::pin(copies::run(command, output)).await,
+        Command::Rule(command) => Box::pin(rule::run(command, output)).await,
         Command::Cluster(ClusterCommand::Garbage(args)) => Box::pin(cluster::garbage(args, output)).await,
+        Command::Node(NodeArgs { command: Some(command), .. }) => Box::pin(node::run(command, output)).await,
         Command::Node(args) => Box::pin(serve::node(args)).await,
         Command::Gateway(args) => Box::pin(serve::gateway(args)).await,
         Command::Mount(args) => Box::pin(serve::mount(args)).await,
@@ -83,6 +94,10 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Key(command) => Box::pin(user::key(command, output)).await,
         Command::Bucket(command) => Box::pin(bucket::bucket(command, output)).await,
         Command::Scrub(args) => Box::pin(scrub::scrub(args, output)).await,
+        Command::Durability(args) => Box::pin(durability::durability(args, output)).await,
+        Command::Fsck(args) => fsck::fsck(&args, output),
+        Command::Meta(command) => Box::pin(meta::run(command, output)).await,
+        Command::Recover(args) => Box::pin(recover::recover(&args, output)).await,
         Command::Trash(command) => Box::pin(trash::trash(command, output)).await,
         Command::Put(args) => Box::pin(object::put(args, output)).await,
         Command::Get(args) => Box::pin(object::get(args, output)).await,

@@ -10,6 +10,7 @@ mod stat;
 
 pub use get::get;
 pub use list::ls;
+pub use progress::bar;
 pub use put::{put, put_bytes};
 pub use remove::rm;
 pub use stat::stat;

@@ -5,16 +5,17 @@ mod restore;
 use crate::cli::{PurgeArgs, TrashCommand, TrashFilterArgs, TrashListArgs, WindowArgs, reason_word};
 use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
+use crate::operate::operate;
 use crate::output::{Output, bytes, table, time};
 use crate::user::unexpected;
 use crate::when::Length;
-use cluster_client::{CallError, Cluster};
+use cluster_client::Cluster;
 use proto::control::{BucketInfo, ControlAnswer, ControlQuery};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::trash::{BucketStatus, Purged, TrashEntry, TrashFilter, TrashId};
 use serde::Serialize;
 use serde_json::json;
-use types::{GroupId, SessionId};
+use types::SessionId;
 
 /// Entries asked for at a time.
 const PAGE: u32 = 1000;
@@ -102,25 +103,6 @@ pub async fn status(cluster: &dyn Cluster, bucket: &BucketInfo) -> Done<BucketSt
         }
         Err(refusal) => Err(Failure::failed(refusal)),
     }
-}
-
-/// Sends a command that only operators may send.
-///
-/// # Errors
-/// [`Failure`]; one that the certificate does not allow says which one does.
-pub async fn operate(cluster: &dyn Cluster, group: GroupId, command: Command) -> Done<Outcome> {
-    match cluster.command(group, command).await {
-        Ok(result) => result.map_err(Failure::failed),
-        Err(CallError::Rejected(why)) => Err(not_allowed(&why)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What to say when a certificate does not allow something.
-#[must_use]
-pub fn not_allowed(why: &str) -> Failure {
-    let hint = "it needs an operator's certificate: --config DIR/operator, made by sago cluster init";
-    Failure::new(Kind::Failed, format!("{why}; {hint}"))
 }
 
 /// Entries of a bucket, page by page.

@@ -2,7 +2,7 @@
 //!
 //! Steps go on after one has failed, so that one run tells everything; only a step that cannot be started counts as failed too.
 
-use crate::{layers, report, rocksdb, tidy};
+use crate::{layers, report, rocksdb, suite, tidy};
 use anyhow::Context;
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +27,7 @@ const STEPS: [Step; 9] = [
     Step { name: "deny", about: "licences, sources, duplicates, advisories", run: deny },
     Step { name: "clippy", about: "lints, all targets, warnings refused", run: clippy },
     Step { name: "doc", about: "rustdoc, warnings refused", run: doc },
-    Step { name: "test", about: "unit, integration and real-process tests", run: test },
+    Step { name: "test", about: "unit, integration and real-process tests", run: suite::run },
     Step { name: "doctest", about: "examples in the documentation", run: doctest },
 ];
 
@@ -98,10 +98,6 @@ fn doc(root: &Path) -> anyhow::Result<bool> {
     cargo(root, &args, &[("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links")])
 }
 
-fn test(root: &Path) -> anyhow::Result<bool> {
-    cargo(root, &["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--locked"], &[])
-}
-
 fn doctest(root: &Path) -> anyhow::Result<bool> {
     cargo(root, &["test", "--workspace", "--doc", "--locked"], &[])
 }
@@ -132,7 +128,7 @@ fn deny(root: &Path) -> anyhow::Result<bool> {
     Ok(advised? && passed)
 }
 
-fn cargo_path() -> std::ffi::OsString {
+pub(crate) fn cargo_path() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 

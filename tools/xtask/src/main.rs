@@ -8,9 +8,11 @@
 mod ci;
 mod finding;
 mod layers;
+mod planted;
 mod purity;
 mod rocksdb;
 mod source;
+mod suite;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +41,14 @@ enum Chore {
         #[arg(long)]
         list: bool,
     },
+    /// Build and run all test programs, clusters and computations side by side.
+    Test,
+    /// Plant mistakes and see that the tests find them; takes long.
+    Planted {
+        /// Only these (may be repeated).
+        #[arg(long, value_name = "M1")]
+        only: Vec<String>,
+    },
     /// Refuse imports that point upward, crates outside their fence, and impure pure crates.
     Layers,
     /// Refuse leftovers, dead links, machine paths, overlong files, sleeps in tests, banned words, promises without a test.
@@ -49,6 +59,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.chore {
         Chore::Ci { skip, only, list } => ci::run(&root(), &skip, &only, list),
+        Chore::Test => suite::run(&root()),
+        Chore::Planted { only } => planted::run(&root(), &only),
         Chore::Layers => layers::check(&root()).map(|findings| report("layers", &findings)),
         Chore::Tidy => tidy::check(&root()).map(|findings| report("tidy", &findings)),
     };

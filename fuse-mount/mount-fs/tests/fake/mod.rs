@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster_client::{CallError, Cluster, ReadError, WriteError, WrittenChunk};
+use cluster_client::{CallError, ChunkOwner, Cluster, ReadError, WriteError, WrittenChunk};
 use parking_lot::Mutex;
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
 use proto::meta::{Answer, Command, DirEntry, Outcome, Query, Refusal};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use types::{Blake3Root, BucketId, ChunkId, ChunkRef, Extent, GroupId, Ino, Timestamp};
+use types::{Blake3Root, BucketId, ChunkId, ChunkRef, Extent, GroupId, Ino, RuleId, Timestamp};
 
 const GROUP: GroupId = GroupId(1);
 
@@ -134,24 +134,24 @@ impl State {
         self.nodes.get_mut(&ino).ok_or(Refusal::StaleInode)
     }
 
-    fn change_root(&mut self) {
+    fn change_dir(&mut self, dir: Ino) {
         let now = Timestamp(self.clock);
-        let root = &mut self.nodes.get_mut(&ROOT).expect("it is there").attr;
-        (root.mtime, root.change) = (now, root.change + 1);
+        let dir = &mut self.nodes.get_mut(&dir).expect("it is there").attr;
+        (dir.mtime, dir.change) = (now, dir.change + 1);
     }
 
-    fn created(&self, attr: Attr) -> Outcome {
-        Outcome::Created { attr, parent: self.nodes[&ROOT].attr.clone() }
+    fn created(&self, attr: Attr, parent: Ino) -> Outcome {
+        Outcome::Created { attr, parent: self.nodes[&parent].attr.clone() }
     }
 
     fn apply(&mut self, command: Command) -> Result<Outcome, Refusal> {
         self.clock += 1;
         let now = Timestamp(self.clock);
         match command {
-            Command::Create { name, kind, mode, uid, gid, exclusive, .. } => {
+            Command::Create { parent, name, kind, mode, uid, gid, exclusive, .. } => {
                 if let Some(ino) = self.names.get(&name).copied() {
                     let there = self.node(ino)?.attr.clone();
-                    return if exclusive { Err(Refusal::Exists) } else { Ok(self.created(there)) };
+                    return if exclusive { Err(Refusal::Exists) } else { Ok(self.created(there, parent)) };
                 }
                 let ino = Ino(ROOT.0 + self.next);
                 self.next += 1;
@@ -159,15 +159,15 @@ impl State {
                 (node.attr.mode, node.attr.uid, node.attr.gid) = (mode, uid, gid);
                 self.names.insert(name, ino);
                 self.nodes.insert(ino, node.clone());
-                self.change_root();
-                Ok(self.created(node.attr))
+                self.change_dir(parent);
+                Ok(self.created(node.attr, parent))
             }
             Command::Unlink { name, .. } => {
                 let ino = self.names.remove(&name).ok_or(Refusal::NotFound)?;
                 let node = self.node(ino)?;
                 node.attr.nlink = 0;
                 node.attr.change += 1;
-                self.change_root();
+                self.change_dir(ROOT);
                 Ok(Outcome::Attr(self.node(ROOT)?.attr.clone()))
             }
             Command::SetAttr { ino, mode, size, .. } => {
@@ -276,11 +276,12 @@ impl Cluster for FakeCluster {
     async fn control_query(&self, _: ControlQuery) -> Result<ControlAnswer, CallError> {
         let name = "books".to_owned();
         let owner = "me".to_owned();
-        let info = BucketInfo { id: BucketId(1), name, group: GROUP, owner, created: Timestamp(0) };
+        let info =
+            BucketInfo { id: BucketId(1), name, group: GROUP, owner, created: Timestamp(0), rule: RuleId::DEFAULT };
         Ok(ControlAnswer::Bucket(Some(info)))
     }
 
-    async fn write_chunk(&self, _: GroupId, data: Bytes) -> Result<WrittenChunk, WriteError> {
+    async fn write_chunk(&self, _: ChunkOwner, data: Bytes) -> Result<WrittenChunk, WriteError> {
         let _permit = self.gate.acquire().await;
         let mut state = self.state.lock();
         state.calls.chunk_writes += 1;

@@ -165,6 +165,33 @@ async fn a_chunk_without_an_intact_copy_is_an_alarm_until_one_turns_up() {
     drop(workers);
 }
 
+/// A replica that was wrong twice in a row is quarantined. Where no other copy is left, a further look decides, not the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_replica_that_is_right_after_all_is_written_anew_from_itself() {
+    let Fixture { service, source, _folder } = fixture().await;
+    let bytes = data(1, 200_000);
+    assert_eq!(put(&service, id(0, 1), EPOCH, &bytes).await, Ok(ChunkReply::Stored));
+    assert!(rot(&segments(&_folder, "a"), &bytes));
+    assert_eq!(get(&service, id(0, 1), 0, 200_000).await.0, Err(ChunkError::Corrupt));
+    until("it is quarantined", || async { disk(&service, 0).quarantined == 1 }).await;
+    for node in [2, 3] {
+        let why = ChunkError::Corrupt;
+        source.answers.lock().insert(NodeId(node), Err(FetchError::Refused { node: NodeId(node), why }));
+    }
+    let mut rotten = bytes.to_vec();
+    rotten[100_000] ^= 0x10;
+    assert!(rot(&segments(&_folder, "a"), &Bytes::from(rotten)), "the bit flips back");
+    let workers = work(&service);
+    until("it is served again", || async {
+        service.damaged.notify_one();
+        intact(&service, id(0, 1), &bytes).await
+    })
+    .await;
+    until("nothing is in quarantine", || async { disk(&service, 0).quarantined == 0 }).await;
+    assert_eq!(service.lost(10), (Vec::new(), 0));
+    drop(workers);
+}
+
 #[tokio::test]
 async fn a_report_is_believed_only_if_the_replica_is_damaged() {
     let Fixture { service, _folder, .. } = fixture().await;

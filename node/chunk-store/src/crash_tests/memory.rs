@@ -47,6 +47,8 @@ struct State {
     failed_at: Option<usize>,
     counts: [usize; 3],
     free: Option<u64>,
+    /// So many reads still to come show a flipped bit; the medium is right.
+    misreads: usize,
     before_op: Option<Box<dyn FnMut(usize) + Send>>,
     before_removal: Option<Box<dyn FnMut(usize) + Send>>,
 }
@@ -117,6 +119,11 @@ impl MemoryDisk {
         let content = state.files.get_mut(name).expect("the file exists");
         content.seen[offset as usize] ^= 0x10;
         content.durable[offset as usize] ^= 0x10;
+    }
+
+    /// Has the next reads, so many, show a flipped bit of what is right on the medium.
+    pub(super) fn misread(&self, reads: usize) {
+        self.state.lock().misreads = reads;
     }
 
     /// Takes a file away.
@@ -240,6 +247,10 @@ impl SegmentFile for MemoryFile {
         let seen = &state.content(&self.name)?.seen;
         let from = seen.get(offset as usize..).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(from.get(..out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        if state.misreads > 0 {
+            state.misreads -= 1;
+            out[0] ^= 0x10;
+        }
         Ok(())
     }
 

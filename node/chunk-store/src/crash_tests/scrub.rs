@@ -75,6 +75,29 @@ fn a_flipped_byte_anywhere_in_a_record_is_found() {
     }
 }
 
+/// A bit that flips on the way from the medium is no damage: a second look tells, and the replica is served as before.
+#[test]
+fn a_replica_that_was_misread_once_stays_what_it_is() {
+    let mut site = Site::new();
+    for number in 1..=3 {
+        site.put(ChunkId(number)).expect("a put");
+    }
+    let (chunk, data) = (ChunkId(2), chunk_data(ChunkId(2)));
+    let place = located(&site, chunk);
+    let read = |site: &Site| site.disk.read(chunk, &place, 0, data.len() as u32);
+    site.memory.misread(1);
+    assert!(read(&site).is_ok_and(|read| read.data[..] == data[..]), "it was read again");
+    site.memory.misread(1);
+    let found = all(&site, u64::MAX);
+    assert_eq!((found.chunks, found.damaged, found.rewritten), (3, vec![], 0));
+    assert!(matches!(site.disk.entry(chunk), Ok(Some(Entry::Live(_)))));
+    // Wrong twice in a row, it counts as damaged.
+    site.memory.misread(2);
+    assert!(read(&site).is_err());
+    site.put(ChunkId(4)).expect("a put, behind the quarantine in the queue");
+    assert!(matches!(site.disk.entry(chunk), Ok(Some(Entry::Quarantined(_)))));
+}
+
 #[test]
 fn a_scrub_goes_on_where_it_was_told_and_keeps_to_its_budget() {
     let mut site = Site::new();

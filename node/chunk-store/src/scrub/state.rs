@@ -20,8 +20,8 @@ use std::io;
 use std::path::Path;
 use types::ChunkId;
 
-const NAME: &str = "scrub";
-const NEW_NAME: &str = "scrub.new";
+pub(crate) const NAME: &str = "scrub";
+pub(crate) const NEW_NAME: &str = "scrub.new";
 const FIRST_LINE: &str = "sago-scrub 1";
 
 /// Where a scrub stands.
@@ -81,6 +81,11 @@ impl ScrubState {
             bytes: number("bytes")?,
             damaged: number("damaged")?,
         })
+    }
+
+    /// Whether what is kept in a data directory can be read.
+    pub(crate) fn is_readable(directory: &Path) -> bool {
+        std::fs::read_to_string(directory.join(NAME)).is_ok_and(|text| ScrubState::decode(&text).is_some())
     }
 
     /// What is kept in a data directory; the default if that is nothing.

@@ -285,7 +285,7 @@ impl Fakes {
             nodes: self.addrs.iter().map(entry).collect(),
             groups: groups.iter().enumerate().map(group).collect(),
             slots: (0..groups.len() as u32).collect(),
-            raft_groups: [GroupId::CONTROL, GROUP].map(|id| GroupPlacement { id, voters: voters.clone() }).into(),
+            raft_groups: [GroupId::CONTROL, GROUP].map(|id| GroupPlacement::founding(id, voters.clone())).into(),
             ..PlacementMap::default()
         }
     }

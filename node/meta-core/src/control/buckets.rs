@@ -8,7 +8,7 @@ use crate::kv::{KvError, KvRead};
 use crate::row;
 use proto::control::{BucketInfo, ControlOutcome, ControlRefusal};
 use std::collections::BTreeMap;
-use types::{BucketId, GroupId, PlacementMap};
+use types::{BucketId, GroupId, PlacementMap, RuleId};
 
 /// One answer lists them all.
 const BUCKETS_MAX: u32 = 8192;
@@ -44,7 +44,7 @@ fn emptiest(map: &PlacementMap, header: &Header) -> Option<GroupId> {
 }
 
 impl Change<'_> {
-    pub(super) fn create_bucket(&mut self, name: &str, owner: &str, nonce: u128) -> Step<ControlOutcome> {
+    pub(super) fn create_bucket(&mut self, name: &str, owner: &str, nonce: u128, rule: RuleId) -> Step<ControlOutcome> {
         if !is_bucket_name(name) {
             return Err(ControlRefusal::InvalidBucketName.into());
         }
@@ -59,6 +59,9 @@ impl Change<'_> {
             };
         }
         let map = self.read(&MapKey)?.ok_or(ControlRefusal::NotBootstrapped)?;
+        if !map.has_rule(rule) {
+            return Err(ControlRefusal::NoSuchRule.into());
+        }
         let group = emptiest(&map, &self.header).ok_or(ControlRefusal::NotBootstrapped)?;
         if self.header.buckets.iter().map(|(_, count)| count).sum::<u32>() >= BUCKETS_MAX {
             return Err(ControlRefusal::Limit.into());
@@ -66,7 +69,7 @@ impl Change<'_> {
         let id = BucketId(self.header.bucket.0 + 1);
         self.header.bucket = id;
         self.count(group, 1);
-        let info = BucketInfo { id, name: name.to_owned(), group, owner: owner.to_owned(), created: self.now };
+        let info = BucketInfo { id, name: name.to_owned(), group, owner: owner.to_owned(), created: self.now, rule };
         self.write(&BucketNameKey(name), &BucketRow { info: info.clone(), nonce });
         self.write(&BucketIdKey(id), &name.to_owned());
         Ok(ControlOutcome::Bucket(info))
@@ -85,6 +88,7 @@ impl Change<'_> {
             self.count(row.info.group, -1);
             self.forget_oldest()?;
             let deleted = self.now;
+            self.forget_bucket_rule(bucket)?;
             self.write(&DeletedBucketKey(bucket), &DeletedBucketRow { bucket: row, deleted });
         }
         self.remove(&BucketNameKey(&name));
@@ -126,6 +130,8 @@ impl Change<'_> {
         let mut row = deleted.bucket;
         name.clone_into(&mut row.info.name);
         self.count(row.info.group, 1);
+        // Whoever knows the bucket from before may know an older rule of it.
+        self.note_bucket_rule(bucket, row.info.rule)?;
         self.remove(&DeletedBucketKey(bucket));
         self.write(&BucketNameKey(name), &row);
         self.write(&BucketIdKey(bucket), &name.to_owned());

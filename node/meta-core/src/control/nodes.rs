@@ -1,16 +1,19 @@
 //! The placement map and the states of the nodes in it.
 
-use super::{Change, Step};
+use super::{Change, Step, rules};
 use crate::key::control::MapKey;
 use proto::control::{ControlOutcome, ControlRefusal};
 use types::{
-    DiskEntry, DiskId, DiskState, Incarnation, Member, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap,
-    PlacementOptions,
+    DiskEntry, DiskId, DiskState, Incarnation, Member, NODE_DISKS_MAX, NodeEntry, NodeId, NodeMode, NodeState,
+    PlacementMap, PlacementOptions,
 };
 
 impl Change<'_> {
     /// Sets the first placement map; a later one is left alone.
     pub(super) fn bootstrap(&mut self, map: &PlacementMap) -> Step<ControlOutcome> {
+        if !rules::is_whole(map) {
+            return Err(ControlRefusal::RuleGroups.into());
+        }
         if self.read(&MapKey)?.is_none() {
             self.write(&MapKey, map);
         }
@@ -40,7 +43,7 @@ impl Change<'_> {
     pub(super) fn set_node_mode(&mut self, node: NodeId, mode: NodeMode) -> Step<ControlOutcome> {
         let mut map = self.map()?;
         let holds = map.groups.iter().any(|group| group.takers().any(|taker: Member| taker.node == node));
-        let votes = map.raft_groups.iter().any(|group| group.voters.contains(&node));
+        let votes = map.raft_groups.iter().any(|group| group.voters.contains(&node) || group.wanted.contains(&node));
         let entry = entry_of(&mut map, node)?;
         if entry.mode == mode {
             return Ok(ControlOutcome::Done);
@@ -64,6 +67,30 @@ impl Change<'_> {
                 Ok(())
             }
         })
+    }
+
+    /// Appends a disk to those of a node: their order is the order of the node's folders.
+    pub(super) fn add_disk(&mut self, node: NodeId, disk: DiskId, class: &str) -> Step<ControlOutcome> {
+        if !DiskEntry::is_class(class) {
+            return Err(ControlRefusal::InvalidName.into());
+        }
+        let mut map = self.map()?;
+        let owner = map.nodes.iter().find(|entry| entry.disks.iter().any(|known| known.id == disk));
+        match owner.map(|owner| owner.id) {
+            Some(owner) if owner == node => return Ok(ControlOutcome::Done),
+            Some(_) => return Err(ControlRefusal::NodeExists.into()),
+            None => {}
+        }
+        let entry = entry_of(&mut map, node)?;
+        if entry.mode == NodeMode::Removed {
+            return Err(ControlRefusal::Gone.into());
+        }
+        if entry.disks.len() >= NODE_DISKS_MAX {
+            return Err(ControlRefusal::Limit.into());
+        }
+        entry.disks.push(DiskEntry { class: class.to_owned(), state: DiskState::Broken, ..DiskEntry::new(disk) });
+        self.set_map(map);
+        Ok(ControlOutcome::Done)
     }
 
     pub(super) fn set_disk_weight(&mut self, disk: DiskId, class: &str, weight: u32) -> Step<ControlOutcome> {

@@ -1,4 +1,8 @@
+mod invitations;
+mod level;
 mod moves;
+mod rests;
+mod rules;
 
 use super::buckets::is_bucket_name;
 use crate::memory::MemoryKv;
@@ -9,8 +13,8 @@ use proto::control::{
 use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Command, Refusal};
 use types::{
-    BucketId, DiskId, GroupId, GroupPlacement, Incarnation, NodeEntry, NodeId, NodeState, PlacementMap, SessionId,
-    Timestamp,
+    BucketId, DiskId, GroupId, GroupPlacement, Incarnation, LogIndex, NodeEntry, NodeId, NodeState, PlacementMap,
+    RuleId, SessionId, Timestamp,
 };
 
 type Answered = Result<ControlOutcome, ControlRefusal>;
@@ -54,7 +58,12 @@ impl Control {
     }
 
     fn bucket(&mut self, name: &str, owner: &str, nonce: u128) -> Result<BucketInfo, ControlRefusal> {
-        match self.run(ControlCommand::CreateBucket { name: name.into(), owner: owner.into(), nonce })? {
+        match self.run(ControlCommand::CreateBucket {
+            name: name.into(),
+            owner: owner.into(),
+            nonce,
+            rule: RuleId::DEFAULT,
+        })? {
             ControlOutcome::Bucket(info) => Ok(info),
             other => panic!("{other:?}"),
         }
@@ -73,7 +82,7 @@ fn map() -> PlacementMap {
         incarnation: Incarnation(1),
         ..NodeEntry::new(NodeId(id), format!("n{id}:1"), format!("d{id}"), [DiskId([id as u8; 16])])
     };
-    let group = |id| GroupPlacement { id: GroupId(id), voters: vec![NodeId(1), NodeId(2), NodeId(3)] };
+    let group = |id| GroupPlacement::founding(GroupId(id), vec![NodeId(1), NodeId(2), NodeId(3)]);
     PlacementMap {
         version: 1,
         nodes: vec![node(1), node(2), node(3)],
@@ -109,6 +118,34 @@ fn the_first_map_stays_and_node_states_move_it_on() {
     control.run(set(2, 4, NodeState::Up)).expect("started again");
     assert_eq!((control.map().version, control.map().is_up(NodeId(2))), (3, true));
     assert_eq!(control.run(set(9, 1, NodeState::Up)), Err(ControlRefusal::NoSuchNode));
+}
+
+#[test]
+fn voters_are_wanted_and_recorded_apart_and_an_older_record_is_ignored() {
+    let mut control = Control::new();
+    let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+    let place = |group, wanted: &[u64]| ControlCommand::PlaceVoters { group: GroupId(group), wanted: nodes(wanted) };
+    let record = |at, voters: &[u64]| ControlCommand::RecordVoters {
+        group: GroupId(2),
+        at: LogIndex(at),
+        voters: nodes(voters),
+    };
+    control.run(place(2, &[3])).expect("allowed");
+    control.run(place(2, &[3])).expect("the same again");
+    let map = control.map();
+    assert_eq!((map.version, map.voters(GroupId(2))), (2, &nodes(&[1, 2, 3])[..]));
+    assert_eq!(map.raft_groups[2].wanted, nodes(&[3]));
+    assert!(map.concerns(GroupId(2), NodeId(1)) && !map.concerns(GroupId(9), NodeId(1)));
+    control.run(record(9, &[3])).expect("newer");
+    control.run(record(8, &[1, 2, 3])).expect("ignored");
+    control.run(record(10, &[3])).expect("nothing new");
+    assert_eq!((control.map().version, control.map().voters(GroupId(2))), (3, &nodes(&[3])[..]));
+    assert!(!control.map().concerns(GroupId(2), NodeId(1)));
+    for bad in [&[1, 2][..], &[], &[9], &[1, 1, 2], &[1, 2, 3, 1, 2, 3, 1, 2, 3]] {
+        assert_eq!(control.run(place(2, bad)), Err(ControlRefusal::BadVoters), "{bad:?}");
+    }
+    assert_eq!(control.run(place(7, &[1])), Err(ControlRefusal::NoSuchRaftGroup));
+    assert_eq!(control.run(record(11, &[])), Err(ControlRefusal::BadVoters));
 }
 
 #[test]
@@ -274,6 +311,31 @@ fn a_session_expires_only_if_it_was_silent_since_the_renewal_that_was_seen() {
     assert_eq!(ids(&control), (vec![two], two));
     let late = control.run(ControlCommand::RenewSession { session: one });
     assert_eq!(late, Err(ControlRefusal::NoSuchSession));
+}
+
+/// A leader whose clock was set back makes the group's time stand still for as long. Sessions that are renewed meanwhile are not taken for silent
+/// ones.
+#[test]
+fn a_renewal_shows_while_the_groups_time_stands_still() {
+    let mut control = Control::new();
+    let session = control.session();
+    let renewed = |control: &Control| match control.ask(ControlQuery::Sessions) {
+        ControlAnswer::Sessions(open) => open.first().map(|(.., renewed)| *renewed).expect("open"),
+        other => panic!("{other:?}"),
+    };
+    let mut seen = vec![renewed(&control)];
+    for _ in 0..3 {
+        let renew = LogCommand::Control(ControlCommand::RenewSession { session });
+        // Far in the past.
+        let batch = LogBatch { time: Timestamp(1), commands: vec![renew] };
+        let applied = apply(&mut control.kv, GroupId::CONTROL, &batch).expect("memory");
+        assert_eq!(applied, [Applied::Control(Ok(ControlOutcome::Done))]);
+        seen.push(renewed(&control));
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+    let stale = ControlCommand::ExpireSession { session, renewed: seen[0] };
+    control.run(stale).expect("nothing to do");
+    assert_eq!(renewed(&control), seen[3]);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn only_the_session_closes_its_epochs_and_only_the_group_ends_sessions() {
     assert_eq!(group.send(None, close), Err(Refusal::Invalid));
     let own = [
         Command::EndSessions { first: SESSION, last: SESSION },
-        Command::CollectGarbage { grace: 0, max: 10 },
+        Command::CollectGarbage { grace: 0, max: 10, now: types::Timestamp(i64::MAX) },
         Command::ForgetChunks { chunks: Vec::new() },
     ];
     for command in own {

@@ -1,14 +1,24 @@
+use crate::apply;
 use crate::key::Table;
-use crate::testing::{BUCKET, Group, SESSION, UPLOAD, chunk, chunks, extent, inline, put};
+use crate::testing::{BUCKET, GROUP, Group, SESSION, UPLOAD, chunk, chunks, extent, inline, put};
+use proto::log::LogBatch;
 use proto::meta::{Answer, BadChunk, ChunkVerdict, Command, CondemnedStep, GarbageStatus, Outcome, Query, Refusal};
 use proto::object::{ETag, NewContent, Precondition};
-use types::{ChunkId, Ino, SessionId, WriterEpoch};
+use types::{ChunkId, Ino, SessionId, Timestamp, WriterEpoch};
+
+/// What the clocks agree on where that does not matter: the group's time is earlier.
+const AGREED: Timestamp = Timestamp(i64::MAX);
 
 /// Collects until nothing is due; returns the chunks condemned.
 fn collect(group: &mut Group, grace: i64, max: u32) -> u32 {
+    collect_by(group, grace, max, AGREED)
+}
+
+/// As [`collect`], by clocks that agree on `now`.
+fn collect_by(group: &mut Group, grace: i64, max: u32, now: Timestamp) -> u32 {
     let mut all = 0;
     for _ in 0..10_000 {
-        match group.send(None, Command::CollectGarbage { grace, max }) {
+        match group.send(None, Command::CollectGarbage { grace, max, now }) {
             Ok(Outcome::Collected { condemned, more }) => {
                 all += condemned;
                 if !more {
@@ -73,6 +83,59 @@ fn what_was_dropped_waits_out_the_grace_time() {
     assert_eq!(collect(&mut group, 0, 10), 1);
     assert_eq!((judged(&group, 1), judged(&group, 2)), (ChunkVerdict::Condemned, ChunkVerdict::Referenced));
     assert_eq!(status(&group), GarbageStatus { condemned: 1, ..GarbageStatus::default() });
+}
+
+/// A group with one chunk that was dropped.
+fn with_garbage() -> Group {
+    let mut group = Group::new();
+    let ino = group.create(group.root, "a", chunks(1, 1, 10)).ino;
+    group.ok(overwrite(ino, 2));
+    group
+}
+
+#[test]
+fn a_clock_that_is_ahead_ends_no_grace_time_early() {
+    let mut group = with_garbage();
+    let honest = Timestamp(5_000);
+    let (half, whole) = (1800 * Timestamp::SECOND, 3600 * Timestamp::SECOND);
+    group.pass(3000);
+    assert_eq!(collect_by(&mut group, half, 10, honest), 0, "the group's time ran ahead");
+    assert_eq!(collect_by(&mut group, whole, 10, AGREED), 0, "the caller's clock is ahead of the group's time");
+    assert_eq!(collect_by(&mut group, half, 10, AGREED), 1, "both say so");
+}
+
+#[test]
+fn a_leap_of_the_groups_time_begins_the_grace_time_anew() {
+    let mut group = with_garbage();
+    let grace = 1800 * Timestamp::SECOND;
+    group.pass(3 * 3600);
+    assert_eq!(collect(&mut group, grace, 10), 0, "nobody knows how long ago it was dropped");
+    group.pass(1800);
+    assert_eq!(collect(&mut group, grace, 10), 1);
+}
+
+/// What is dropped while the time stands still gets a stamp that is too early by as long as it does.
+#[test]
+fn a_clock_that_was_behind_ends_no_grace_time_early() {
+    let mut group = Group::new();
+    group.pass(600);
+    let ino = group.create(group.root, "a", chunks(1, 1, 10)).ino;
+    let behind = LogBatch { time: Timestamp(1_000), commands: Vec::new() };
+    apply(&mut group.kv, GROUP, &behind).expect("memory");
+    group.ok(overwrite(ino, 2));
+    let grace = 900 * Timestamp::SECOND;
+    // A leader whose clock is right takes over, and only now it shows how long that took.
+    apply(&mut group.kv, GROUP, &behind).expect("memory");
+    group.pass(1200);
+    assert_eq!(collect(&mut group, grace, 10), 0);
+    group.pass(900);
+    assert_eq!(collect(&mut group, grace, 10), 1);
+    // Clocks that lie a little apart hold nothing up.
+    let mut group = with_garbage();
+    group.pass(50);
+    apply(&mut group.kv, GROUP, &behind).expect("memory");
+    group.pass(900);
+    assert_eq!(collect(&mut group, grace, 10), 1);
 }
 
 #[test]
@@ -162,7 +225,7 @@ fn a_large_list_goes_in_small_steps() {
     let mut group = Group::new();
     let ino = group.create(group.root, "a", chunks(1, 1000, 10)).ino;
     group.ok(cut(ino));
-    let first = group.send(None, Command::CollectGarbage { grace: 0, max: 100 });
+    let first = group.send(None, Command::CollectGarbage { grace: 0, max: 100, now: AGREED });
     assert_eq!(first, Ok(Outcome::Collected { condemned: 0, more: true }));
     assert!(group.rows(Table::List).len() > 50, "only a part");
     assert_eq!(collect(&mut group, 0, 1), 1000, "each step gets on");
@@ -245,7 +308,7 @@ fn parts_of_an_upload_are_content_until_it_is_aborted() {
 fn nothing_is_collected_by_a_command_out_of_range() {
     let mut group = Group::new();
     for (grace, max) in [(-1, 10), (0, 0), (0, 1025)] {
-        assert_eq!(group.send(None, Command::CollectGarbage { grace, max }), Err(Refusal::Invalid));
+        assert_eq!(group.send(None, Command::CollectGarbage { grace, max, now: AGREED }), Err(Refusal::Invalid));
     }
     let many = vec![ChunkId(0); 1025];
     assert_eq!(group.send(None, Command::ForgetChunks { chunks: many }), Err(Refusal::TooLarge));

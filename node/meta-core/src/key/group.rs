@@ -7,7 +7,8 @@ pub(crate) struct GroupKey;
 
 impl Key for GroupKey {
     type Value = Counters;
-    const VERSION: u8 = 2;
+    // 2: leaps, garbage, the floor of sessions. 3: whether the time stands still, whether a recovery holds garbage.
+    const VERSION: u8 = 3;
 
     fn encode(&self) -> Vec<u8> {
         KeyBytes::new(Table::Group).done()

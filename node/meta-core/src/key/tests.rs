@@ -3,8 +3,8 @@
 use super::bucket::BucketKey;
 use super::chunk::{ChunkKey, ClosedEpochKey, CondemnedKey, StagedKey, UnderReplicatedKey};
 use super::control::{
-    AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, DeletedBucketKey, GarbageOptionsKey, MapKey, UserKey,
-    WriterSessionKey,
+    AccessKeyKey, BucketIdKey, BucketNameKey, ControlKey, DeletedBucketKey, GarbageOptionsKey, InvitationKey, MapKey,
+    RestKey, UserKey, WriterSessionKey,
 };
 use super::dentry::DentryKey;
 use super::garbage::GarbageKey;
@@ -17,7 +17,7 @@ use super::upload::{PartKey, SweepKey, UploadIndexKey, UploadKey};
 use super::{KeyBytes, Table, successor};
 use crate::row::Key;
 use bytes::Bytes;
-use types::{BucketId, ChunkId, FragId, GroupId, Ino, ListId, SessionId, Timestamp, UploadId};
+use types::{BucketId, ChunkId, FragId, GroupId, Ino, InvitationId, ListId, NodeId, SessionId, Timestamp, UploadId};
 
 fn hex(key: &impl Key) -> String {
     key.encode().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -64,6 +64,9 @@ fn keys_are_these_bytes() {
     assert_eq!(hex(&AccessKeyKey("ab")), "856162");
     assert_eq!(hex(&WriterSessionKey(SESSION)), "860000000000000005");
     assert_eq!(hex(&GarbageOptionsKey), "87");
+    assert_eq!(hex(&InvitationKey(InvitationId([0xcd; 16]))), format!("88{}", "cd".repeat(16)));
+    assert_eq!(hex(&RestKey(NodeId(3))), "890000000000000003");
+    assert_eq!(RestKey::decode(&RestKey(NodeId(3)).encode()), Some(RestKey(NodeId(3))));
     assert_eq!(hex(&DeletedBucketKey(BucketId(7))), "8f0000000000000007");
 }
 

@@ -31,6 +31,9 @@ impl Txn<'_> {
     /// shorten a window, nor a caller whose clock does.
     pub(crate) fn expire_trash(&mut self, bucket: BucketId, entries: &[TrashId], now: Timestamp) -> Step<Purged> {
         let found = bucket::load(self.rows(), bucket)??;
+        if self.counters.held {
+            return Ok(Purged { left: entries.len() as u32, ..Purged::default() });
+        }
         let now = now.min(self.now);
         let leap = self.counters.leap;
         self.garbage_reason = GarbageReason::Expired;

@@ -409,7 +409,8 @@ fn a_purge_drops_what_is_named_and_keeps_what_others_refer_to() {
 fn condemned(group: &mut Group, grace_secs: i64) -> u32 {
     let mut chunks = 0;
     loop {
-        let collect = Command::CollectGarbage { grace: grace_secs * Timestamp::SECOND, max: 100 };
+        let now = group.now();
+        let collect = Command::CollectGarbage { grace: grace_secs * Timestamp::SECOND, max: 100, now };
         let outcome = group.send(None, collect);
         let Ok(Outcome::Collected { condemned, more }) = outcome else { panic!("{outcome:?}") };
         chunks += condemned;

@@ -7,7 +7,7 @@ use crate::world::GROUP;
 use meta_core::invariants;
 use proto::meta::{Answer, ChunkVerdict, Command, CondemnedStep, Outcome, Query, Refusal};
 use std::collections::BTreeSet;
-use types::{BucketId, ChunkId, RequestId, SessionId};
+use types::{BucketId, ChunkId, RequestId, SessionId, Timestamp};
 
 /// Chunks looked at in one step of the sweep.
 const SWEEP: u64 = 30;
@@ -29,7 +29,7 @@ impl Run {
 
     /// Whether there is more.
     fn condemn(&mut self, grace: i64, max: u32) -> bool {
-        let answer = self.apply(None, &Command::CollectGarbage { grace, max });
+        let answer = self.apply(None, &Command::CollectGarbage { grace, max, now: Timestamp(i64::MAX) });
         let Ok(Outcome::Collected { more, condemned }) = answer else { panic!("{answer:?}") };
         let before = self.world.condemned.len();
         for (chunk, _) in self.condemned() {

@@ -11,7 +11,8 @@ use proto::log::{LogBatch, LogCommand};
 use proto::meta::Query;
 use proto::trash::{TrashFilter, TrashId};
 use types::{
-    BucketId, ChunkId, GroupId, Incarnation, Ino, NodeId, NodeState, RequestId, SessionId, Timestamp, UploadId,
+    BucketId, ChunkId, GroupId, Incarnation, Ino, Member, NodeId, NodeState, PlacementRule, RequestId, RuleId,
+    SessionId, Timestamp, UploadId,
 };
 
 /// Overwrites, inserts and removes some bytes; runs of 0xff make the largest numbers.
@@ -109,7 +110,7 @@ fn knocked_over_control_entries_never_panic() {
     for step in 0..6_000 {
         let name = text(&mut rng);
         let key = AccessKey { access_key: text(&mut rng), secret_key: "secret-secret".into(), user: text(&mut rng) };
-        let command = match rng.below(10) {
+        let command = match rng.below(14) {
             0 => ControlCommand::Bootstrap { map: types::PlacementMap::default() },
             1 => {
                 let (node, incarnation) = (NodeId(1), Incarnation(1));
@@ -117,11 +118,26 @@ fn knocked_over_control_entries_never_panic() {
             }
             2 => ControlCommand::OpenSession { kind: name },
             3 => ControlCommand::EndSession { session: SessionId(rng.below(9)) },
-            4 => ControlCommand::CreateBucket { name, owner: text(&mut rng), nonce: 1 },
+            4 => ControlCommand::CreateBucket {
+                name,
+                owner: text(&mut rng),
+                nonce: 1,
+                rule: RuleId(rng.below(3) as u16),
+            },
             5 => ControlCommand::DeleteBucket { bucket: BucketId(rng.below(9)) },
             6 => ControlCommand::CreateUser { name },
             7 => ControlCommand::DeleteUser { name },
             8 => ControlCommand::UndeleteBucket { bucket: BucketId(rng.below(9)), name },
+            9 => {
+                let groups = vec![vec![Member { node: NodeId(1), disk: 0 }; rng.below(4) as usize]];
+                ControlCommand::AddRule { name, rule: PlacementRule::default(), groups }
+            }
+            10 => ControlCommand::SetRule { id: RuleId(rng.below(3) as u16), rule: PlacementRule::default() },
+            11 => ControlCommand::RemoveRule { id: RuleId(rng.below(3) as u16) },
+            12 => {
+                let (bucket, rule) = (BucketId(rng.below(9)), RuleId(rng.below(3) as u16));
+                ControlCommand::SetBucketRule { bucket, rule }
+            }
             _ => ControlCommand::CreateKey { key },
         };
         let mut bytes =

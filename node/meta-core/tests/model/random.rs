@@ -183,11 +183,12 @@ impl Random {
         chunk
     }
 
-    /// How far the next stamp lies from the group's time: mostly next to nothing, sometimes minutes, seldom days.
+    /// How far the next stamp lies from the group's time: mostly next to nothing, sometimes minutes, seldom days, or behind it.
     pub fn time_passes(&mut self) -> i64 {
         match self.rng.below(1000) {
             0..20 => self.rng.below(3000) as i64 * Timestamp::SECOND,
             20..24 => self.rng.below(3 * 86_400) as i64 * Timestamp::SECOND,
+            24..26 => self.rng.below(3600) as i64 * -Timestamp::SECOND,
             _ => self.rng.below(20) as i64 - 5,
         }
     }
@@ -229,6 +230,7 @@ impl Random {
                 Command::SetBucketOptions { bucket, options: BucketOptions { trash_window_secs, delete_limit } }
             }
             88..95 => Command::LiftBreaker { bucket },
+            95..98 => Command::ReleaseHold,
             _ => Command::UnsealBucket { bucket },
         }
     }

@@ -136,6 +136,8 @@ pub struct World {
     pub watched: BTreeMap<BucketId, Watch>,
     /// Where the time stood after its last leap.
     pub leap: Timestamp,
+    /// A stamp lay a minute behind, and the time stands still since.
+    pub held: bool,
     /// Learnt from answers.
     pub ids: BTreeMap<Ino, Id>,
     pub inos: BTreeMap<Id, Ino>,
@@ -543,6 +545,8 @@ impl World {
             | Command::SetBucketOptions { .. }
             | Command::LiftBreaker { .. }
             | Command::UnsealBucket { .. } => self.apply_trash(command),
+            // Nothing was recovered, so nothing is held.
+            Command::ReleaseHold => Ok(Expected::Done),
             _ => self.apply_posix(command),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use parking_lot::Mutex;
+use proto::meta::GarbageStatus;
 use proto::object::FileKind;
 use proto::trash::{BucketOptions, TrashEntry, TrashReason};
 use types::{Ino, SessionId};
@@ -16,6 +17,8 @@ struct State {
     trash: Vec<(TrashId, bool)>,
     time: Timestamp,
     expired: Vec<(Vec<TrashId>, Timestamp)>,
+    /// Waits out its grace time.
+    garbage: u64,
 }
 
 struct Fake {
@@ -87,6 +90,7 @@ impl TrashHost for Fake {
                 time: state.time,
             }),
             Query::ListTrash { filter, after, max, .. } => Answer::Trash(state.list(&filter, after, max)),
+            Query::Garbage => Answer::Garbage(GarbageStatus { waiting: state.garbage, ..GarbageStatus::default() }),
             other => panic!("{other:?}"),
         })
     }
@@ -114,7 +118,7 @@ fn keeper(now: Timestamp, clocks: &[Timestamp], group: Timestamp) -> (TrashKeepe
     add(10, 2, true);
     add(10, 0, false);
     add(10, 0, true);
-    let state = Arc::new(Mutex::new(State { trash, time: group, expired: Vec::new() }));
+    let state = Arc::new(Mutex::new(State { trash, time: group, ..State::default() }));
     let clocks = clocks.to_vec();
     (TrashKeeper::new(Fake { state: state.clone(), clocks, now }), state)
 }
@@ -129,6 +133,18 @@ async fn what_is_due_is_released_in_batches_and_nothing_else() {
     assert!(state.trash.iter().all(|(id, _)| id.time == now));
     assert_eq!(state.expired[0].0, [], "the group's time is moved on first");
     assert!(state.expired.iter().all(|(ids, judged)| ids.len() <= BATCH as usize && *judged == at(100 * DAY - 3)));
+}
+
+#[tokio::test]
+async fn the_groups_time_is_moved_on_while_anything_counts_by_it() {
+    let now = at(100 * DAY);
+    for (garbage, entries) in [(0, 0), (3, 1)] {
+        let (mut keeper, state) = keeper(now, &[now, now], now);
+        state.lock().trash.clear();
+        state.lock().garbage = garbage;
+        keeper.one_round().await;
+        assert_eq!(state.lock().expired, vec![(Vec::new(), now); entries]);
+    }
 }
 
 #[tokio::test]

@@ -2,25 +2,39 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
+pub mod load;
+
+use bytes::Bytes;
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, RaftConfig, StartError, StoreConfig};
 use placement::{InitialPlan, PlannedNode};
-use proto::control::{ControlAnswer, ControlQuery, ControlReply, ControlRequest};
+use proto::control::{
+    ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal, ControlReply, ControlRequest,
+};
+use proto::join::{Invitation, JoinAnswer, JoinError};
+use proto::node::{NodeReply, NodeRequest};
 use proto::{Reply, Request};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::time::Instant;
-use transport::{Class, ClusterCa, Endpoint, Role, TransportError};
-use types::{ClusterId, DiskId, NodeId, PlacementMap};
+use transport::{Class, ClusterCa, Credentials, Endpoint, NodeKey, Role, TransportConfig, TransportError, join_proof};
+use types::{ClusterId, DiskId, FeatureLevel, InvitationId, NodeId, PlacementMap, Timestamp};
 
 /// Far more than anything here takes, also on a busy machine.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub const BOUND: Duration = Duration::from_secs(180);
+
+/// The secret of all tokens here.
+pub const SECRET: [u8; 32] = [7; 32];
 
 /// Nodes of one cluster in this process.
 pub struct Site {
     folder: TempDir,
     pub ca: ClusterCa,
+    /// As the cluster began.
     pub map: PlacementMap,
+    /// Nodes that joined later: the map they joined at, and what they were given.
+    joined: BTreeMap<u64, (PlacementMap, Credentials)>,
 }
 
 impl Site {
@@ -38,7 +52,7 @@ impl Site {
             .collect();
         let map = placement::initial(&planned, &InitialPlan::default()).expect("a map");
         let folder = tempfile::tempdir().expect("a folder");
-        Site { folder, ca: ClusterCa::create(ClusterId([1; 16])).expect("an authority"), map }
+        Site { folder, ca: ClusterCa::create(ClusterId([1; 16])).expect("an authority"), map, joined: BTreeMap::new() }
     }
 
     pub fn path(&self, id: u64, name: &str) -> std::path::PathBuf {
@@ -47,19 +61,124 @@ impl Site {
 
     pub fn config(&self, id: u64, create: bool) -> NodeConfig {
         let node = NodeId(id);
+        let (map, credentials) = match self.joined.get(&id) {
+            Some(joined) => joined.clone(),
+            None => (self.map.clone(), self.ca.issue(&Role::Node(node)).expect("credentials")),
+        };
         NodeConfig {
             node,
-            credentials: self.ca.issue(&Role::Node(node)).expect("credentials"),
-            listen: self.map.node(node).expect("a node").addr.parse().expect("an address"),
+            credentials,
+            listen: map.node(node).expect("a node").addr.parse().expect("an address"),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             meta: self.path(id, "meta"),
+            gone: Vec::new(),
             disks: vec![self.path(id, "disk")],
             create,
             memory: MemoryConfig::default(),
-            store: StoreConfig { segment_bytes: 8 << 20, reserve_bytes: 0, direct_io: false, ..StoreConfig::default() },
+            // A machine whose own disk is fuller than a node would like must not stop the moves that are waited for.
+            store: StoreConfig {
+                segment_bytes: 8 << 20,
+                reserve_bytes: 0,
+                direct_io: false,
+                nearfull_percent: 97,
+                backfillfull_percent: 98,
+                full_percent: 99,
+                ..StoreConfig::default()
+            },
             garbage: GarbageConfig::default(),
-            map: self.map.clone(),
+            raft: RaftConfig::default(),
+            level: FeatureLevel::NEWEST,
+            map,
         }
+    }
+
+    /// Where a node is.
+    pub fn addr(&self, id: u64) -> &str {
+        let map = self.joined.get(&id).map_or(&self.map, |(map, _)| map);
+        &map.node(NodeId(id)).expect("a node").addr
+    }
+
+    /// Something that calls nodes.
+    pub fn endpoint(&self, role: &Role) -> Endpoint {
+        let credentials = self.ca.issue(role).expect("credentials");
+        Endpoint::client(&credentials, TransportConfig::default()).expect("an endpoint")
+    }
+
+    /// Has the control group carry a command out, whoever of `nodes` leads it.
+    pub async fn control(
+        &self,
+        endpoint: &Endpoint,
+        nodes: &[u64],
+        command: ControlCommand,
+    ) -> Result<ControlOutcome, ControlRefusal> {
+        let begin = Instant::now();
+        loop {
+            for id in nodes {
+                let request = Request::Control(ControlRequest::Command(command.clone()));
+                match self.call(endpoint, *id, request).await {
+                    // A cluster that was just started has no map for a moment.
+                    Ok(Reply::Control(Ok(ControlReply::Applied(Err(ControlRefusal::NotBootstrapped))))) => {}
+                    Ok(Reply::Control(Ok(ControlReply::Applied(result)))) => return result,
+                    _ => {}
+                }
+            }
+            assert!(begin.elapsed() < BOUND, "nobody carries out {command:?}");
+        }
+    }
+
+    /// Says what an invitation of a node says: two seconds to an hour, at a free port, in a domain of its own.
+    pub fn invitation(&self, id: u8, life: Duration) -> Invitation {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time") + life;
+        Invitation {
+            id: InvitationId([id; 16]),
+            node: NodeId(u64::from(id)),
+            addr: socket.local_addr().expect("an address").to_string(),
+            domain: id.to_string(),
+            disks: vec![DiskId([id; 16])],
+            expires: Timestamp::from_secs(now.as_secs() as i64, now.subsec_nanos()),
+        }
+    }
+
+    /// What a machine with the token of an invitation calls with.
+    pub fn joiner(&self, id: InvitationId) -> Endpoint {
+        let lent = self.ca.invite(id, Duration::from_secs(600)).expect("lent");
+        Endpoint::client(&lent, TransportConfig::default()).expect("an endpoint")
+    }
+
+    /// Knocks at a node until it knows an answer.
+    pub async fn knock(&self, joiner: &Endpoint, at: u64, request: &[u8]) -> Result<JoinAnswer, JoinError> {
+        let begin = Instant::now();
+        let proof = join_proof(&SECRET, request);
+        loop {
+            let join = Request::Node(NodeRequest::Join { request: request.to_vec(), proof });
+            match self.call(joiner, at, join).await {
+                Ok(Reply::Node(NodeReply::Join(Err(JoinError::Unavailable)))) | Err(_) => {}
+                Ok(Reply::Node(NodeReply::Join(answer))) => return answer,
+                Ok(other) => panic!("{other:?}"),
+            }
+            assert!(begin.elapsed() < BOUND, "node {at} does not answer a joiner");
+        }
+    }
+
+    /// Has a node join as `sago node invite` and `sago node join` do, by way of `nodes`, and starts it.
+    pub async fn join(&mut self, operator: &Endpoint, nodes: &[u64], id: u8) -> NodeServer {
+        let invitation = self.invitation(id, Duration::from_secs(600));
+        let (name, node) = (invitation.id, invitation.node);
+        let done = Ok(ControlOutcome::Done);
+        assert_eq!(self.control(operator, nodes, ControlCommand::Invite { invitation }).await, done);
+        let (joiner, key) = (self.joiner(name), NodeKey::generate().expect("a key"));
+        let request = key.request().expect("a request");
+        assert_eq!(self.knock(&joiner, nodes[0], &request).await, Ok(JoinAnswer::Waiting));
+        let cert = self.ca.certify(&Role::Node(node), &request).expect("certified");
+        let admit = ControlCommand::AdmitNode { id: name, request: request.clone(), cert };
+        assert_eq!(self.control(operator, nodes, admit).await, done);
+        let Ok(JoinAnswer::Admitted { cert, map, .. }) = self.knock(&joiner, nodes[0], &request).await else {
+            panic!("it was not let in");
+        };
+        self.joined.insert(u64::from(id), (*map, key.credentials(self.ca.to_pem().0, cert)));
+        joiner.close().await;
+        self.start(u64::from(id), true).await
     }
 
     pub async fn start(&self, id: u64, create: bool) -> NodeServer {
@@ -75,9 +194,8 @@ impl Site {
     }
 
     pub async fn call(&self, client: &Endpoint, id: u64, request: Request) -> Result<Reply, TransportError> {
-        let addr = &self.map.node(NodeId(id)).expect("a node").addr;
-        let peer = client.peer(NodeId(id), addr);
-        let call = peer.call(Class::Small, &request, Default::default(), Duration::from_secs(2));
+        let peer = client.peer(NodeId(id), self.addr(id));
+        let call = peer.call(Class::Small, &request, Bytes::new(), Duration::from_secs(2));
         call.await.map(|(reply, _)| reply)
     }
 

@@ -253,6 +253,8 @@ pub struct GarbageStatus {
     pub oldest: Option<Timestamp>,
     /// Sessions below it are over.
     pub session_floor: SessionId,
+    /// The group was recovered, and no operator has said since that garbage may be collected: nothing is condemned, deleted or expired.
+    pub held: bool,
 }
 
 /// A page of keys.

@@ -33,7 +33,7 @@ fn entries(from: u64, terms: &[u64]) -> Vec<Entry> {
 }
 
 fn state(term: u64, vote: u64, commit: u64) -> HardState {
-    HardState { term: Term(term), vote: NodeId(vote), commit: LogIndex(commit) }
+    HardState { term: Term(term), vote: ReplicaId(vote), commit: LogIndex(commit) }
 }
 
 fn write(group: GroupId, entries: Vec<Entry>, hard_state: Option<HardState>) -> GroupWrite {
@@ -85,8 +85,14 @@ fn what_was_written_is_there_after_an_orderly_restart() {
     let (log, recovery) = open(dir.path());
     assert_eq!(recovery, Recovery::default());
     assert_eq!(log.groups(), [A, B]);
-    let expected =
-        GroupLog { hard_state: state(2, 3, 1), start: start(0, 0), last: LogIndex(3), last_term: Term(2), owed: None };
+    let expected = GroupLog {
+        hard_state: state(2, 3, 1),
+        start: start(0, 0),
+        last: LogIndex(3),
+        last_term: Term(2),
+        owed: None,
+        replica: None,
+    };
     assert_eq!(log.load(A), Some(expected));
     assert_eq!(log.load(GroupId(2)), None);
     assert_eq!((all(&log, A), all(&log, B)), (entries(1, &[1, 1, 2]), entries(1, &[4])));
@@ -153,6 +159,7 @@ fn truncated_entries_are_gone_and_removed_in_large_steps() {
         last: LogIndex(6000),
         last_term: Term(1),
         owed: None,
+        replica: None,
     };
     assert_eq!(log.load(A), Some(empty));
     log.write(&[write(A, entries(6001, &[1; 4000]), None)]).expect("written");
@@ -382,4 +389,37 @@ fn many_threads_may_write_read_and_acknowledge() {
     assert_eq!(recovery, Recovery::default());
     let lasts: BTreeSet<_> = groups.iter().filter_map(|group| log.load(*group)).map(|log| log.last).collect();
     assert_eq!(lasts, BTreeSet::from([LogIndex(50)]));
+}
+
+#[test]
+fn a_group_that_was_let_go_leaves_its_name_and_no_promise() {
+    let dir = folder();
+    let log = filled(dir.path());
+    log.remove_group(A).expect("removed");
+    log.remove_group(GroupId(77)).expect("there was none");
+    let founder = ReplicaId::founding(NODE);
+    assert_eq!((log.load(A), log.former(A), log.former(B)), (None, Some(founder), None));
+    drop(log);
+    let (log, recovery) = open(dir.path());
+    assert_eq!((recovery, log.groups(), log.former(A)), (Recovery::default(), vec![B], Some(founder)));
+    let newer = ReplicaId::new(NODE, LogIndex(40));
+    log.admit(A, newer).expect("admitted");
+    assert_eq!(log.load(A), Some(GroupLog { replica: Some(newer), ..GroupLog::default() }));
+    // A log shorter than that of the former replica owes nothing.
+    log.write(&[write(A, entries(1, &[1]), Some(state(1, 0, 0)))]).expect("written");
+    log.acknowledged(&[mark(&log, A)]);
+    drop(log);
+    let (log, recovery) = open(dir.path());
+    assert_eq!((recovery, log.former(A)), (Recovery::default(), None));
+    assert_eq!(log.load(A).and_then(|log| log.replica), Some(newer));
+    log.remove_group(A).expect("removed");
+    assert_eq!(log.former(A), Some(newer));
+    assert!(log.admit(A, newer).is_err(), "the same replica came back");
+}
+
+#[test]
+fn a_replica_that_is_here_is_not_admitted_again() {
+    let dir = folder();
+    let log = filled(dir.path());
+    assert!(log.admit(B, ReplicaId::new(NODE, LogIndex(9))).is_err());
 }

@@ -73,6 +73,16 @@ impl Keeper {
         }
     }
 
+    /// Forgets what a replica that is gone has promised.
+    pub(crate) fn forget(&self, group: GroupId) {
+        let mut state = self.shared.state.lock();
+        if state.promises.remove(&group).is_some() {
+            state.version += 1;
+            state.urgent = true;
+            self.shared.changed.notify_all();
+        }
+    }
+
     /// What is promised for a group.
     pub(crate) fn promise(&self, group: GroupId) -> Option<Promise> {
         self.shared.state.lock().promises.get(&group).copied()

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use types::{GroupId, LogIndex, NodeId, Term};
+use types::{GroupId, LogIndex, ReplicaId, Term};
 
 const MAGIC: [u8; 8] = *b"SAGOWMRK";
 const VERSION: u32 = 1;
@@ -62,13 +62,26 @@ impl Slots {
     }
 }
 
+/// A slot that can be read: its sequence number and what it says.
+pub(crate) type Slot = (u64, Promises);
+
 /// The newest readable slot of a folder; `None` if there is none.
-pub(crate) fn read(root: &Path) -> Result<Option<(u64, Promises)>, OpenError> {
-    let slots = [read_slot(&slot_path(root, 0))?, read_slot(&slot_path(root, 1))?];
-    Ok(slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence))
+pub(crate) fn read(root: &Path) -> Result<Option<Slot>, OpenError> {
+    Ok(newest(read_slots(root)?))
 }
 
-fn slot_path(root: &Path, slot: u64) -> PathBuf {
+/// Both slots of a folder; `None` for one that cannot be read.
+pub(crate) fn read_slots(root: &Path) -> Result<[Option<Slot>; 2], OpenError> {
+    Ok([read_slot(&slot_path(root, 0))?, read_slot(&slot_path(root, 1))?])
+}
+
+/// The one of two slots that counts.
+pub(crate) fn newest(slots: [Option<Slot>; 2]) -> Option<Slot> {
+    slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence)
+}
+
+/// The file of a slot.
+pub(crate) fn slot_path(root: &Path, slot: u64) -> PathBuf {
     root.join(format!("WATERMARK-{slot}"))
 }
 
@@ -124,7 +137,7 @@ fn decode_promise(row: &[u8]) -> Option<(GroupId, Promise)> {
     let mut next = || numbers.next();
     let promise = Promise {
         term: Term(next()?),
-        vote: NodeId(next()?),
+        vote: ReplicaId(next()?),
         rewrites: next()?,
         reach: Reach { term: Term(next()?), index: LogIndex(next()?) },
     };
@@ -138,7 +151,7 @@ mod tests {
     fn promises(seed: u64, count: u32) -> Promises {
         let promise = |group: u32| Promise {
             term: Term(seed),
-            vote: NodeId(2),
+            vote: ReplicaId(2),
             rewrites: 1,
             reach: Reach { term: Term(seed), index: LogIndex(100 + u64::from(group)) },
         };

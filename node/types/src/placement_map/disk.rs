@@ -16,13 +16,15 @@ pub enum DiskState {
     Active,
     /// Its copies move away; until they have, it gives them and takes the chunks of its groups.
     Draining,
-    /// Full: it gives what it has, and some of it moves away if there is room elsewhere.
+    /// It gives what it has and takes no copies, by an operator's word.
     ReadOnly,
     /// Given up by an operator: what was on it is made anew elsewhere. For good.
     Failed,
     /// Its node reported that it returns errors: what was on it is made anew elsewhere, until the node reports that it is well again, after a
     /// restart that checked it.
     Broken,
+    /// Its node reported that it is full: as [`Self::ReadOnly`], until the node reports that there is room again.
+    Full,
 }
 
 /// A disk of a node.

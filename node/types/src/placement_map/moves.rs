@@ -9,7 +9,7 @@
 //! From the begin on writers write to the old members and the new one. After the barrier no put is left that the new member did not
 //! get a chance of, so a listing of the old members shows everything else.
 
-use super::{DiskState, Member, NodeMode, NodeState, PlacementGroup, PlacementMap};
+use super::{DiskState, FailureLevel, Member, NodeMode, NodeState, PlacementGroup, PlacementMap};
 use crate::{NodeId, SetDigest};
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +64,9 @@ pub enum MoveFault {
 }
 
 impl PlacementMap {
-    /// Whether member `at` of a group may move to `to`: a disk that takes copies, on a node that has no other copy, in no fewer failure
-    /// domains than the copies that are left stand in now. The one rule for planners and for the state machine.
+    /// Whether member `at` of a group may move to `to`: a disk that takes copies, on a node that has no other copy, no nearer to the others than
+    /// the copies that are left stand now. Racks and zones that the group's rule does not ask for may become fewer where that gives copies the
+    /// class that it does ask for. The one rule for planners and for the state machine.
     ///
     /// # Errors
     /// [`MoveFault`], the first that is found.
@@ -83,9 +84,15 @@ impl PlacementMap {
         if group.members.contains(&to) || stay().any(|member| member.node == to.node) {
             return Err(MoveFault::NodeTaken(to.node));
         }
-        let now = self.spread(group.members.iter().copied().filter(|member| !self.is_lost(*member)));
-        let then = self.spread(stay().chain([to]));
-        if then.0 < now.0 || then.1 < now.1 {
+        let rule = self.rule(group.rule);
+        let now = self.spread_at(rule.level, group.members.iter().copied().filter(|member| !self.is_lost(*member)));
+        let then = self.spread_at(rule.level, stay().chain([to]));
+        if then.asked < now.asked {
+            return Err(MoveFault::FewerDomains);
+        }
+        let nearer = then.domains < now.domains || then.zones < now.zones;
+        let lacked = self.copies_lacking(rule, group.members.iter().copied());
+        if nearer && self.copies_lacking(rule, stay().chain([to])) >= lacked {
             return Err(MoveFault::FewerDomains);
         }
         Ok(())
@@ -93,15 +100,7 @@ impl PlacementMap {
 
     /// In how many domains and how many zones these members stand.
     pub fn spread(&self, members: impl Iterator<Item = Member>) -> (usize, usize) {
-        let (mut domains, mut zones) = (Vec::new(), Vec::new());
-        for node in members.filter_map(|member| self.node(member.node)) {
-            if !domains.contains(&node.domain.as_str()) {
-                domains.push(node.domain.as_str());
-            }
-            if !zones.contains(&node.zone()) {
-                zones.push(node.zone());
-            }
-        }
-        (domains.len(), zones.len())
+        let spread = self.spread_at(FailureLevel::Rack, members);
+        (spread.domains, spread.zones)
     }
 }

@@ -1,17 +1,6 @@
-//! How copies are placed and moved: settings of the whole cluster, changed at run time and kept with the map.
+//! How copies are moved: settings of the whole cluster, changed at run time and kept with the map.
 
-use super::disk::DiskEntry;
-use crate::REPLICAS;
 use serde::{Deserialize, Serialize};
-
-/// Copies of each chunk that lie on disks of one class.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClassCopies {
-    /// The class.
-    pub class: String,
-    /// How many of the `REPLICAS` copies.
-    pub copies: u8,
-}
 
 /// Settings of placement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +16,6 @@ pub struct PlacementOptions {
     pub moves_per_disk_max: u16,
     /// Bytes a second that one node copies for moves; groups with one copy left are not held back. 0 means no cap; default 64 MiB.
     pub copy_bytes_per_second: u64,
-    /// Which disks copies lie on, for example two on `ssd` and one on `durable`; empty for any. A wish: failure domains come first.
-    pub classes: Vec<ClassCopies>,
 }
 
 /// A setting outside its range.
@@ -44,7 +31,6 @@ impl Default for PlacementOptions {
             moves_per_node_max: 4,
             moves_per_disk_max: 2,
             copy_bytes_per_second: 64 << 20,
-            classes: Vec::new(),
         }
     }
 }
@@ -55,15 +41,11 @@ impl PlacementOptions {
     /// # Errors
     /// The first rule that is broken.
     pub fn validate(&self) -> Result<(), OptionFault> {
-        let copies: usize = self.classes.iter().map(|wanted| usize::from(wanted.copies)).sum();
-        let named = |wanted: &ClassCopies| !wanted.class.is_empty() && DiskEntry::is_class(&wanted.class);
         let rules = [
             ((1..=604_800).contains(&self.out_after_seconds), "out_after_seconds is 1 to 604800"),
             ((1..=4096).contains(&self.moves_max), "moves_max is 1 to 4096"),
             ((1..=256).contains(&self.moves_per_node_max), "moves_per_node_max is 1 to 256"),
             ((1..=256).contains(&self.moves_per_disk_max), "moves_per_disk_max is 1 to 256"),
-            (self.classes.len() <= REPLICAS && copies <= REPLICAS, "classes ask for at most 3 copies"),
-            (self.classes.iter().all(named), "a class is 1 to 32 of a-z 0-9 -"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(OptionFault(rule)),

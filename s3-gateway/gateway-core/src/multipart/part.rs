@@ -78,7 +78,7 @@ impl Store {
             return Err(MultipartError::ChecksumKind);
         }
         let received =
-            self.receive(place.bucket.group, Upload { compute: place.checksum, ..upload }, Small::Chunk).await?;
+            self.receive((&*place.bucket).into(), Upload { compute: place.checksum, ..upload }, Small::Chunk).await?;
         self.keep(place, received).await
     }
 
@@ -103,7 +103,7 @@ impl Store {
                 ByteRange::FromTo { first, last }.resolve(size).ok_or(ObjectError::RangeNotSatisfiable { size })?
             }
         };
-        let received = self.receive_copy(place.bucket.group, &source, range, place.checksum, Small::Chunk).await?;
+        let received = self.receive_copy((&*place.bucket).into(), &source, range, place.checksum, Small::Chunk).await?;
         let part = self.keep(place, received).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(CopiedPart { part, mtime: Timestamp::from_secs(now.as_secs() as i64, now.subsec_nanos()) })

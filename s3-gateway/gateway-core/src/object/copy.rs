@@ -1,4 +1,4 @@
-//! Copying an object: by reference within a metadata group, by reading and writing into another.
+//! Copying an object: by reference within a metadata group, by reading and writing into another, and into a bucket with another rule of placement.
 
 use super::put::made_visible;
 use super::{Stored, content_bytes, validate_key, validators};
@@ -10,6 +10,7 @@ use crate::metadata::{Metadata, checksum_xattrs};
 use crate::store::{Caller, Store};
 use crate::upload::{Received, Small, Upload};
 use bytes::Bytes;
+use cluster_client::ChunkOwner;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use parking_lot::Mutex;
@@ -18,7 +19,7 @@ use proto::meta::{Command, Refusal};
 use proto::object::{ContentView, ETag, FileKind, ObjectView, Precondition, TagMatch};
 use std::ops::Range;
 use std::sync::Arc;
-use types::{FILE_BYTES_MAX, GroupId};
+use types::FILE_BYTES_MAX;
 
 /// What is copied.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -71,7 +72,9 @@ impl Store {
         if let Some(xattrs) = &mut xattrs {
             xattrs.extend(checksum.iter().flat_map(checksum_xattrs));
         }
-        if source.bucket.group == bucket.group && source.object.attr.kind == FileKind::File {
+        // The chunks of a copy by reference lie where those of the source do.
+        let shares = source.bucket.group == bucket.group && source.bucket.rule == bucket.rule;
+        if shares && source.object.attr.kind == FileKind::File {
             let command = Command::CopyObject {
                 source_bucket: source.bucket.id,
                 source_key: source.key.clone(),
@@ -105,7 +108,7 @@ impl Store {
     ) -> Result<Stored, ObjectError> {
         let kept = Metadata::from_xattrs(&source.object.xattrs);
         let compute = kept.checksum.as_ref().map(|checksum| checksum.algorithm);
-        let received = self.receive_copy(bucket.group, source, 0..source.size, compute, Small::Inline).await?;
+        let received = self.receive_copy(bucket.into(), source, 0..source.size, compute, Small::Inline).await?;
         let checksum = received.checksum.as_ref().map(ObjectChecksum::from);
         if let (Some(kept), Some(made)) = (&kept.checksum, &checksum)
             && kept.kind == ChecksumKind::FullObject
@@ -130,10 +133,10 @@ impl Store {
         Ok(Source { bucket, key, object, size })
     }
 
-    /// Reads a range of a source and writes it for another group.
+    /// Reads a range of a source and writes it for another owner.
     pub(crate) async fn receive_copy(
         &self,
-        group: GroupId,
+        owner: ChunkOwner,
         source: &Source,
         range: Range<u64>,
         compute: Option<crate::checksum::ChecksumAlgorithm>,
@@ -158,7 +161,7 @@ impl Store {
             })
         });
         let upload = Upload { body, length, md5: None, checksum: None, compute };
-        let received = self.receive(group, upload, small).await;
+        let received = self.receive(owner, upload, small).await;
         match failure.lock().take() {
             Some(error) => Err(error),
             None => Ok(received?),

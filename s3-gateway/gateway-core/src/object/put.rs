@@ -38,7 +38,7 @@ impl Store {
         let key = validate_key(&request.key)?;
         let mut xattrs = request.metadata.to_xattrs()?;
         let bucket = self.bucket(caller, &request.bucket).await?;
-        let received = self.receive(bucket.group, upload, Small::Inline).await?;
+        let received = self.receive((&*bucket).into(), upload, Small::Inline).await?;
         let checksum = received.checksum.as_ref().map(ObjectChecksum::from);
         xattrs.extend(checksum.iter().flat_map(checksum_xattrs));
         let etag = ETag::Md5(received.md5);

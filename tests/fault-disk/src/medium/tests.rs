@@ -1,4 +1,5 @@
 use super::*;
+use crate::faults::{FlippedReads, Stray, StrayWrites};
 
 const NOW: Generation = Generation(1);
 const NEXT: Generation = Generation(2);
@@ -116,16 +117,45 @@ fn errors_hit_their_range_only() {
 }
 
 #[test]
-fn writes_get_lost_and_go_astray_once() {
+fn writes_get_lost_and_go_astray_as_often_as_told_and_only_in_their_place() {
     let mut disk = disk(1 << 20);
-    disk.faults.lost_writes = 1;
-    disk.write(NOW, 0, b"gone").expect("it says so");
-    disk.faults.misdirect = Some(4096);
-    disk.write(NOW, 0, b"astray").expect("it says so");
-    disk.write(NOW, 512, b"right").expect("written");
-    assert_eq!(read(&mut disk, 0, 6), [0; 6]);
-    assert_eq!(read(&mut disk, 4096, 6), b"astray");
-    assert_eq!(read(&mut disk, 512, 5), b"right");
+    let place = 4096..20_480;
+    let set = |disk: &mut Medium, fate, left| {
+        disk.faults.strays = Some(StrayWrites { places: vec![place.clone()], left, fate });
+    };
+    set(&mut disk, Stray::Lost, 1);
+    disk.write(NOW, 0, b"elsewhere").expect("written");
+    disk.write(NOW, 4090, b"over the edge").expect("written");
+    disk.write(NOW, 8192, b"gone").expect("it says so");
+    disk.write(NOW, 8192, b"then").expect("written");
+    assert_eq!(read(&mut disk, 0, 9), b"elsewhere");
+    assert_eq!(read(&mut disk, 4090, 13), b"over the edge");
+    assert_eq!(read(&mut disk, 8192, 4), b"then");
+    set(&mut disk, Stray::Misdirected(-4096), 2);
+    disk.write(NOW, 12_288, b"back").expect("it says so");
+    disk.write(NOW, 4200, b"would leave it").expect("written");
+    assert_eq!((read(&mut disk, 12_288, 4), read(&mut disk, 8192, 4)), (vec![0; 4], b"back".to_vec()));
+    assert_eq!(read(&mut disk, 4200, 14), b"would leave it");
+    assert_eq!(disk.counts().strays, 2);
+}
+
+#[test]
+fn bits_of_a_place_flip_as_often_as_told_and_the_medium_stays_right() {
+    let mut disk = disk(1 << 20);
+    disk.write(NOW, 0, &[7; 8192]).expect("written");
+    let rng = StdRng::seed_from_u64(3);
+    disk.faults.flipped = Some(FlippedReads { places: std::iter::once(4096..5000).collect(), percent: 30, rng });
+    let mut wrong = 0;
+    for _ in 0..1000 {
+        assert_eq!(read(&mut disk, 0, 4096), [7; 4096]);
+        let bytes = read(&mut disk, 4000, 4000);
+        let flipped: Vec<usize> = (0..4000).filter(|at| bytes[*at] != 7).collect();
+        assert!(flipped.len() <= 1 && flipped.iter().all(|at| (96..1000).contains(at)), "{flipped:?}");
+        wrong += flipped.len() as u64;
+    }
+    assert!((200..400).contains(&wrong) && disk.counts().flipped == wrong, "{wrong}");
+    disk.faults.flipped = None;
+    assert_eq!(read(&mut disk, 0, 8192), [7; 8192]);
 }
 
 #[test]

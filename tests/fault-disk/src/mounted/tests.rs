@@ -72,6 +72,36 @@ fn errors_lies_and_rot_reach_programs() {
 }
 
 #[test]
+fn strays_and_flips_reach_programs_and_touch_no_file_beside() {
+    let Some((_folder, disk)) = disk() else { return };
+    let path = disk.mountpoint().join("file");
+    write(&disk, "file", &[7; 64 << 10]).sync_all().expect("flushed");
+    let places = disk.places(&path).expect("filefrag");
+    let file = File::options().write(true).open(&path).expect("opened");
+
+    disk.flip_reads(places.clone(), 100, 1);
+    disk.forget_cached(&path).expect("forgotten");
+    let wrong = std::fs::read(&path).expect("readable").iter().filter(|byte| **byte != 7).count();
+    assert!(wrong > 0);
+    disk.mend();
+    // What the kernel took for right stays in its cache until that is dropped.
+    disk.forget_cached(&path).expect("forgotten");
+    assert!(std::fs::read(&path).expect("readable") == [7; 64 << 10]);
+
+    disk.stray_writes(places.clone(), 1, Stray::Lost);
+    file.write_all_at(&[8; 4096], 0).expect("cached");
+    file.sync_all().expect("it says so");
+    disk.stray_writes(places, 1, Stray::Misdirected(-4096));
+    file.write_all_at(&[9; 4096], 8192).expect("cached");
+    file.sync_all().expect("it says so");
+    assert_eq!(disk.counts().strays, 2);
+    disk.forget_cached(&path).expect("forgotten");
+    let bytes = std::fs::read(&path).expect("readable");
+    let blocks: Vec<u8> = bytes.chunks(4096).take(4).map(|block| block[0]).collect();
+    assert_eq!(blocks, [7, 9, 7, 7]);
+}
+
+#[test]
 fn a_hung_disk_holds_its_users_until_it_is_dropped() {
     let Some((_folder, disk)) = disk() else { return };
     let file = write(&disk, "file", &[1; 4096]);

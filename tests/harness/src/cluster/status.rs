@@ -1,11 +1,13 @@
 //! What a node says of itself on its admin page.
 
 use anyhow::{Context, ensure};
-use proto::node::GroupStatus;
+use proto::meta::GarbageStatus;
+use proto::node::{Fullness, GroupStatus};
 use serde::Deserialize;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+use types::GroupId;
 
 /// Longest time for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -19,6 +21,18 @@ pub struct NodePage {
     pub groups: Vec<GroupStatus>,
     /// Its disks.
     pub disks: Vec<DiskPage>,
+    /// Chunks without an intact copy, as far as it knows.
+    pub lost_count: u64,
+    /// Garbage of the groups it leads.
+    pub garbage: Vec<(GroupId, GarbageStatus)>,
+}
+
+impl NodePage {
+    /// Replicas of chunks on all its disks.
+    #[must_use]
+    pub fn chunks(&self) -> u64 {
+        self.disks.iter().map(|disk| disk.chunks).sum()
+    }
 }
 
 /// One disk on it.
@@ -26,8 +40,16 @@ pub struct NodePage {
 pub struct DiskPage {
     /// Replicas of chunks on it.
     pub chunks: u64,
+    /// Bytes of them.
+    pub bytes: u64,
     /// Whether it is out of service after an error.
     pub fenced: bool,
+    /// Damaged replicas that wait to be written anew.
+    pub quarantined: u64,
+    /// Bytes of segments that nothing uses.
+    pub garbage: u64,
+    /// How full its file system is.
+    pub fullness: Fullness,
 }
 
 /// Asks for a page.

@@ -57,12 +57,13 @@ pub struct ContestReport {
 }
 
 impl Contest {
-    /// Starts the clients on a thread of their own.
+    /// Starts the clients on a thread of their own, over these gateways in turn.
     ///
     /// # Panics
-    /// If no thread or runtime can be made.
+    /// If no thread or runtime can be made, or there is no gateway.
     #[must_use]
-    pub fn start(s3: S3Client, bucket: &str, prefix: &str, seed: u64) -> Self {
+    pub fn start(gateways: Vec<S3Client>, bucket: &str, prefix: &str, seed: u64) -> Self {
+        assert!(!gateways.is_empty(), "a contest needs a gateway");
         let shared = Arc::new(Shared {
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
@@ -76,7 +77,8 @@ impl Contest {
         let own = shared.clone();
         let thread = super::spawn("contest", move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let clients = async { join_all((0..CLIENTS).map(|client| own.compete(&s3, client))).await };
+            let competing = |client: usize| own.compete(&gateways[client % gateways.len()], client);
+            let clients = async { join_all((0..CLIENTS).map(competing)).await };
             runtime.expect("a runtime of one thread").block_on(clients);
         });
         Self { shared, thread }

@@ -13,8 +13,10 @@ use chunk_core::Moment;
 use chunk_core::read::{self, GetAnswer, Read, ReadEvent, ReadStep, ReadTimes, ReadVerdict, Standing};
 use proto::object::ContentView;
 use std::collections::{BTreeMap, VecDeque};
-use types::{ChunkRef, Extent, LogIndex, Member};
+use types::{ChunkRef, Extent, LogIndex, PlacementGroup};
 
+/// Nodes asked for a newer map before a chunk is taken for lost.
+const REFRESHES: usize = 3;
 /// How long a get may take.
 const TRANSFER: Millis = 1200;
 
@@ -47,7 +49,7 @@ pub(super) struct Reading {
     read: Read,
     extent: Extent,
     chunk: ChunkRef,
-    members: Vec<Member>,
+    group: PlacementGroup,
     asked: BTreeMap<u64, (usize, Millis)>,
     tick: Option<Millis>,
 }
@@ -76,8 +78,8 @@ impl Client {
         let order = read::order(&group.members, self.random.next(), standing);
         let times = ReadTimes { hedge: around.knobs.hedge, ..ReadTimes::default() };
         let (read, step) = Read::start(Moment(around.now), order, times);
-        let (members, asked, chunk) = (group.members.clone(), BTreeMap::new(), extent.chunk);
-        let mut reading = Reading { read, extent, chunk, members, asked, tick: None };
+        let (group, asked, chunk) = (group.clone(), BTreeMap::new(), extent.chunk);
+        let mut reading = Reading { read, extent, chunk, group, asked, tick: None };
         self.ask_to_read(&mut reading, &step, around);
         Ok(Course::On(Phase::Read(reading)))
     }
@@ -89,7 +91,7 @@ impl Client {
             }
             let number = self.next_number();
             reading.asked.insert(number, (*member, around.now + TRANSFER));
-            around.sent.push((reading.members[*member].node, number, Request::Get(reading.chunk.id)));
+            around.sent.push((reading.group.members[*member].node, number, Request::Get(reading.chunk.id)));
         }
         if let ReadVerdict::Pending(tick) = step.verdict {
             reading.tick = tick.map(|moment| moment.0.max(around.now + 1));
@@ -132,7 +134,7 @@ impl Client {
         }
         let event = match late(&mut reading.asked, around.now) {
             Some(member) => {
-                self.avoid(reading.members[member].node, around.now);
+                self.avoid(reading.group.members[member].node, around.now);
                 ReadEvent::Answer(member, GetAnswer::Failed)
             }
             None => ReadEvent::Tick,
@@ -158,6 +160,19 @@ impl Client {
                 }
                 Ok(Course::Next)
             }
+            ReadVerdict::Lost if around.judge.is_deleted(reading.chunk.id) => {
+                // It was deleted, and the grace time is over for this slow reader; or an operator purged it.
+                Ok(Course::End(End::Failed))
+            }
+            ReadVerdict::Lost if op.doubted.as_ref() != Some(&reading.group) => {
+                // Where nobody has it by an old map, it may have moved: it is lost if it is nowhere by a new one either.
+                op.doubted = Some(reading.group);
+                op.fetched.todo.push_front(reading.extent);
+                op.steps.push_front(Step::Fetch);
+                (0..REFRESHES).for_each(|_| op.steps.push_front(Step::Refresh));
+                Ok(Course::Next)
+            }
+            ReadVerdict::Lost if (around.excused)(reading.chunk.id, &reading.group) => Ok(Course::End(End::Failed)),
             ReadVerdict::Lost => {
                 Err(Violation::new(Rule::Chunk, format!("{} of {:?} is lost", reading.chunk.id, op.planned)))
             }
@@ -165,6 +180,7 @@ impl Client {
     }
 
     fn take(&mut self, op: &mut Op, extent: &Extent, data: &Bytes) {
+        op.doubted = None;
         let from = (extent.chunk_offset as usize).min(data.len());
         let to = (from + extent.len as usize).min(data.len());
         overlay(&mut op.fetched.data, extent.file_offset, &data.slice(from..to));

@@ -2,12 +2,14 @@
 
 use super::{Client, Op};
 use crate::judge::value_bytes;
-use crate::operation::{Condition, Name, Operation, PlannedOperation};
+use crate::operation::{Condition, NAMES, Name, Operation, PlannedOperation};
+use crate::script::Knobs;
 use bytes::Bytes;
 use proto::meta::{Command, Query, SetXattrMode};
 use proto::object::{ETag, FileKind, NewContent, Precondition, TagMatch};
+use proto::trash::{BucketOptions, NameTaken, TRASH_BATCH_MAX, TrashFilter, TrashId, TrashPage};
 use std::collections::VecDeque;
-use types::{BucketId, ChunkRef, INLINE_BYTES_MAX, Ino, NodeId, UploadId};
+use types::{BucketId, ChunkId, ChunkRef, INLINE_BYTES_MAX, Ino, NodeId, PgEpoch, UploadId, WriterEpoch};
 
 /// The bucket everything lies in.
 const BUCKET: BucketId = BucketId(1);
@@ -15,12 +17,20 @@ const BUCKET: BucketId = BucketId(1);
 const XATTR: &[u8] = b"user.sim";
 /// Chunks looked at by one round of repair.
 const REPAIR_PAGE: u32 = 8;
+/// Entries of the trash looked at: as many as a page may hold, which is more than a run makes.
+const TRASH_PAGE: u32 = 1024;
+/// Entries of one name that a client purges.
+const PURGED_AT_ONCE: usize = 2;
 
 /// One step of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Open a session.
+    Open,
     /// Make the bucket, the first time.
     Bucket,
+    /// Say how long its trash keeps files, the first time.
+    Window,
     /// Learn the root directory, the first time.
     Root,
     /// Write a chunk.
@@ -41,8 +51,12 @@ pub enum Step {
     Part(u16),
     /// Ask for the newest placement map.
     Refresh,
-    /// Have a node fetch a chunk from others.
-    Replicate(NodeId, ChunkRef, Vec<NodeId>),
+    /// Have the group keep chunks that are written and not committed, so that their epoch can be closed.
+    Stage(Vec<(ChunkRef, u8)>),
+    /// Close an epoch of the session.
+    Close(WriterEpoch),
+    /// Have a node fetch a chunk from others, under an epoch of its group.
+    Replicate(NodeId, ChunkRef, PgEpoch, Vec<NodeId>),
 }
 
 /// What a step wants of the group.
@@ -55,7 +69,7 @@ pub(super) enum Wanted {
 pub(super) fn of(planned: &PlannedOperation, fresh: bool, chunk_bytes: usize) -> VecDeque<Step> {
     let mut steps = VecDeque::new();
     if fresh {
-        steps.extend([Step::Bucket, Step::Root]);
+        steps.extend([Step::Bucket, Step::Window, Step::Root]);
     }
     match &planned.operation {
         Operation::Put(_, len, _) | Operation::Create(_, len, _) => {
@@ -84,8 +98,13 @@ pub(super) fn of(planned: &PlannedOperation, fresh: bool, chunk_bytes: usize) ->
         | Operation::Resize(name, _)
         | Operation::SetXattr(name) => steps.extend([Step::Lookup(*name), Step::Send]),
         Operation::GetXattr(name) => steps.extend([Step::Lookup(*name), Step::Ask]),
-        Operation::List | Operation::Stat(_) | Operation::ReadDir | Operation::Repair => steps.push_back(Step::Ask),
+        Operation::List | Operation::Stat(_) | Operation::ReadDir => steps.push_back(Step::Ask),
+        // The real worker knows its node's map.
+        Operation::Repair => steps.extend([Step::Refresh, Step::Ask]),
+        Operation::Restore(..) | Operation::Purge(_) => steps.extend([Step::Ask, Step::Send]),
         Operation::Delete(_)
+        | Operation::DeleteAll
+        | Operation::Abort(..)
         | Operation::Copy(..)
         | Operation::Rename(..)
         | Operation::Unlink(_)
@@ -126,10 +145,19 @@ fn content(op: &Op, len: usize) -> NewContent {
 }
 
 /// What a step wants of the group; nothing if it has become needless.
-pub(super) fn request(client: &Client, op: &Op, step: &Step) -> Option<Wanted> {
+pub(super) fn request(client: &Client, op: &Op, step: &Step, knobs: &Knobs) -> Option<Wanted> {
     let root = client.root.unwrap_or_default();
     Some(match (step, &op.planned.operation) {
         (Step::Bucket, _) => Wanted::Command(Command::EnsureBucket { bucket: BUCKET }),
+        (Step::Window, _) => {
+            let options = BucketOptions { trash_window_secs: knobs.window_secs, ..BucketOptions::default() };
+            Wanted::Command(Command::SetBucketOptions { bucket: BUCKET, options })
+        }
+        (Step::Stage(chunks), _) => Wanted::Command(Command::Stage { chunks: chunks.clone() }),
+        (Step::Close(epoch), _) => {
+            let session = client.held.as_ref()?.id;
+            Wanted::Command(Command::CloseEpoch { session, epoch: *epoch })
+        }
         (Step::Root, _) => Wanted::Query(Query::BucketRoot { bucket: BUCKET }),
         (Step::Lookup(name), _) | (Step::Ask, Operation::Stat(name)) => {
             Wanted::Query(Query::Lookup { parent: root, name: name.bytes() })
@@ -149,6 +177,8 @@ pub(super) fn request(client: &Client, op: &Op, step: &Step) -> Option<Wanted> {
         }
         (Step::Ask, Operation::ReadDir) => Wanted::Query(Query::ReadDir { ino: root, after: Bytes::new(), max: 1024 }),
         (Step::Ask, Operation::Repair) => Wanted::Query(Query::UnderReplicated { after: None, max: REPAIR_PAGE }),
+        (Step::Ask, Operation::Restore(name, _) | Operation::Purge(Some(name))) => Wanted::Query(trash(name.bytes())),
+        (Step::Ask, Operation::Purge(None)) => Wanted::Query(trash(Bytes::new())),
         (Step::BeginUpload, Operation::Multipart(name, ..)) => Wanted::Command(Command::CreateUpload {
             bucket: BUCKET,
             key: name.bytes(),
@@ -167,6 +197,23 @@ pub(super) fn request(client: &Client, op: &Op, step: &Step) -> Option<Wanted> {
         (Step::Send, _) => return command(client, op, root).map(Wanted::Command),
         (step, operation) => unreachable!("{step:?} of {operation:?}"),
     })
+}
+
+/// What lies in the trash under names that begin so.
+fn trash(prefix: Bytes) -> Query {
+    let filter = TrashFilter { prefix, ..TrashFilter::default() };
+    Query::ListTrash { bucket: BUCKET, filter, after: None, max: TRASH_PAGE }
+}
+
+/// Which entries of the trash an operation is about. What has lost its name as a whole is not brought back: it would come under a
+/// directory, and there is one only.
+pub(super) fn choose(operation: &Operation, page: &TrashPage) -> Vec<TrashId> {
+    let of = |name: Name| page.entries.iter().filter(move |entry| entry.path == name.bytes()).map(|entry| entry.id);
+    match operation {
+        Operation::Restore(name, _) => of(*name).next_back().into_iter().collect(),
+        Operation::Purge(Some(name)) => of(*name).take(PURGED_AT_ONCE).collect(),
+        _ => page.entries.iter().map(|entry| entry.id).take(TRASH_BATCH_MAX).collect(),
+    }
 }
 
 fn command(client: &Client, op: &Op, root: Ino) -> Option<Command> {
@@ -190,6 +237,20 @@ fn command(client: &Client, op: &Op, root: Ino) -> Option<Command> {
         Operation::Delete(name) | Operation::FarAhead(name) => {
             Command::DeleteObjects { bucket: BUCKET, keys: vec![name.bytes()], precondition: Precondition::default() }
         }
+        Operation::Restore(..) | Operation::Purge(_) if op.binned.is_empty() => return None,
+        Operation::Restore(_, replace) => Command::RestoreTrash {
+            bucket: BUCKET,
+            entries: op.binned.clone(),
+            to: Bytes::new(),
+            taken: if *replace { NameTaken::Replace } else { NameTaken::Refuse },
+        },
+        Operation::Purge(_) => Command::PurgeTrash { bucket: BUCKET, entries: op.binned.clone() },
+        Operation::DeleteAll => Command::DeleteObjects {
+            bucket: BUCKET,
+            keys: (0..NAMES).map(|name| Name(name as u8).bytes()).collect(),
+            precondition: Precondition::default(),
+        },
+        Operation::Abort(name, upload) => Command::AbortUpload { bucket: BUCKET, key: name.bytes(), upload: *upload },
         Operation::Copy(from, to) => Command::CopyObject {
             source_bucket: BUCKET,
             source_key: from.bytes(),
@@ -242,8 +303,14 @@ fn command(client: &Client, op: &Op, root: Ino) -> Option<Command> {
             value: number.to_be_bytes().to_vec().into(),
             mode: SetXattrMode::Any,
         },
-        Operation::Repair if op.repaired.is_empty() => return None,
-        Operation::Repair => Command::ClearUnderReplicated { chunks: op.repaired.clone() },
+        Operation::Repair => {
+            let whole = op.lacking.iter().filter(|(_, left)| **left == 0);
+            let chunks: Vec<ChunkId> = whole.map(|(chunk, _)| *chunk).collect();
+            if chunks.is_empty() {
+                return None;
+            }
+            Command::ClearUnderReplicated { chunks }
+        }
         other => unreachable!("{other:?} sends nothing"),
     })
 }

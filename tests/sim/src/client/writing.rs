@@ -1,5 +1,6 @@
 //! A chunk on its way into a placement group.
 
+use super::held::epoch_time;
 use super::steps::Step;
 use super::{AVOIDED, Around, Client, Course, DEADLINE, End, Op, Phase, late};
 use crate::bug::Bug;
@@ -12,7 +13,7 @@ use chunk_core::Moment;
 use chunk_core::write::{Alternative, Failure, PutAnswer, Write, WriteEvent, WriteStep, WriteTimes, WriteVerdict};
 use proto::object::NewExtent;
 use std::collections::BTreeMap;
-use types::{ChunkRef, Extent, Member, PgEpoch};
+use types::{ChunkRef, Extent, Member, PgEpoch, REPLICAS, RuleId};
 
 /// How long a put may take.
 const TRANSFER: Millis = 1200;
@@ -25,7 +26,7 @@ pub(super) struct Writing {
     data: Bytes,
     chunk: ChunkRef,
     epoch: PgEpoch,
-    members: Vec<Member>,
+    takers: Vec<Member>,
     asked: BTreeMap<u64, (usize, Millis)>,
     tick: Option<Millis>,
 }
@@ -40,23 +41,30 @@ impl Client {
     pub(super) fn begin_write(&mut self, op: &mut Op, data: Bytes, around: &mut Around<'_>) -> Course {
         let view = self.view(around.now);
         let map = self.map.clone();
-        let Ok(allocation) = self.chunks.allocate(Moment(around.now), GROUP, &map, &view, &op.tried) else {
+        self.lapse(around);
+        let Some(held) = &mut self.held else { return Course::End(End::Failed) };
+        let time = epoch_time(around.now, around.knobs);
+        let Ok(allocation) = held.chunks.allocate(time, (GROUP, RuleId::DEFAULT), &map, &view, &op.tried) else {
             return Course::End(End::Failed);
         };
         let Some(group) = map.groups.iter().find(|group| group.id == allocation.group) else {
             return Course::End(End::Failed);
         };
         op.tried.push(group.id);
-        around.judge.writes(allocation.chunk, data.clone());
+        // The members, and then the disk that a move brings in.
+        let takers: Vec<Member> = group.takers().collect();
+        around.judge.writes(allocation.chunk, data.clone(), (group.epoch, &takers[..]), around.now);
         let root = types::root_of(&data, &types::leaves_of(&data));
         let chunk = ChunkRef { id: allocation.chunk, len: data.len() as u32, root };
         let is_down = |member: &Member| u8::from(view.down.contains(&member.node));
-        let down = group.members.iter().enumerate().map(|(i, member)| is_down(member) << i).sum();
+        let down = takers.iter().enumerate().map(|(i, taker)| is_down(taker) << i).sum();
         let times = WriteTimes { lag: around.knobs.lag, ..WriteTimes::default() };
-        let (write, step) = Write::start(Moment(around.now), down, times);
-        let members = group.members.clone();
+        let (write, step) = match takers.len() > REPLICAS {
+            false => Write::start(Moment(around.now), down, times),
+            true => Write::start_moving(Moment(around.now), down, times),
+        };
         let (epoch, asked) = (group.epoch, BTreeMap::new());
-        let mut writing = Writing { write, data, chunk, epoch, members, asked, tick: None };
+        let mut writing = Writing { write, data, chunk, epoch, takers, asked, tick: None };
         self.ask_to_store(&mut writing, &step, around);
         Course::On(Phase::Write(writing))
     }
@@ -67,7 +75,7 @@ impl Client {
             writing.asked.insert(number, (*member, around.now + TRANSFER));
             let chunk = writing.chunk;
             let request = Request::Put(chunk.id, writing.epoch, chunk.root, writing.data.clone());
-            around.sent.push((writing.members[*member].node, number, request));
+            around.sent.push((writing.takers[*member].node, number, request));
         }
         if let WriteVerdict::Pending(tick) = step.verdict {
             writing.tick = tick.map(|moment| moment.0.max(around.now + 1));
@@ -105,7 +113,7 @@ impl Client {
         }
         let event = match late(&mut writing.asked, around.now) {
             Some(member) => {
-                self.avoid(writing.members[member].node, around.now);
+                self.avoid(writing.takers[member].node, around.now);
                 WriteEvent::Answer(member, PutAnswer::TimedOut)
             }
             None => WriteEvent::Tick,
@@ -114,7 +122,7 @@ impl Client {
     }
 
     fn alternative(&self, op: &Op, around: &Around<'_>) -> Alternative {
-        let full = self.view(around.now).has_full_group(&self.map, &op.tried);
+        let full = self.view(around.now).has_full_group(&self.map, RuleId::DEFAULT, &op.tried);
         if full && op.tried.len() < GROUPS_TRIED_MAX { Alternative::Ready } else { Alternative::None }
     }
 
@@ -140,12 +148,16 @@ impl Client {
                 let file_offset = op.extents.last().map_or(0, |last| last.extent.end());
                 let chunk = writing.chunk;
                 let extent = Extent { file_offset, chunk, chunk_offset: 0, len: chunk.len };
+                if let Some(held) = &mut self.held {
+                    held.chunks.written(chunk, missing);
+                }
                 op.extents.push(NewExtent { extent, missing });
                 op.tried.clear();
                 Course::Next
             }
             WriteVerdict::Elsewhere { refresh } => {
-                self.chunks.settle(writing.chunk.id);
+                self.settle(writing.chunk.id);
+                around.judge.gives_up(writing.chunk.id);
                 op.steps.push_front(Step::Write(writing.data));
                 if refresh {
                     op.tried.clear();
@@ -155,7 +167,8 @@ impl Client {
                 Course::Next
             }
             WriteVerdict::Failed(_) => {
-                self.chunks.settle(writing.chunk.id);
+                self.settle(writing.chunk.id);
+                around.judge.gives_up(writing.chunk.id);
                 Course::End(End::Failed)
             }
         }
@@ -164,7 +177,7 @@ impl Client {
     /// Remembers which disks did badly.
     fn shun(&mut self, writing: &Writing, now: Millis) {
         for (member, failure) in writing.write.failures() {
-            let Member { node, disk } = writing.members[member];
+            let Member { node, disk } = writing.takers[member];
             if matches!(failure, Failure::NoSpace | Failure::Broken) {
                 self.shunned.insert((node, disk), now + AVOIDED);
             }

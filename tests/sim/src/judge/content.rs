@@ -78,6 +78,14 @@ impl Content {
         }
     }
 
+    /// The chunks that hold some of the bytes.
+    pub fn chunks(&self) -> impl Iterator<Item = ChunkId> + '_ {
+        self.pieces.iter().filter_map(|(source, _)| match source {
+            Source::Chunk(id, _) => Some(*id),
+            Source::Zeros | Source::Inline(_) => None,
+        })
+    }
+
     /// The bytes.
     #[must_use]
     pub fn bytes(&self, chunks: &BTreeMap<ChunkId, Bytes>) -> Vec<u8> {

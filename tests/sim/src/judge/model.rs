@@ -2,13 +2,17 @@
 //!
 //! It knows nothing of rows, and stands beside meta-core as the second opinion of both faces.
 
+mod trash;
+
 use super::content::Content;
 use bytes::Bytes;
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{Attr, ETag, Precondition, TagMatch};
-use std::collections::BTreeMap;
+use proto::trash::TrashReason;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use types::{ChunkId, Ino, UploadId};
+use trash::Trash;
+use types::{ChunkId, Ino, SessionId, Timestamp, UploadId};
 
 #[derive(Clone, Debug)]
 struct File {
@@ -17,10 +21,16 @@ struct File {
     mode: u32,
     nlink: u32,
     xattrs: BTreeMap<Bytes, Bytes>,
+    /// Its name, if it has had one only since it had none.
+    place: Option<Bytes>,
+    /// Who made it and when; who began its content and when.
+    made: (SessionId, Timestamp),
+    begun: (SessionId, Timestamp),
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Upload {
+    key: Bytes,
     parts: BTreeMap<u16, ([u8; 16], Content)>,
 }
 
@@ -29,10 +39,18 @@ struct Upload {
 pub(super) struct Model {
     bucket: bool,
     names: BTreeMap<Bytes, Ino>,
-    /// All files that ever had a name.
+    /// All files with a name, and all in the trash.
     files: BTreeMap<Ino, Arc<File>>,
     uploads: BTreeMap<UploadId, Arc<Upload>>,
+    trash: Trash,
+    /// The greatest number of an inode so far.
+    numbered: u64,
+    /// Who has sent the command at hand; nobody if it is the group's own.
+    session: SessionId,
 }
+
+/// Numbers of inodes that a recovery passes over.
+const NUMBERS_PASSED: u64 = 1 << 20;
 
 type Why = String;
 
@@ -54,15 +72,28 @@ fn attr_of(found: &Result<Outcome, Refusal>) -> Result<&Attr, Why> {
 }
 
 impl Model {
+    /// An entry of that stamp begins.
+    pub(super) fn entry(&mut self, stamp: Timestamp) {
+        self.trash.advance(stamp);
+    }
+
+    /// The group was recovered: numbers are passed over, and nothing expires.
+    pub(super) fn recovers(&mut self) {
+        self.numbered += NUMBERS_PASSED;
+        self.trash.keep(true);
+    }
+
     /// Carries out a command and compares what it came to.
     pub(super) fn apply(
         &mut self,
+        session: SessionId,
         command: &Command,
         found: &Result<Outcome, Refusal>,
-        _: &BTreeMap<ChunkId, Bytes>,
     ) -> Result<(), Why> {
+        self.session = session;
         match command {
             Command::EnsureBucket { .. } => {
+                self.numbered += u64::from(!self.bucket);
                 self.bucket = true;
                 same(&Ok(Outcome::Done), found)
             }
@@ -74,7 +105,7 @@ impl Model {
                 self.place_new(key, Content::of(content), *etag, BTreeMap::new(), attr_of(found)?)
             }
             Command::DeleteObjects { keys, .. } => {
-                let deleted = keys.iter().map(|key| Ok(self.remove(key))).collect();
+                let deleted = keys.iter().map(|key| Ok(self.remove(key, TrashReason::Deleted))).collect();
                 same(&Ok(Outcome::Deleted(deleted)), found)
             }
             Command::CopyObject { source_key, key, .. } => {
@@ -82,8 +113,25 @@ impl Model {
                 let File { content, etag, xattrs, .. } = (*source).clone();
                 self.place_new(key, content, etag, xattrs, attr_of(found)?)
             }
-            Command::CreateUpload { upload, .. } => {
-                self.uploads.insert(*upload, Arc::default());
+            Command::SetBucketOptions { options, .. } => {
+                self.trash.set(options);
+                same(&Ok(Outcome::Done), found)
+            }
+            Command::RestoreTrash { entries, taken, .. } => {
+                let expected = Ok(self.restore(entries, *taken));
+                same(&expected, found)
+            }
+            Command::PurgeTrash { entries, .. } => {
+                let expected = Ok(self.release(entries, None));
+                same(&expected, found)
+            }
+            Command::ExpireTrash { entries, now, .. } => {
+                let expected = Ok(self.release(entries, Some(*now)));
+                same(&expected, found)
+            }
+            Command::CreateUpload { key, upload, .. } => {
+                self.numbered += 1;
+                self.uploads.insert(*upload, Arc::new(Upload { key: key.clone(), parts: BTreeMap::new() }));
                 same(&Ok(Outcome::Done), found)
             }
             Command::PutPart { upload, part, content, md5, .. } => {
@@ -107,6 +155,10 @@ impl Model {
                 None => refused(Refusal::NoSuchUpload, found),
             },
             Command::ClearUnderReplicated { .. } => same(&Ok(Outcome::Done), found),
+            Command::ReleaseHold => {
+                self.trash.keep(false);
+                same(&Ok(Outcome::Done), found)
+            }
             posix => self.apply_posix(posix, found),
         }
     }
@@ -128,11 +180,11 @@ impl Model {
                 (Some(_), Some(_)) => refused(Refusal::Exists, found),
                 (Some(_), None) => {
                     self.names.insert(name.clone(), *ino);
-                    self.change(*ino, |file| file.nlink += 1);
+                    self.change(*ino, |file| (file.nlink, file.place) = (file.nlink + 1, None));
                     self.compare(*ino, attr_of(found)?)
                 }
             },
-            Command::Unlink { name, .. } => match self.remove(name) {
+            Command::Unlink { name, .. } => match self.remove(name, TrashReason::Unlinked) {
                 true => attr_of(found).map(|_| ()),
                 false => refused(Refusal::NotFound, found),
             },
@@ -143,9 +195,10 @@ impl Model {
                     (Some(_), Some(_)) if *no_replace => refused(Refusal::Exists, found),
                     (Some(from), Some(to)) if from == to => same(&Ok(Outcome::Done), found),
                     (Some(from), _) => {
-                        self.remove(new_name);
+                        self.remove(new_name, TrashReason::RenamedOver);
                         self.names.remove(name);
                         self.names.insert(new_name.clone(), from);
+                        self.change(from, |file| file.place = (file.nlink == 1).then(|| new_name.clone()));
                         same(&Ok(Outcome::Done), found)
                     }
                 }
@@ -153,6 +206,9 @@ impl Model {
             Command::SetAttr { ino, mode, size, .. } => {
                 if !self.files.contains_key(ino) {
                     return refused(Refusal::StaleInode, found);
+                }
+                if *size == Some(0) {
+                    self.cut_off(*ino);
                 }
                 self.change(*ino, |file| {
                     file.mode = mode.unwrap_or(file.mode);
@@ -194,13 +250,6 @@ impl Model {
         }
     }
 
-    /// Takes a name away; whether it was there.
-    fn remove(&mut self, name: &Bytes) -> bool {
-        let Some(ino) = self.names.remove(name) else { return false };
-        self.change(ino, |file| file.nlink -= 1);
-        true
-    }
-
     /// A new file takes a name.
     fn place_new(
         &mut self,
@@ -210,8 +259,11 @@ impl Model {
         xattrs: BTreeMap<Bytes, Bytes>,
         attr: &Attr,
     ) -> Result<(), Why> {
-        self.remove(name);
-        let file = File { content, etag, mode: attr.mode, nlink: 1, xattrs };
+        self.remove(name, TrashReason::Overwritten);
+        let made = (self.session, self.trash.time());
+        let place = Some(name.clone());
+        let file = File { content, etag, mode: attr.mode, nlink: 1, xattrs, place, made, begun: made };
+        self.numbered = self.numbered.max(attr.ino.counter());
         if self.files.insert(attr.ino, Arc::new(file)).is_some() {
             return Err(format!("{} was used before", attr.ino));
         }
@@ -273,6 +325,8 @@ impl Model {
                 let expected: Vec<(&Bytes, Ino)> = self.names.iter().map(|(name, ino)| (name, *ino)).collect();
                 same(&expected, &entries.iter().map(|entry| (&entry.name, entry.attr.ino)).collect())
             }
+            (Query::ListTrash { filter, .. }, Ok(Answer::Trash(page))) => self.check_trash(filter, page),
+            (Query::GetXattr { ino, .. }, _) if !self.files.contains_key(ino) => refusal(Refusal::StaleInode),
             (Query::GetXattr { ino, name }, _) => {
                 let value = self.files.get(ino).and_then(|file| file.xattrs.get(name));
                 match (value, found) {
@@ -290,6 +344,28 @@ impl Model {
     /// What a name holds.
     pub(super) fn bytes(&self, name: &Bytes, chunks: &BTreeMap<ChunkId, Bytes>) -> Option<Vec<u8>> {
         self.file(name).map(|file| file.content.bytes(chunks))
+    }
+
+    /// Whether a file with a name, a file in the trash or an upload has bytes in a chunk.
+    pub(super) fn refers_to(&self, chunk: ChunkId) -> bool {
+        let parts = self.uploads.values().flat_map(|upload| upload.parts.values().map(|(_, content)| content));
+        self.files.values().map(|file| &file.content).chain(parts).any(|content| content.chunks().any(|id| id == chunk))
+    }
+
+    /// All chunks of which that is true.
+    pub(super) fn chunks(&self) -> BTreeSet<ChunkId> {
+        let parts = self.uploads.values().flat_map(|upload| upload.parts.values().map(|(_, content)| content));
+        self.files.values().map(|file| &file.content).chain(parts).flat_map(Content::chunks).collect()
+    }
+
+    /// Uploads in progress.
+    pub(super) fn uploads(&self) -> Vec<(UploadId, Bytes)> {
+        self.uploads.iter().map(|(id, upload)| (*id, upload.key.clone())).collect()
+    }
+
+    /// Whether there is no file, in the trash or not, and no upload.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.trash.is_empty() && self.uploads.is_empty()
     }
 
     pub(super) fn names(&self) -> Vec<Bytes> {

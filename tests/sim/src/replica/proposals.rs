@@ -2,10 +2,9 @@
 
 use crate::message::Waiter;
 use proto::log::{LogBatch, LogCommand};
-use proto::meta::Command;
 use raft_core::LogStart;
 use std::collections::{BTreeMap, VecDeque};
-use types::{LogIndex, RequestId, Term, Timestamp};
+use types::{LogIndex, Term, Timestamp};
 
 /// Commands of a leader, as in `meta-server`.
 #[derive(Default)]
@@ -16,8 +15,8 @@ pub struct Proposals {
 
 impl Proposals {
     /// Queues a command.
-    pub fn push(&mut self, waiter: Waiter, id: RequestId, command: Command) {
-        self.queue.push_back((waiter, LogCommand::Meta(Some(id), command)));
+    pub fn push(&mut self, waiter: Waiter, command: LogCommand) {
+        self.queue.push_back((waiter, command));
     }
 
     /// The next commands as one log entry, and who waits for each.

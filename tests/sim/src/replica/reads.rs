@@ -1,6 +1,7 @@
 //! Linearizable reads: all that arrive while one round to the quorum is under way share the next one, as in `meta-server`.
 
 use crate::message::Waiter;
+use proto::control::ControlQuery;
 use proto::meta::Query;
 use raft_core::{Group, ProposeError};
 use types::LogIndex;
@@ -10,7 +11,18 @@ const ROUND_TICKS_MAX: u64 = 4;
 /// Ticks a read waits for a new leader's first commit.
 const WAIT_TICKS_MAX: u64 = 20;
 
-type Waiting = (Waiter, Query);
+/// What a group is asked.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// A metadata group.
+    Meta(Query),
+    /// The control group.
+    Control(ControlQuery),
+    /// Any group, who belongs to it.
+    Members,
+}
+
+type Waiting = (Waiter, Question);
 
 /// Queries of a leader.
 #[derive(Default)]
@@ -31,7 +43,7 @@ struct Round {
 
 impl Reads {
     /// Takes a query. `now` counts ticks.
-    pub fn push(&mut self, waiter: Waiter, wanted: Query, now: u64) {
+    pub fn push(&mut self, waiter: Waiter, wanted: Question, now: u64) {
         if self.waiting.is_empty() {
             self.waiting_since = now;
         }

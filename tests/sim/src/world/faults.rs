@@ -1,7 +1,7 @@
-//! Faults as they come, and the atlas of what is damaged: the last good copy of a chunk is never touched, so that any loss is a mistake.
+//! Faults as they come.
 
 use super::World;
-use crate::chunks::Flush;
+use super::beats::OPERATE_TRIES;
 use crate::disk::Crash;
 use crate::event::{Event, Millis};
 use crate::fault::{Fault, PlannedFault};
@@ -10,10 +10,29 @@ use crate::marks::Mark;
 use crate::message::Party;
 use crate::network::Weather;
 use crate::random::Random;
-use types::{ChunkId, NodeId};
+use proto::control::ControlCommand;
+use std::collections::BTreeSet;
+use types::{ChunkId, NodeId, NodeMode};
 
 /// How far a wall clock jumps: a day, either way.
 const JUMP_MAX: u64 = 86_400_000;
+/// A fault that would take the last good copy of a chunk is tried again after a pause, for so long.
+pub(super) const LATER: Millis = 150;
+pub(super) const LATER_MAX: Millis = 6_000;
+/// How long a disk stays dead beyond the length of the fault: long enough for its copies to be made anew.
+const DEAD_MORE: Millis = 4_000;
+/// Failure domains whose nodes take copies, whatever is lost and emptied.
+pub(super) const DOMAINS_MIN: usize = 3;
+
+/// What came of a fault.
+enum Made {
+    /// It was made.
+    Yes,
+    /// There was nothing to break.
+    No,
+    /// There will be, perhaps.
+    Later,
+}
 
 impl World<'_> {
     pub(super) fn fault(&mut self, place: usize) -> Result<(), Violation> {
@@ -21,13 +40,15 @@ impl World<'_> {
         if self.calm {
             return Ok(());
         }
-        if self.make(planned)? {
-            self.count(planned.fault);
+        match self.make(planned)? {
+            Made::Yes => self.count(planned.fault),
+            Made::Later if self.now < planned.at + LATER_MAX => self.agenda.at(self.now + LATER, Event::Fault(place)),
+            Made::Later | Made::No => {}
         }
         Ok(())
     }
 
-    fn count(&mut self, fault: Fault) {
+    pub(super) fn count(&mut self, fault: Fault) {
         *self.report.faults.entry(fault).or_default() += 1;
     }
 
@@ -35,19 +56,25 @@ impl World<'_> {
         self.nodes.keys().copied().collect()
     }
 
-    /// Makes a fault; `false` if there was nothing to break.
-    fn make(&mut self, planned: PlannedFault) -> Result<bool, Violation> {
+    /// Makes a fault, if it can.
+    fn make(&mut self, planned: PlannedFault) -> Result<Made, Violation> {
         let PlannedFault { fault, node, length, dice, .. } = planned;
         let id = NodeId(node + 1);
         let mut random = Random::new(dice);
         let until = self.now + length;
+        if self.nodes[&id].gone
+            && !matches!(fault, Fault::PowerAll | Fault::Swizzle | Fault::Storm | Fault::Silence | Fault::ClientDies)
+        {
+            return Ok(Made::No);
+        }
+        let yes = |made: bool| Ok(if made { Made::Yes } else { Made::No });
         let troubles = &mut self.nodes.get_mut(&id).expect("a node").troubles;
         match fault {
-            Fault::Kill => return Ok(self.crash(id, Crash::Kill)),
-            Fault::Power => return Ok(self.crash(id, Crash::Power)),
+            Fault::Kill => return yes(self.crash(id, Crash::Kill)),
+            Fault::Power => return yes(self.crash(id, Crash::Power)),
             Fault::PowerAll => {
                 let ids = self.node_ids();
-                return Ok(ids.into_iter().filter(|id| self.crash(*id, Crash::Power)).count() > 0);
+                return yes(ids.into_iter().filter(|id| self.crash(*id, Crash::Power)).count() > 0);
             }
             Fault::Pause => troubles.paused = until,
             Fault::SlowDisk => troubles.slow = until,
@@ -66,7 +93,9 @@ impl World<'_> {
             }
             Fault::ClockJump => {
                 let jump = random.below(JUMP_MAX) as i64;
-                self.nodes.get_mut(&id).expect("a node").clock_ahead += if random.chance(500) { jump } else { -jump };
+                let node = self.nodes.get_mut(&id).expect("a node");
+                node.clock_ahead += if random.chance(500) { jump } else { -jump };
+                self.ahead_max = self.ahead_max.max(node.clock_ahead);
             }
             Fault::Cut => {
                 let other = self.another(id, &mut random);
@@ -89,14 +118,109 @@ impl World<'_> {
                 self.network.storm(Weather { loss, twice, delay_max, late });
                 self.agenda.at(until, Event::StormEnds);
             }
-            Fault::Rot => return Ok(self.rot(id, &mut random)),
+            Fault::Silence => {
+                self.silent.insert(node, self.now + 2 * length);
+            }
+            Fault::ClientDies => {
+                self.clients.get_mut(&node).expect("a client").dies();
+                self.wake_at(node, self.now + 1);
+            }
+            Fault::Rot => return yes(self.rot(id, &mut random)),
             Fault::Torn => troubles.tears_next = true,
             Fault::Wipe => {
                 self.crash(id, Crash::Power);
                 self.nodes.get_mut(&id).expect("a node").wipe();
             }
+            Fault::Loss => return Ok(self.lose(id)),
+            Fault::Majority => {
+                self.cut_off_survivor(id, &mut random);
+                return Ok(Made::No);
+            }
+            Fault::DeadDisk => return Ok(self.kill_disk(id, until)),
+            Fault::Drain => return self.drain(id, until, &mut random),
         }
-        Ok(true)
+        Ok(Made::Yes)
+    }
+
+    /// A machine is lost for good, unless it has the last good copy of a chunk. One in a run; a voter only where no disk has lied, since what
+    /// that one forgot may be nowhere else.
+    fn lose(&mut self, id: NodeId) -> Made {
+        let lied = self.may_lie();
+        let votes = self.map.raft_groups.iter().any(|group| group.voters.contains(&id));
+        if self.nodes.values().any(|node| node.gone) || lied && votes || self.domains_without(&[id]) < DOMAINS_MIN {
+            return Made::No;
+        }
+        if !self.may_lose(&[id]) {
+            return Made::Later;
+        }
+        self.is_gone(id);
+        Made::Yes
+    }
+
+    /// Whether a disk lies at some time of the run.
+    pub(super) fn may_lie(&self) -> bool {
+        self.script.faults.iter().any(|planned| matches!(planned.fault, Fault::LyingDisk | Fault::Wipe))
+    }
+
+    /// A machine is gone, with all it had.
+    pub(super) fn is_gone(&mut self, id: NodeId) {
+        self.crash(id, Crash::Power);
+        let node = self.nodes.get_mut(&id).expect("a node");
+        node.gone = true;
+        node.wipe();
+        self.damaged.retain(|(_, at)| *at != id);
+    }
+
+    /// The disk of a node's chunks answers nothing until a new process has looked at it, unless it has the last good copy of a chunk.
+    fn kill_disk(&mut self, id: NodeId, until: Millis) -> Made {
+        let node = &self.nodes[&id];
+        if !node.runs || node.troubles.dead {
+            return Made::No;
+        }
+        if !self.may_lose(&[id]) {
+            return Made::Later;
+        }
+        let node = self.nodes.get_mut(&id).expect("a node");
+        node.troubles.dead = true;
+        node.chunks.kill();
+        // Whoever waits for a flush waits in vain.
+        node.storing.clear();
+        self.agenda.at(until + DEAD_MORE, Event::Mend(id));
+        Made::Yes
+    }
+
+    /// A new process looks at a dead disk.
+    pub(super) fn mend(&mut self, id: NodeId) {
+        if self.nodes[&id].troubles.dead {
+            self.crash(id, Crash::Kill);
+        }
+    }
+
+    /// An operator has a node emptied, as far as enough others are left. In a third of the cases he thinks better of it, in another he removes
+    /// it once it is empty. Counted when the map shows it.
+    fn drain(&mut self, id: NodeId, until: Millis, random: &mut Random) -> Result<Made, Violation> {
+        if self.emptied.is_some() || self.domains_without(&[id]) < DOMAINS_MIN {
+            return Ok(Made::No);
+        }
+        self.emptied = Some(id);
+        let set = |mode| ControlCommand::SetNodeMode { node: id, mode };
+        let later = until + random.below(2 * DEAD_MORE);
+        match random.below(3) {
+            0 => self.agenda.at(later, Event::Operate(set(NodeMode::Active), OPERATE_TRIES)),
+            1 => self.agenda.at(later, Event::Remove(id)),
+            _ => {}
+        }
+        self.operate(set(NodeMode::Draining), OPERATE_TRIES)?;
+        Ok(Made::No)
+    }
+
+    /// Failure domains that take copies, without those nodes, the one that an operator has wanted to be emptied, and whatever is gone.
+    pub(super) fn domains_without(&self, ids: &[NodeId]) -> usize {
+        let takes = |node: &&types::NodeEntry| {
+            !ids.contains(&node.id) && self.emptied != Some(node.id) && !self.nodes[&node.id].gone
+        };
+        let domains: BTreeSet<&str> = self.map.nodes.iter().filter(takes).map(|node| node.domain.as_str()).collect();
+        domains.len()
     }
 
     fn another(&self, than: NodeId, random: &mut Random) -> NodeId {
@@ -110,7 +234,7 @@ impl World<'_> {
     }
 
     /// Cuts a node off from all others after `delay`, for `length`.
-    fn isolate(&mut self, id: NodeId, clients_too: bool, delay: Millis, length: Millis) {
+    pub(super) fn isolate(&mut self, id: NodeId, clients_too: bool, delay: Millis, length: Millis) {
         let nodes = self.nodes.keys().copied().map(Party::Node);
         let clients = self.clients.keys().copied().map(Party::Client).filter(|_| clients_too);
         let others: Vec<Party> = nodes.chain(clients).filter(|other| *other != Party::Node(id)).collect();
@@ -157,68 +281,14 @@ impl World<'_> {
         if cut.torn > 0 {
             self.report.marks.hit(Mark::TornRecordDropped);
         }
+        if cut.back > 0 {
+            self.report.marks.hit(Mark::DeletedBack);
+        }
         if cut.forgotten > 0 || forgot {
             self.report.marks.hit(Mark::LieFound);
         }
         let back = self.now + random.between(100, 5000);
         self.agenda.at(back, Event::Start(id));
         runs
-    }
-
-    /// Rots one copy of a committed chunk.
-    fn rot(&mut self, id: NodeId, random: &mut Random) -> bool {
-        // Half of the time one that was just committed: what a writer claimed too early may not be there yet.
-        let recent = random.chance(500);
-        let all = self.judge.committed();
-        let some = &all[if recent { all.len().saturating_sub(3) } else { 0 }..];
-        let chunks: Vec<ChunkId> =
-            some.iter().map(|chunk| chunk.id).filter(|chunk| self.may_damage(*chunk, id)).collect();
-        let Some(chunk) = random.pick(&chunks).copied() else { return false };
-        let made = self.nodes.get_mut(&id).expect("a node").chunks.rot(chunk, random);
-        if made {
-            self.damaged.insert((chunk, id));
-        }
-        made
-    }
-
-    /// Whether a node's copy of a chunk may be damaged: another one that its writer claimed is not. Of a chunk that is not committed
-    /// yet, another must be durable already.
-    fn may_damage(&self, chunk: ChunkId, id: NodeId) -> bool {
-        let Some(group) = self.map.group_of(chunk.slot()) else { return false };
-        match self.judge.missing(chunk) {
-            Some(missing) => group.members.iter().enumerate().any(|(i, member)| {
-                missing >> i & 1 == 0 && member.node != id && !self.damaged.contains(&(chunk, member.node))
-            }),
-            None => group.members.iter().any(|member| {
-                member.node != id
-                    && !self.damaged.contains(&(chunk, member.node))
-                    && self.nodes[&member.node].chunks.has_good(chunk)
-            }),
-        }
-    }
-
-    /// What becomes of a chunk whose flush ends now.
-    pub(super) fn flush_of(&mut self, id: NodeId, chunk: ChunkId, lies: bool) -> Flush {
-        if lies {
-            return Flush::Lied;
-        }
-        let troubles = &self.nodes[&id].troubles;
-        let (loses, misdirects) = (troubles.loses_next, troubles.misdirects_next);
-        if !(loses || misdirects) || !self.may_damage(chunk, id) {
-            return Flush::Honest;
-        }
-        let node = self.nodes.get_mut(&id).expect("a node");
-        if loses {
-            node.troubles.loses_next = false;
-            return Flush::Lost;
-        }
-        let dice = node.random.next();
-        match node.chunks.any(dice).filter(|victim| *victim != chunk) {
-            Some(victim) if self.may_damage(victim, id) => {
-                self.nodes.get_mut(&id).expect("a node").troubles.misdirects_next = false;
-                Flush::Misdirected(victim)
-            }
-            _ => Flush::Honest,
-        }
     }
 }

@@ -2,14 +2,16 @@
 
 use super::World;
 use crate::disk::Crash;
+use crate::duty::Duty;
 use crate::event::{Event, Life};
 use crate::judge::{Rule, Violation};
 use crate::marks::Mark;
 use crate::message::{Message, Party, Reply, Request, Waiter};
-use crate::replica::{GROUP, Turn};
+use crate::replica::{GROUP, GROUPS, Question, Replica, Turn};
 use bytes::Bytes;
+use proto::log::LogCommand;
 use raft_core::RaftMessage;
-use types::NodeId;
+use types::{GroupId, NodeId};
 
 /// Entries between two checks of all of meta-core's invariants, which read every row.
 const INVARIANTS_EVERY: u64 = 16;
@@ -18,29 +20,48 @@ impl World<'_> {
     pub(super) fn start(&mut self, id: NodeId) -> Result<(), Violation> {
         let (knobs, bug) = (self.script.knobs, self.script.bug);
         let node = self.nodes.get_mut(&id).expect("a node");
-        let forgetful = node.start(&self.voters, self.script.seed, bug, knobs);
+        let forgetful = node.start(self.script.seed, bug, knobs);
         if forgetful {
             self.report.marks.hit(Mark::Quarantined);
-        } else if node.replica.is_some() {
-            self.judge.starts(id, node.disk.durable().hard_state)?;
+            self.judge.forgets(id);
+        } else {
+            for (group, seat) in &node.seats {
+                if let Some(replica) = &seat.replica {
+                    self.judge.starts(*group, replica.id(), seat.disk.durable().hard_state)?;
+                }
+            }
         }
         let life = node.life;
         let (tick, scrub) = (node.random.between(1, knobs.tick), node.random.between(1, knobs.scrub));
         self.agenda.at(self.now + tick, Event::Tick(id, life));
         self.agenda.at(self.now + scrub, Event::Scrub(id, life));
+        self.agenda.at(self.now + tick, Event::Leases(id, life));
+        self.agenda.at(self.now + 1, Event::Beat(id, life));
+        self.agenda.at(self.now + tick, Event::Look(id, life, true));
+        for duty in Duty::ALL {
+            let first = node.random.between(1, duty.every(&knobs));
+            self.agenda.at(self.now + first, Event::Round(id, life, duty));
+        }
         Ok(())
     }
 
     pub(super) fn tick(&mut self, id: NodeId, life: Life) -> Result<(), Violation> {
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.life == life) else { return Ok(()) };
-        let Some(replica) = node.replica.as_mut() else { return Ok(()) };
-        replica.tick();
+        let (map, informed) = (node.map.clone(), node.informed);
+        for (group, seat) in &mut node.seats {
+            let Some(replica) = seat.replica.as_mut() else { continue };
+            replica.tick();
+            let placed = map.raft_groups.iter().find(|placed| placed.id == *group && informed);
+            if let Some(placed) = placed {
+                replica.change_members(&placed.wanted, &mut self.report.marks);
+            }
+        }
         let next = self.now + node.tick_time(self.now, self.script.knobs.tick);
         self.agenda.at(next, Event::Tick(id, life));
-        self.perform(id, Turn::default())
+        GROUPS.into_iter().try_for_each(|group| self.perform(id, group, Turn::default()))
     }
 
-    pub(super) fn log_flushed(&mut self, id: NodeId, life: Life) -> Result<(), Violation> {
+    pub(super) fn log_flushed(&mut self, id: NodeId, life: Life, group: GroupId) -> Result<(), Violation> {
         let (now, bug) = (self.now, self.script.bug);
         if self.nodes[&id].life != life {
             return Ok(());
@@ -48,10 +69,12 @@ impl World<'_> {
         let Some(lies) = self.begin_flush(id)? else { return Ok(()) };
         let mut turn = Turn::default();
         let node = self.nodes.get_mut(&id).expect("a node");
-        if let (Some(write), Some(replica)) = (node.disk.flush(lies || node.lies(now), bug), node.replica.as_mut()) {
+        let lies = lies || node.lies(now);
+        let seat = node.seats.entry(group).or_default();
+        if let (Some(write), Some(replica)) = (seat.disk.flush(lies, bug), seat.replica.as_mut()) {
             replica.flushed(write, &mut turn);
         }
-        self.perform(id, turn)
+        self.perform(id, group, turn)
     }
 
     /// Whether the flush that ends now is a lie; nothing if it fails and the node has ended itself.
@@ -68,7 +91,7 @@ impl World<'_> {
         }
         if node.troubles.lied && !node.lies(now) {
             node.troubles.lied = false;
-            node.disk.end_lie();
+            node.seats.values_mut().for_each(|seat| seat.disk.end_lie());
             node.chunks.end_lie();
             let chunks = &node.chunks;
             self.damaged.retain(|(chunk, at)| *at != id || !chunks.has_good(*chunk));
@@ -77,28 +100,36 @@ impl World<'_> {
     }
 
     /// Performs what a replica asks for, and judges it.
-    pub(super) fn perform(&mut self, id: NodeId, mut turn: Turn) -> Result<(), Violation> {
+    pub(super) fn perform(&mut self, id: NodeId, group: GroupId, mut turn: Turn) -> Result<(), Violation> {
+        let now = self.now;
         let node = self.nodes.get_mut(&id).expect("a node");
-        let (time, lies) = (node.clock(self.now), node.lies(self.now));
-        let Some(replica) = node.replica.as_mut() else { return Ok(()) };
-        replica.perform(time, lies, &mut node.disk, &mut turn);
+        let (time, lies) = (node.clock(now), node.lies(now));
+        let seat = node.seats.entry(group).or_default();
+        let Some(replica) = seat.replica.as_mut() else { return Ok(()) };
+        replica.perform(time, lies, &mut seat.disk, &mut turn);
         if let Some(term) = replica.leads() {
-            self.judge.leads(id, term)?;
+            self.judge.leads(group, id, term)?;
         }
         for _ in 0..turn.writes {
-            node.log_busy_until = node.log_busy_until.max(self.now) + node.flush_time(self.now);
-            self.agenda.at(node.log_busy_until, Event::LogFlushed(id, node.life));
+            let takes = node.flush_time(now);
+            let seat = node.seats.entry(group).or_default();
+            seat.log_busy_until = seat.log_busy_until.max(now) + takes;
+            self.agenda.at(seat.log_busy_until, Event::LogFlushed(id, node.life, group));
         }
         for message in turn.messages {
-            self.judge.sends(id, &message)?;
-            self.send(Party::Node(id), Party::Node(message.to), Message::Raft(message.encode()));
+            self.judge.sends(group, &message)?;
+            self.send(Party::Node(id), Party::Node(message.to.node()), Message::Raft(group, message.encode()));
         }
-        let known = self.judge.entries();
+        let known = self.judge.entries(group);
         for applied in &turn.applied {
-            self.judge.applied(id, applied)?;
+            self.judge.applied(group, id, applied)?;
+            applied.map.as_ref().map_or(Ok(()), |map| self.map_changed(map))?;
         }
-        if self.judge.entries() / INVARIANTS_EVERY > known / INVARIANTS_EVERY {
-            self.check_invariants(id)?;
+        if self.judge.entries(group) / INVARIANTS_EVERY > known / INVARIANTS_EVERY {
+            self.check_invariants(id, group)?;
+        }
+        if group == GroupId::CONTROL && !turn.applied.is_empty() {
+            self.hear_of_sessions(id);
         }
         for (waiter, reply) in turn.replies {
             self.reply(id, waiter, reply);
@@ -110,41 +141,54 @@ impl World<'_> {
     }
 
     /// Everything that meta-core's rows say twice agrees.
-    pub(super) fn check_invariants(&self, id: NodeId) -> Result<(), Violation> {
-        let Some(replica) = &self.nodes[&id].replica else { return Ok(()) };
+    pub(super) fn check_invariants(&self, id: NodeId, group: GroupId) -> Result<(), Violation> {
+        let Some(replica) = self.nodes[&id].replica(group) else { return Ok(()) };
         let (rows, at) = replica.state();
-        let broken = meta_core::invariants::check(rows, GROUP).expect("a store in memory");
+        let broken = meta_core::invariants::check(rows, group).expect("a store in memory");
         match broken.first() {
             None => Ok(()),
             Some(first) => Err(Violation::new(
                 Rule::Rows,
-                format!("{id} after {}: {first}, and {} more", at.index, broken.len() - 1),
+                format!("{id} after {} of {group}: {first}, and {} more", at.index, broken.len() - 1),
             )),
         }
     }
 
-    pub(super) fn raft(&mut self, id: NodeId, bytes: &Bytes) -> Result<(), Violation> {
-        let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
-        let Some(replica) = node.replica.as_mut() else { return Ok(()) };
+    pub(super) fn raft(&mut self, id: NodeId, group: GroupId, bytes: &Bytes) -> Result<(), Violation> {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.runs) else { return Ok(()) };
         let message = RaftMessage::decode(bytes).map_err(|error| Violation::new(Rule::Raft, error.to_string()))?;
-        if let Some(message) = replica.step(message) {
-            let delay = node.random.between(5, 200);
-            self.agenda.at(self.now + delay, Event::Fetched(id, node.life, message));
-        }
-        self.perform(id, Turn::default())
-    }
-
-    pub(super) fn fetched(&mut self, id: NodeId, life: Life, message: RaftMessage) -> Result<(), Violation> {
-        if self.nodes[&id].life != life || self.network.is_cut(Party::Node(message.from), Party::Node(id)) {
+        let here = node.replica(group).map(Replica::id);
+        if here.is_none_or(|here| here.life() < message.to.life()) {
+            self.meet_stranger(id, group, here, &message);
             return Ok(());
         }
-        let source = self.nodes.get(&message.from).and_then(|node| node.replica.as_ref());
-        let Some((state, at)) = source.map(|replica| replica.state()) else { return Ok(()) };
-        let state = state.clone();
-        if let Some(replica) = self.nodes.get_mut(&id).and_then(|node| node.replica.as_mut()) {
-            replica.step_snapshot(message, state, at);
+        let Some(replica) = node.replica_mut(group).filter(|replica| replica.id() == message.to) else { return Ok(()) };
+        if let Some(message) = replica.step(message) {
+            let delay = node.random.between(5, 200);
+            self.agenda.at(self.now + delay, Event::Fetched(id, node.life, group, message));
         }
-        self.perform(id, Turn::default())
+        self.perform(id, group, Turn::default())
+    }
+
+    pub(super) fn fetched(
+        &mut self,
+        id: NodeId,
+        life: Life,
+        group: GroupId,
+        message: RaftMessage,
+    ) -> Result<(), Violation> {
+        let from = message.from;
+        if self.nodes[&id].life != life || self.network.is_cut(Party::Node(from.node()), Party::Node(id)) {
+            return Ok(());
+        }
+        let source = self.nodes.get(&from.node()).and_then(|node| node.replica(group));
+        let Some(source) = source.filter(|source| source.id() == from) else { return Ok(()) };
+        let (state, point) = source.snapshot();
+        let replica = self.nodes.get_mut(&id).and_then(|node| node.replica_mut(group));
+        if let Some(replica) = replica.filter(|replica| replica.id() == message.to) {
+            replica.step_snapshot(message, state, point);
+        }
+        self.perform(id, group, Turn::default())
     }
 
     pub(super) fn request(&mut self, id: NodeId, waiter: Waiter, request: Request) -> Result<(), Violation> {
@@ -153,22 +197,39 @@ impl World<'_> {
             return Ok(());
         }
         let answer = match request {
-            Request::Command(request, command) => match node.replica.as_mut() {
-                Some(replica) => replica.command(waiter, request, command),
+            Request::Command(request, command) => match node.replica_mut(GROUP) {
+                Some(replica) => replica.command(waiter, LogCommand::Meta(Some(request), command)),
                 None => Some(Reply::NotLeader(None)),
             },
-            Request::Query(query) => match node.replica.as_mut() {
-                Some(replica) => replica.query(waiter, query),
+            Request::Query(query) => match node.replica_mut(GROUP) {
+                Some(replica) => replica.query(waiter, Question::Meta(query)),
                 None => Some(Reply::NotLeader(None)),
             },
-            Request::Map => Some(Reply::Map(node.map.clone())),
-            Request::Put(chunk, epoch, root, data) => self.put(id, waiter, chunk, epoch, root, data),
+            Request::Clock => Some(Reply::Clock(node.clock(self.now))),
+            Request::Control(request) => self.control(id, waiter, request),
+            Request::Delete(chunks) => self.delete(id, waiter, chunks),
+            Request::Map => {
+                self.tell_map(id, waiter);
+                None
+            }
+            Request::Put(chunk, epoch, root, data) => self.put(id, waiter, chunk, epoch, root, data)?,
             Request::Get(chunk) => Some(self.get(id, chunk)),
-            Request::Replicate(chunk, sources) => self.replicate(id, waiter, chunk, sources),
+            Request::Replicate(chunk, epoch, sources) => self.replicate(id, waiter, chunk, epoch, sources),
+            Request::Heartbeat(incarnation, ails) => match waiter.0 {
+                Party::Node(from) => Some(self.heard(id, from, incarnation, ails)),
+                Party::Client(_) => None,
+            },
+            Request::Barrier(pg, epoch) => Some(self.barrier(id, pg, epoch)),
+            Request::List(slot, after, max) => Some(self.list(id, slot, after, max)),
+            Request::Stat(chunks) => Some(self.stat(id, &chunks)),
+            Request::Members(group) => match node.replica_mut(group) {
+                Some(replica) => replica.query(waiter, Question::Members),
+                None => Some(Reply::NotLeader(None)),
+            },
         };
         if let Some(reply) = answer {
             self.reply(id, waiter, reply);
         }
-        self.perform(id, Turn::default())
+        GROUPS.into_iter().try_for_each(|group| self.perform(id, group, Turn::default()))
     }
 }

@@ -14,6 +14,10 @@ pub enum BucketCommand {
         /// The user it belongs to; may be left out while there is only one.
         #[arg(long)]
         owner: Option<String>,
+        /// The rule of placement of what will be written into it, as `sago rule list` shows them; the default one if not given. Only with an
+        /// operator's certificate.
+        #[arg(long)]
+        rule: Option<String>,
         /// The cluster.
         #[command(flatten)]
         client: ClientArgs,
@@ -57,9 +61,29 @@ pub enum BucketCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// The rule of placement of a bucket, which says where the copies of its contents lie.
+    #[command(subcommand)]
+    Rule(BucketRuleCommand),
     /// The breaker of a bucket, which stops deletions when there are too many within ten minutes.
     #[command(subcommand)]
     Breaker(BreakerCommand),
+}
+
+/// The rule of placement of a bucket.
+#[derive(Debug, Subcommand)]
+pub enum BucketRuleCommand {
+    /// Give a bucket another rule; only with an operator's certificate. What is written from then on (by everyone within about a second) follows it.
+    /// What is there already stays where it is: copy it into another bucket with the new rule, or change what the old rule asks for (sago rule
+    /// set), which moves all that was written by it.
+    Set {
+        /// The bucket.
+        name: String,
+        /// The rule, as `sago rule list` shows them.
+        rule: String,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
 /// The breaker of a bucket.

@@ -16,7 +16,7 @@ pub enum PlacementCommand {
     },
     /// Show what would move next, and how much, with a node or disk in another state; nothing is changed.
     Plan(PlanArgs),
-    /// Say what is wanted of a node.
+    /// Say what is wanted of a node; only with an operator's certificate.
     Node {
         /// The node's number.
         node: u64,
@@ -26,7 +26,7 @@ pub enum PlacementCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Say what may be done with a disk.
+    /// Say what may be done with a disk; only with an operator's certificate.
     Disk {
         /// The disk's id, 32 hex digits, as `sago placement status` shows it.
         disk: DiskId,
@@ -36,7 +36,7 @@ pub enum PlacementCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Say what kind of disk it is, and its share of all copies.
+    /// Say what kind of disk it is, and its share of all copies; only with an operator's certificate.
     Weight {
         /// The disk's id, 32 hex digits.
         disk: DiskId,
@@ -49,7 +49,7 @@ pub enum PlacementCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Change how copies are placed and moved. What is not given stays.
+    /// Change how copies are placed and moved; what is not given stays. Only with an operator's certificate.
     Set(SetArgs),
 }
 
@@ -85,9 +85,6 @@ pub struct SetArgs {
     /// Bytes a second that one node copies for moves; 0 for no cap.
     #[arg(long)]
     pub copy_rate: Option<Size>,
-    /// Copies on disks of a class, such as ssd=2; give it once for each class. `any` takes the rule back.
-    #[arg(long = "class", value_name = "CLASS=COPIES")]
-    pub classes: Vec<String>,
     /// The cluster.
     #[command(flatten)]
     pub client: ClientArgs,

@@ -13,16 +13,17 @@
 use crate::cli::{InitArgs, NodeSpec};
 use crate::config::{
     ClientFile, ClientLimits, ClusterFile, ConfigError, GarbageSection, GatewaySection, MemorySection, MountSection,
-    NodeAddress, NodeFile, StoreSection, save_private,
+    NodeAddress, NodeFile, RaftSection, StoreSection, save_private,
 };
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
-use placement::{InitialPlan, PlannedNode};
+use placement::{InitialPlan, PlacementError, PlannedNode};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use transport::{ClusterCa, Credentials, Role};
-use types::{ClusterId, DiskId, NodeId};
+use types::{ClusterId, DiskId, NodeEntry, NodeId, REPLICAS};
 
 /// The file that allows a node to make its data directories.
 pub const FIRST_START: &str = "first-start";
@@ -30,6 +31,8 @@ pub const FIRST_START: &str = "first-start";
 const CLIENT_NAME: &str = "client";
 /// The name in the certificate of operators made here.
 const OPERATOR_NAME: &str = "operator";
+/// Its folder.
+pub const OPERATOR_FOLDER: &str = "operator";
 const ADMIN_PORT: u16 = 7401;
 
 /// A cluster to make.
@@ -77,7 +80,7 @@ pub fn init(args: InitArgs, output: Output) -> Done {
         return Err(Failure::new(Kind::Usage, format!("{} is not empty", args.dir.display())));
     }
     let new = NewCluster {
-        nodes: args.nodes.into_iter().map(NewNode::from).collect(),
+        nodes: nodes(&args).into_iter().map(NewNode::from).collect(),
         disks: args.disks,
         meta_groups: args.meta_groups,
         store: StoreSection::default(),
@@ -94,6 +97,29 @@ pub fn init(args: InitArgs, output: Output) -> Done {
     output.show(&made, |_| next_steps(&args.dir, &new, &cluster))
 }
 
+/// The nodes that are asked for, those of machines numbered from 1.
+fn nodes(args: &InitArgs) -> Vec<NodeSpec> {
+    let mut nodes = args.nodes.clone();
+    for machine in &args.machines {
+        nodes.extend(machine.nodes(nodes.len() as u64 + 1));
+    }
+    nodes
+}
+
+/// What to say of nodes that no map can be made of.
+fn refused(error: PlacementError) -> Failure {
+    let hint = match error {
+        PlacementError::TooFewDomains { .. } => {
+            "; fewer machines need three disks with a node on each: --machine NAME=HOST:PORT,disks=3. One copy, or two, are not offered"
+        }
+        PlacementError::NodeId(_)
+        | PlacementError::Disks { .. }
+        | PlacementError::DiskTwice(_)
+        | PlacementError::Plan(_) => "",
+    };
+    Failure::new(Kind::Usage, format!("{error}{hint}"))
+}
+
 /// Makes all files of a cluster in `dir`; `cluster.toml` comes last, so that its presence says that the others are there.
 ///
 /// # Errors
@@ -101,8 +127,8 @@ pub fn init(args: InitArgs, output: Output) -> Done {
 pub fn make(dir: &Path, new: &NewCluster) -> Done<ClusterFile> {
     let planned: Vec<_> = new.nodes.iter().map(|node| planned(node, new.disks)).collect();
     let plan = InitialPlan { meta_groups: new.meta_groups, ..InitialPlan::default() };
-    let map = placement::initial(&planned, &plan).map_err(|error| Failure::new(Kind::Usage, error))?;
-    let cluster = ClusterFile { cluster: ClusterId(rand::random()), map };
+    let map = placement::initial(&planned, &plan).map_err(refused)?;
+    let cluster = ClusterFile { cluster: ClusterId(rand::random()), map, joined: false };
     let ca = ClusterCa::create(cluster.cluster).map_err(Failure::failed)?;
     std::fs::create_dir_all(dir)?;
     ca.save(dir).map_err(Failure::failed)?;
@@ -113,7 +139,7 @@ pub fn make(dir: &Path, new: &NewCluster) -> Done<ClusterFile> {
         save_private(&folder.join(FIRST_START), "")?;
     }
     for role in [Role::Client(CLIENT_NAME.to_owned()), Role::Operator(OPERATOR_NAME.to_owned())] {
-        let folder = dir.join(if matches!(role, Role::Operator(_)) { "operator" } else { "client" });
+        let folder = dir.join(if matches!(role, Role::Operator(_)) { OPERATOR_FOLDER } else { "client" });
         save(&ca, role, &folder)?;
         save_toml(&folder.join("client.toml"), CLIENT_HEAD, &client_file(new))?;
     }
@@ -141,12 +167,12 @@ fn save(ca: &ClusterCa, role: Role, folder: &Path) -> Done {
     credentials.save(folder).map_err(Failure::failed)
 }
 
-const NODE_HEAD: &str =
+pub(crate) const NODE_HEAD: &str =
     "# A node of a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
 const CLIENT_HEAD: &str =
     "# The way to a Sago cluster; docs/CONFIGURATION.md explains every key. Relative paths count from here.\n\n";
 
-fn save_toml(path: &Path, head: &str, value: &impl serde::Serialize) -> Done {
+pub(crate) fn save_toml(path: &Path, head: &str, value: &impl serde::Serialize) -> Done {
     let text = toml::to_string(value).map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
     Ok(save_private(path, &format!("{head}{text}"))?)
 }
@@ -160,9 +186,12 @@ fn node_file(node: &NewNode, new: &NewCluster) -> NodeFile {
         admin: node.admin,
         meta: "data/meta".into(),
         disks: (0..new.disks).map(|disk| format!("data/disk-{disk}").into()).collect(),
+        added: Vec::new(),
+        gone: Vec::new(),
         memory: MemorySection::default(),
         store: new.store.clone(),
         garbage: GarbageSection::default(),
+        raft: RaftSection::default(),
     }
 }
 
@@ -186,6 +215,14 @@ fn next_steps(dir: &Path, new: &NewCluster, cluster: &ClusterFile) -> String {
             node.id
         ));
     }
+    let machines: BTreeSet<&str> = cluster.map.nodes.iter().map(NodeEntry::host).collect();
+    if machines.len() < REPLICAS {
+        text.push_str(&format!(
+            "\nData and metadata lie on three disks, but on {} machine(s): with a machine goes what is on it. Put each node's data folder on a disk\n\
+             of its own (`disks` and `meta` in node.toml, or mount the disk there), and let two more machines join: sago node invite.\n\n",
+            machines.len()
+        ));
+    }
     text.push_str(&format!("  {dir}/client to gateways, mounts and tools; there: export SAGO_CONFIG=client\n"));
     text.push_str(&format!("  {dir}/operator to those who may purge trash and lift breakers, and to nobody else\n"));
     text.push_str(
@@ -202,7 +239,35 @@ mod tests {
 
     fn args(dir: &Path, nodes: &[&str]) -> InitArgs {
         let nodes = nodes.iter().map(|node| node.parse().expect("a node")).collect();
-        InitArgs { dir: dir.to_owned(), nodes, disks: 2, meta_groups: 4 }
+        InitArgs { dir: dir.to_owned(), nodes, machines: Vec::new(), disks: 2, meta_groups: 4 }
+    }
+
+    #[test]
+    fn one_machine_is_a_node_for_each_of_three_disks_and_fewer_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let on = |dir: &Path, machines: &[&str]| {
+            let machines = machines.iter().map(|machine| machine.parse().expect("a machine")).collect();
+            init(InitArgs { nodes: Vec::new(), machines, disks: 1, ..args(dir, &[]) }, OUTPUT)
+        };
+        let few = on(&folder.path().join("few"), &["a=10.0.0.1:7400,disks=2"]).expect_err("two disks");
+        assert!(few.kind == Kind::Usage && few.message.contains("disks=3"), "{}", few.message);
+        assert!(!folder.path().join("few").exists());
+        let dir = folder.path().join("one");
+        on(&dir, &["a=10.0.0.1:7400,disks=3"]).expect("made");
+        let map = ClusterFile::load(&dir.join("cluster.toml")).expect("a cluster file").map;
+        let domains: Vec<_> = map.nodes.iter().map(|node| node.domain.as_str()).collect();
+        assert_eq!(domains, ["a/disk-0", "a/disk-1", "a/disk-2"]);
+        assert!(map.raft_groups.iter().all(|group| group.voters.len() == 3));
+        for id in 1..=3 {
+            let node: NodeFile = load(&node_folder(&dir, id).join("node.toml")).expect("a node file");
+            assert_eq!(node.admin.port(), 7399 + 2 * id as u16);
+            assert_eq!(node.disks.len(), 1);
+        }
+        let dir = folder.path().join("two");
+        on(&dir, &["a=10.0.0.1:7400,disks=2", "b=10.0.0.2:7400,disks=1"]).expect("made");
+        let map = ClusterFile::load(&dir.join("cluster.toml")).expect("a cluster file").map;
+        let spread = |group: &types::PlacementGroup| map.spread(group.members.iter().copied());
+        assert!(map.groups.iter().all(|group| spread(group) == (3, 2)));
     }
 
     const OUTPUT: Output = Output { json: true };

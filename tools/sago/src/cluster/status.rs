@@ -1,7 +1,7 @@
 //! `sago cluster status`: what the nodes say of themselves, and the control group of them.
 
 use crate::cli::StatusArgs;
-use crate::connect::{connect_with, load};
+use crate::connect::{Session, connect_with, load};
 use crate::exit::{Done, Kind};
 use crate::output::{Output, bytes, table, time};
 use futures::future::join_all;
@@ -10,10 +10,10 @@ use proto::control::{ControlAnswer, ControlQuery};
 use proto::node::{Fullness, NodeReply, NodeRequest, NodeStatus, ScrubStatus};
 use proto::{Reply, Request};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use transport::{Class, Endpoint};
-use types::{GroupId, NodeEntry, NodeId, NodeState, PlacementMap, Timestamp};
+use types::{FeatureLevel, GroupId, GroupPlacement, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap, Timestamp};
 
 /// How long a node is waited for. One that is down is noticed sooner.
 const ASK_MAX: Duration = Duration::from_secs(3);
@@ -21,10 +21,14 @@ const ASK_MAX: Duration = Duration::from_secs(3);
 #[derive(Serialize)]
 struct Shown {
     map_version: u64,
+    /// The feature level.
+    level: u32,
     nodes: Vec<ShownNode>,
     groups: Vec<ShownGroup>,
     /// Open sessions by kind of process.
     sessions: BTreeMap<String, u64>,
+    /// What a single machine, as far as addresses tell, would take with it.
+    warnings: Vec<String>,
 }
 
 /// Garbage of a metadata group, as its leader sees it.
@@ -36,6 +40,8 @@ struct ShownGarbage {
     condemned: u64,
     /// Sessions below it are over.
     session_floor: u64,
+    /// The group was recovered: nothing is collected before an operator says so.
+    held: bool,
 }
 
 /// A node's look for orphans, since its start.
@@ -55,6 +61,12 @@ struct ShownNode {
     domain: String,
     /// What the control group believes.
     state: &'static str,
+    /// What operators want of it.
+    mode: &'static str,
+    /// Until when it may be away without being given up.
+    rests_until: Option<String>,
+    /// The newest feature level its program can do.
+    speaks: u32,
     /// Whether it answered just now.
     answers: bool,
     version: Option<String>,
@@ -85,6 +97,10 @@ struct ShownDisk {
 struct ShownGroup {
     group: u32,
     voters: Vec<u64>,
+    /// Who shall vote, if that is not who does.
+    wanted: Option<Vec<u64>>,
+    /// Nodes that learn: to vote, or to be let go.
+    learners: Vec<u64>,
     leader: Option<u64>,
     term: u64,
     commit: u64,
@@ -108,15 +124,25 @@ pub async fn status(args: StatusArgs, output: Output) -> Done {
         _ => return Err(crate::exit::Failure::new(Kind::Unavailable, "the cluster has no placement map yet")),
     };
     let statuses = ask_all(session.endpoint(), &map).await;
+    let rests = if map.level < FeatureLevel::RESTS { Ok(Vec::new()) } else { rests(&session).await };
     session.close().await;
+    let rests: BTreeMap<NodeId, Timestamp> = rests?.into_iter().collect();
     let mut counts = BTreeMap::new();
     if let Ok(ControlAnswer::Sessions(sessions)) = sessions {
         sessions.into_iter().for_each(|(_, kind, _)| *counts.entry(kind).or_default() += 1);
     }
-    output.show(&shown(&map, &statuses, counts), text)
+    output.show(&shown(&map, &statuses, &rests, counts), text)
 }
 
-async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap<NodeId, NodeStatus> {
+async fn rests(session: &Session) -> Done<Vec<(NodeId, Timestamp)>> {
+    match session.cluster.control_query(ControlQuery::Rests).await? {
+        ControlAnswer::Rests(rests) => Ok(rests),
+        _ => Err(crate::exit::Failure::new(Kind::Failed, "an answer to another question")),
+    }
+}
+
+/// What the nodes of the map say of themselves, as far as they answer.
+pub(crate) async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap<NodeId, NodeStatus> {
     let asked = map.nodes.iter().map(|node| async {
         let peer = endpoint.peer(node.id, &node.addr);
         let request = Request::Node(NodeRequest::Status);
@@ -128,16 +154,51 @@ async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap<NodeId, No
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-fn shown(map: &PlacementMap, statuses: &BTreeMap<NodeId, NodeStatus>, sessions: BTreeMap<String, u64>) -> Shown {
+fn shown(
+    map: &PlacementMap,
+    statuses: &BTreeMap<NodeId, NodeStatus>,
+    rests: &BTreeMap<NodeId, Timestamp>,
+    sessions: BTreeMap<String, u64>,
+) -> Shown {
     Shown {
         map_version: map.version,
-        nodes: map.nodes.iter().map(|node| shown_node(node, statuses.get(&node.id))).collect(),
-        groups: map.raft_groups.iter().map(|group| shown_group(group.id, &group.voters, statuses)).collect(),
+        level: map.level.0,
+        nodes: map.nodes.iter().map(|node| shown_node(node, statuses.get(&node.id), rests.get(&node.id))).collect(),
+        groups: map.raft_groups.iter().map(|group| shown_group(group, statuses)).collect(),
         sessions,
+        warnings: alone(map),
     }
 }
 
-fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
+/// What goes with a single machine: chunks all of whose copies lie on it, and groups that could not decide anything without it.
+fn alone(map: &PlacementMap) -> Vec<String> {
+    let host = |node: NodeId| map.node(node).map_or("", NodeEntry::host);
+    let stays = |node: &&NodeEntry| node.mode != NodeMode::Removed;
+    let hosts: BTreeSet<&str> = map.nodes.iter().filter(stays).map(NodeEntry::host).collect();
+    let mut warnings = Vec::new();
+    for machine in hosts {
+        let copies = map.groups.iter().filter(|group| group.members.iter().all(|member| host(member.node) == machine));
+        match (copies.count(), map.groups.len()) {
+            (0, _) => {}
+            (lost, all) if lost == all => {
+                warnings.push(format!("all copies of all files lie on {machine}: they are lost with that machine"));
+            }
+            (lost, all) => warnings.push(format!("all copies of {lost} of {all} placement groups lie on {machine}")),
+        }
+        let majority = |group: &&GroupPlacement| {
+            let there = group.voters.iter().filter(|voter| host(**voter) == machine).count();
+            there > group.voters.len() / 2
+        };
+        let deciding = map.raft_groups.iter().filter(majority).count();
+        if deciding > 0 {
+            warnings
+                .push(format!("without {machine} {deciding} of {} Raft groups cannot decide", map.raft_groups.len()));
+        }
+    }
+    warnings
+}
+
+fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>, rests: Option<&Timestamp>) -> ShownNode {
     let groups = status.map(|status| status.groups.as_slice()).unwrap_or_default();
     let disks = status.map(|status| status.disks.as_slice()).unwrap_or_default();
     ShownNode {
@@ -149,6 +210,13 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
             NodeState::Down => "down",
             NodeState::Out => "out",
         },
+        mode: match node.mode {
+            NodeMode::Active => "active",
+            NodeMode::Draining => "draining",
+            NodeMode::Removed => "removed",
+        },
+        rests_until: rests.map(|until| time(*until)),
+        speaks: node.speaks.0,
         answers: status.is_some(),
         version: status.map(|status| status.version.clone()),
         incarnation: status.map(|status| status.incarnation.0),
@@ -180,7 +248,8 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>) -> ShownNode {
 }
 
 /// The group as its newest voter that answered sees it.
-fn shown_group(group: GroupId, voters: &[NodeId], statuses: &BTreeMap<NodeId, NodeStatus>) -> ShownGroup {
+fn shown_group(placed: &GroupPlacement, statuses: &BTreeMap<NodeId, NodeStatus>) -> ShownGroup {
+    let (group, voters) = (placed.id, &placed.voters);
     let replicas: Vec<_> = voters
         .iter()
         .filter_map(|voter| {
@@ -191,9 +260,13 @@ fn shown_group(group: GroupId, voters: &[NodeId], statuses: &BTreeMap<NodeId, No
     let term = replicas.iter().map(|(_, status)| status.term.0).max().unwrap_or(0);
     let commit = replicas.iter().map(|(_, status)| status.commit.0).max().unwrap_or(0);
     let leader = replicas.iter().filter(|(_, status)| status.term.0 == term).find_map(|(_, status)| status.leader);
+    let leading = leader.and_then(|leader| replicas.iter().find(|(node, _)| *node == leader));
+    let learners = leading.map(|(_, status)| status.learners.clone());
     ShownGroup {
         group: group.0,
         voters: voters.iter().map(|voter| voter.0).collect(),
+        wanted: (!placed.is_settled()).then(|| placed.wanted.iter().map(|voter| voter.0).collect()),
+        learners: learners.into_iter().flatten().map(|learner| learner.0).collect(),
         leader: leader.map(|leader| leader.0),
         term,
         commit,
@@ -204,7 +277,12 @@ fn shown_group(group: GroupId, voters: &[NodeId], statuses: &BTreeMap<NodeId, No
 
 fn shown_garbage(group: GroupId, leader: &NodeStatus) -> Option<ShownGarbage> {
     let (_, status) = leader.garbage.iter().find(|(of, _)| *of == group)?;
-    Some(ShownGarbage { waiting: status.waiting, condemned: status.condemned, session_floor: status.session_floor.0 })
+    Some(ShownGarbage {
+        waiting: status.waiting,
+        condemned: status.condemned,
+        session_floor: status.session_floor.0,
+        held: status.held,
+    })
 }
 
 fn text(shown: &Shown) -> String {
@@ -215,7 +293,9 @@ fn text(shown: &Shown) -> String {
         let leads = node.leads.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         let starts = node.incarnation.map(|count| count.to_string()).unwrap_or_default();
         let answers = if node.answers { "yes" } else { "no" };
-        nodes.push(cells(&[&node.id.to_string(), node.state, answers, &node.domain, &node.addr, &starts, &leads]));
+        let standing =
+            if node.mode == "active" { node.state.to_owned() } else { format!("{}, {}", node.state, node.mode) };
+        nodes.push(cells(&[&node.id.to_string(), &standing, answers, &node.domain, &node.addr, &starts, &leads]));
         for disk in &node.disks {
             let state = state(disk);
             let free = format!("{} of {}", bytes(disk.free), bytes(disk.total));
@@ -235,15 +315,28 @@ fn text(shown: &Shown) -> String {
     for group in &shown.groups {
         let name = if group.group == 0 { "control".to_owned() } else { group.group.to_string() };
         let leader = group.leader.map_or("none".to_owned(), |leader| leader.to_string());
-        let voters = group.voters.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let list = |nodes: &[u64]| nodes.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        let wanted = group.wanted.as_ref().map(|wanted| format!(" -> {}", list(wanted))).unwrap_or_default();
+        let voters = format!("{}{wanted}", list(&group.voters));
         let behind = group.behind.iter().map(|(voter, count)| format!("{voter}:{count}")).collect::<Vec<_>>().join(" ");
         let garbage = group.garbage.as_ref();
-        let garbage = garbage.map(|garbage| format!("{}+{}", garbage.waiting, garbage.condemned)).unwrap_or_default();
+        let amount = |garbage: &ShownGarbage| {
+            let held = if garbage.held { " held" } else { "" };
+            format!("{}+{}{held}", garbage.waiting, garbage.condemned)
+        };
+        let garbage = garbage.map(amount).unwrap_or_default();
         groups.push(vec![name, leader, voters, group.term.to_string(), group.commit.to_string(), behind, garbage]);
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
     let alarms = shown.nodes.iter().flat_map(alarms).map(|line| format!("ALARM: {line}\n")).collect::<String>();
-    format!("{alarms}{}\n{}\n{}\nsessions: {sessions}", table(&nodes), table(&groups), table(&disks))
+    let warnings = shown.warnings.iter().map(|line| format!("WARNING: {line}\n")).collect::<String>();
+    format!(
+        "{alarms}{warnings}{}\n{}\n{}\nfeature level {}; sessions: {sessions}",
+        table(&nodes),
+        table(&groups),
+        table(&disks),
+        shown.level
+    )
 }
 
 fn state(disk: &ShownDisk) -> String {
@@ -283,4 +376,34 @@ fn scrubbed(disk: &ShownDisk) -> String {
         at => format!("through {}", time(Timestamp::from_secs(at as i64, 0))),
     };
     percent.map_or(last.clone(), |percent| format!("{percent} %, {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use placement::{InitialPlan, PlannedNode};
+    use types::DiskId;
+
+    fn on(hosts: &[&str]) -> PlacementMap {
+        let node = |(id, host): (u8, &&str)| PlannedNode {
+            id: NodeId(u64::from(id)),
+            addr: format!("{host}:{}", 7400 + u16::from(id)),
+            domain: format!("{host}/{id}"),
+            disks: vec![DiskId([id; 16])],
+        };
+        placement::initial(&(1..).zip(hosts).map(node).collect::<Vec<_>>(), &InitialPlan::default()).expect("a map")
+    }
+
+    #[test]
+    fn what_hangs_on_one_machine_is_said_until_it_does_not() {
+        let one = alone(&on(&["[::1]", "[::1]", "[::1]"]));
+        assert!(one.len() == 2 && one[0].contains("all copies of all files lie on [::1]"), "{one:?}");
+        let two = alone(&on(&["a", "a", "a", "b"]));
+        assert_eq!(two, ["without a 5 of 5 Raft groups cannot decide"]);
+        assert_eq!(alone(&on(&["a", "a", "b", "c"])), Vec::<String>::new());
+        let mut moving = on(&["a", "a", "a", "b", "c"]);
+        let members = (1..=3).map(|id| types::Member { node: NodeId(id), disk: 0 });
+        moving.groups[7].members = members.collect();
+        assert_eq!(alone(&moving), ["all copies of 1 of 64 placement groups lie on a"]);
+    }
 }

@@ -4,8 +4,9 @@
 //! place differently, reads the same map. Once the control group has it, its own copy counts.
 //!
 //! ```toml
-//! format = 2
+//! format = 3
 //! cluster = "0123456789abcdef0123456789abcdef"
+//! joined = false             # true: as the cluster was when a node joined it, and the node's map until it hears of a newer one
 //!
 //! [[node]]
 //! id = 1
@@ -19,8 +20,15 @@
 //!
 //! [[placement_group]]
 //! id = 0
+//! rule = 0                          # 0 if it is not said
 //! members = ["1/0", "2/0", "3/0"]   # node/disk
 //! slots = [0, 64, 128, 192]
+//!
+//! [[rule]]
+//! id = 0
+//! name = "default"
+//! level = "rack"
+//! classes = []                      # such as [{ class = "ssd", copies = 2 }]
 //! ```
 
 use super::ConfigError;
@@ -29,20 +37,23 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use types::{
-    ClusterId, DISK_WEIGHT_DEFAULT, DiskEntry, DiskId, GroupId, GroupPlacement, Member, NodeEntry, NodeId, PgEpoch,
-    PgId, PlacementGroup, PlacementMap, PlacementOptions,
+    ClassCopies, ClusterId, DISK_WEIGHT_DEFAULT, DiskEntry, DiskId, FailureLevel, FeatureLevel, GroupId,
+    GroupPlacement, Member, NodeEntry, NodeId, PgEpoch, PgId, PlacementGroup, PlacementMap, PlacementOptions,
+    PlacementRule, RuleEntry, RuleId,
 };
 
-/// The format written here. History: 1 = first light, 2 = disks have a class and a weight.
-const FORMAT: u32 = 2;
+/// The format written here. History: 1 = first light, 2 = disks have a class and a weight, 3 = rules of placement.
+const FORMAT: u32 = 3;
 
 /// A cluster as it was set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterFile {
     /// Its id.
     pub cluster: ClusterId,
-    /// Its first map.
+    /// Its first map; or the one a node joined at.
     pub map: PlacementMap,
+    /// Whether it is that of a node that joined. It was never a new cluster's, so it need not look like one.
+    pub joined: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,9 +61,13 @@ pub struct ClusterFile {
 struct Written {
     format: u32,
     cluster: String,
+    #[serde(default)]
+    joined: bool,
     node: Vec<WrittenNode>,
     raft_group: Vec<WrittenRaftGroup>,
     placement_group: Vec<WrittenGroup>,
+    #[serde(default)]
+    rule: Vec<WrittenRule>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,8 +104,26 @@ struct WrittenRaftGroup {
 #[serde(deny_unknown_fields)]
 struct WrittenGroup {
     id: u32,
+    #[serde(default)]
+    rule: u16,
     members: Vec<String>,
     slots: Vec<u16>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRule {
+    id: u16,
+    name: String,
+    level: String,
+    classes: Vec<WrittenCopies>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCopies {
+    class: String,
+    copies: u8,
 }
 
 impl ClusterFile {
@@ -111,6 +144,9 @@ impl ClusterFile {
         );
         let mut line = |written: String| text.push_str(&written);
         line(format!("format = {FORMAT}\ncluster = \"{}\"\n", self.cluster));
+        if self.joined {
+            line("joined = true\n".to_owned());
+        }
         for node in &map.nodes {
             let disk = |disk: &DiskEntry| {
                 let class = toml::Value::from(disk.class.as_str());
@@ -128,7 +164,18 @@ impl ClusterFile {
             let members: Vec<String> =
                 group.members.iter().map(|member| format!("{}/{}", member.node.0, member.disk)).collect();
             let slots: Vec<usize> = (0..map.slots.len()).filter(|slot| map.slots[*slot] as usize == at).collect();
-            line(format!("\n[[placement_group]]\nid = {}\nmembers = {members:?}\nslots = {slots:?}\n", group.id.0));
+            let rule = if group.rule == RuleId::DEFAULT { String::new() } else { format!("rule = {}\n", group.rule.0) };
+            line(format!(
+                "\n[[placement_group]]\nid = {}\n{rule}members = {members:?}\nslots = {slots:?}\n",
+                group.id.0
+            ));
+        }
+        for RuleEntry { id, name, rule } in &map.rules {
+            let copies =
+                |wanted: &ClassCopies| format!("{{ class = \"{}\", copies = {} }}", wanted.class, wanted.copies);
+            let classes = rule.classes.iter().map(copies).collect::<Vec<_>>().join(", ");
+            let level = rule.level;
+            line(format!("\n[[rule]]\nid = {}\nname = \"{name}\"\nlevel = \"{level}\"\nclasses = [{classes}]\n", id.0));
         }
         text
     }
@@ -148,26 +195,46 @@ impl ClusterFile {
                 }
             }
             let members = group.members.iter().map(|text| member(text)).collect::<Result<Vec<_>, _>>()?;
-            groups.push(PlacementGroup::settled(PgId(group.id), PgEpoch(1), members));
+            let settled = PlacementGroup::settled(PgId(group.id), PgEpoch(1), members);
+            groups.push(PlacementGroup { rule: RuleId(group.rule), ..settled });
         }
         if slots.keys().next_back().is_some_and(|last| last + 1 != slots.len()) {
             return Err("a slot is in no placement group".to_owned());
         }
-        let raft_groups = written.raft_group.into_iter().map(|group| GroupPlacement {
-            id: GroupId(group.id),
-            voters: group.voters.into_iter().map(NodeId).collect(),
-        });
+        let raft_groups = written
+            .raft_group
+            .into_iter()
+            .map(|group| GroupPlacement::founding(GroupId(group.id), group.voters.into_iter().map(NodeId).collect()));
         let slots = slots.into_values().collect();
         let raft_groups = raft_groups.collect();
-        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups, options: PlacementOptions::default() };
-        let mut wrong = placement::check(&map);
+        let options = PlacementOptions::default();
+        // Of a new cluster: its first nodes run the program that made it. One that joined hears the level before it does anything.
+        let level = FeatureLevel::NEWEST;
+        let rules = written.rule.into_iter().map(rule).collect::<Result<Vec<_>, _>>()?;
+        // Which bucket has which, only the control group knows.
+        let bucket_rules = Vec::new();
+        let map = PlacementMap { version: 1, nodes, groups, slots, raft_groups, options, level, rules, bucket_rules };
+        // Copies and votes may have been under way, and domains may be shared for want of others.
+        let mut wrong = if written.joined { Vec::new() } else { placement::check(&map) };
         if wrong.len() > 3 {
             let more = wrong.len() - 3;
             wrong.truncate(3);
             let _ = write!(wrong[2], "; and {more} more");
         }
-        if wrong.is_empty() { Ok(ClusterFile { cluster, map }) } else { Err(wrong.join("; ")) }
+        if wrong.is_empty() { Ok(ClusterFile { cluster, map, joined: written.joined }) } else { Err(wrong.join("; ")) }
     }
+}
+
+fn rule(written: WrittenRule) -> Result<RuleEntry, String> {
+    let WrittenRule { id, name, level, classes } = written;
+    let level = FailureLevel::named(&level).ok_or_else(|| format!("rule {name:?}: {level:?} is no level"))?;
+    let classes = classes.into_iter().map(|WrittenCopies { class, copies }| ClassCopies { class, copies }).collect();
+    let rule = PlacementRule { level, classes };
+    if !RuleEntry::is_name(&name) {
+        return Err(format!("{name:?} is not the name of a rule"));
+    }
+    rule.validate().map_err(|fault| format!("rule {name:?}: {fault}"))?;
+    Ok(RuleEntry { id: RuleId(id), name, rule })
 }
 
 fn node(written: WrittenNode) -> Result<NodeEntry, String> {
@@ -205,9 +272,13 @@ mod tests {
             })
             .collect();
         let map = placement::initial(&nodes, &InitialPlan::default()).expect("a map");
-        let mut file = ClusterFile { cluster: ClusterId([7; 16]), map };
+        let mut file = ClusterFile { cluster: ClusterId([7; 16]), map, joined: false };
         file.map.nodes[1].disks[0].class = "ssd".to_owned();
         file.map.nodes[1].disks[1].weight = 7;
+        let classes = vec![ClassCopies { class: "ssd".to_owned(), copies: 1 }];
+        let rule = PlacementRule { level: FailureLevel::Node, classes };
+        file.map.rules.push(RuleEntry { id: RuleId(3), name: "fast".to_owned(), rule });
+        file.map.groups[5].rule = RuleId(3);
         file
     }
 
@@ -222,20 +293,31 @@ mod tests {
     }
 
     #[test]
+    fn the_file_of_a_node_that_joined_may_show_votes_and_copies_under_way() {
+        let mut file = ClusterFile { joined: true, ..sample() };
+        file.map.raft_groups[1] = GroupPlacement::founding(GroupId(1), [1, 2, 3, 4].map(NodeId).into());
+        assert_eq!(read(&file.encode()), Ok(file.clone()));
+        assert!(read(&ClusterFile { joined: false, ..file }.encode()).is_err());
+    }
+
+    #[test]
     fn what_contradicts_itself_is_refused() {
         let text = sample().encode();
         let broken = |from: &str, to: &str| {
             assert!(text.contains(from), "{from}");
             read(&text.replacen(from, to, 1)).map(|_| ()).expect_err("must be refused")
         };
-        assert!(broken("format = 2", "format = 1").contains("format 1"));
-        assert!(broken("format = 2", "format = 2\nfromat = 1").contains("unknown field"));
+        assert!(broken("format = 3", "format = 2").contains("format 2"));
+        assert!(broken("format = 3", "format = 3\nfromat = 1").contains("unknown field"));
         assert!(broken("voters = [1", "voters = [9").contains("node-9"));
         assert!(broken("class = \"ssd\"", "class = \"SSD!\"").contains("class"));
         assert!(broken("members = [\"1/0\"", "members = [\"1/7\"").contains("disk 7"));
         assert!(broken("members = [\"1/0\"", "members = [\"one\"").contains("NODE/DISK"));
         assert!(broken("slots = [0, 64", "slots = [1, 64").contains("slot 1"));
         assert!(broken("slots = [0, 64", "slots = [64").contains("no placement group"));
+        assert!(broken("rule = 3", "rule = 4").contains("rule-4"));
+        assert!(broken("level = \"node\"", "level = \"shelf\"").contains("shelf"));
+        assert!(broken("copies = 1", "copies = 4").contains("at most 3"));
         assert!(broken("[[raft_group]]\nid = 0", "[[raft_group]]\nid = 9").contains("control group"));
     }
 }

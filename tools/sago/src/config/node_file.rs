@@ -1,9 +1,10 @@
 //! `node.toml`: how one node runs.
 
-use super::Size;
+use super::{ConfigError, Size};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use types::{DiskEntry, NodeId, PlacementMap};
 
 /// Settings of a node. Flags and `SAGO_NODE_*` variables of `sago node` stand over them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,12 @@ pub struct NodeFile {
     /// Data directories of the chunks, one a disk, in the order of the cluster file. Default `["data/disk-0"]`.
     #[serde(default = "default_disks")]
     pub disks: Vec<PathBuf>,
+    /// Ids of the disks that were added since the cluster file was written, in order (`sago node disk add`). Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    /// Numbers, from 0, of the data directories whose disks were taken out for good (`sago node disk remove`). Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<usize>,
     /// Memory.
     #[serde(default)]
     pub memory: MemorySection,
@@ -38,6 +45,24 @@ pub struct NodeFile {
     /// How what nobody needs is found.
     #[serde(default)]
     pub garbage: GarbageSection,
+    /// How much of the metadata's log is kept.
+    #[serde(default)]
+    pub raft: RaftSection,
+}
+
+impl NodeFile {
+    /// Has the map of the cluster file know the disks that this node was given since.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: one is no id.
+    pub fn add_to(&self, map: &mut PlacementMap) -> Result<(), ConfigError> {
+        let Some(entry) = map.nodes.iter_mut().find(|entry| entry.id == NodeId(self.id)) else { return Ok(()) };
+        for added in &self.added {
+            let id = added.parse().map_err(|_| ConfigError::value("added", format!("{added:?} is no id of a disk")))?;
+            entry.disks.push(DiskEntry::new(id));
+        }
+        Ok(())
+    }
 }
 
 /// `[memory]`: what a node may hold. With the defaults it stays under 512 MiB beside the two caches.
@@ -92,6 +117,22 @@ pub struct GarbageSection {
     pub round: u64,
     /// Pause between two looks for orphans among all chunks of the node. 100 ms to 30 days, default 1 day: 86400000.
     pub sweep: u64,
+}
+
+/// `[raft]`: how much of each group's log is kept for replicas that are behind. One that is further behind gets a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RaftSection {
+    /// Entries; up to twice as many are kept. 16 to 10,000,000, default 10,000.
+    pub log_entries: u64,
+    /// Bytes of them, in the same way. 1 MiB to 16 GiB, default 64 MiB.
+    pub log_bytes: Size,
+}
+
+impl Default for RaftSection {
+    fn default() -> Self {
+        RaftSection { log_entries: 10_000, log_bytes: Size(64 << 20) }
+    }
 }
 
 impl Default for GarbageSection {

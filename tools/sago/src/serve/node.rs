@@ -5,10 +5,15 @@ use crate::cli::NodeArgs;
 use crate::cluster::FIRST_START;
 use crate::config::{ClusterFile, ConfigError, NodeFile, Size, beside, load, load_credentials};
 use crate::exit::{Done, Failure, Kind};
-use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, StartError, StoreConfig};
+use node_server::{GarbageConfig, MemoryConfig, NodeConfig, NodeServer, RaftConfig, StartError, StoreConfig};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
-use types::NodeId;
+use types::{FeatureLevel, NodeId, PlacementMap};
+
+/// What is said of a node that comes back after it was removed.
+const REMOVED: &str = "was removed from the cluster, for ever: no other node listens to it. Its folder may be deleted; to use the machine \
+     again, invite it under a new number (sago node invite)";
 
 /// Carries out `sago node`: serves until told to stop.
 ///
@@ -17,19 +22,28 @@ use types::NodeId;
 pub async fn node(args: NodeArgs) -> Done {
     stop_with_parent(args.with_parent)?;
     let stop = shutdown()?;
-    let file: NodeFile = load(&args.config)?;
-    let cluster = ClusterFile::load(&beside(&args.config, &file.cluster))?;
-    let config = resolve(&args, &file, cluster)?;
+    let path = args.config.clone().ok_or_else(|| ConfigError::value("--config", "say which node: its node.toml"))?;
+    let file: NodeFile = load(&path)?;
+    let mut cluster = ClusterFile::load(&beside(&path, &file.cluster))?;
+    file.add_to(&mut cluster.map)?;
+    let config = resolve(&args, &path, &file, cluster)?;
     let node = NodeServer::start(config).await.map_err(failure)?;
-    allow_no_new_folders(&args)?;
-    stop.await;
+    allow_no_new_folders(&path)?;
+    let removed = tokio::select! {
+        () = stop => false,
+        () = node.removed() => true,
+    };
+    let id = node.node();
     node.stop().await;
-    Ok(())
+    match removed {
+        true => Err(Failure::new(Kind::Failed, format!("{id} {REMOVED}"))),
+        false => Ok(()),
+    }
 }
 
 /// From now on a folder that is empty is one that is not mounted.
-fn allow_no_new_folders(args: &NodeArgs) -> Done {
-    match std::fs::remove_file(beside(&args.config, FIRST_START.as_ref())) {
+fn allow_no_new_folders(config: &Path) -> Done {
+    match std::fs::remove_file(beside(config, FIRST_START.as_ref())) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::from(error).while_doing(format!("removing {FIRST_START}")))
         }
@@ -41,6 +55,9 @@ fn failure(error: StartError) -> Failure {
     let kind = match &error {
         StartError::Config(_) | StartError::Credentials(_) => Kind::Usage,
         StartError::MetaMissing(_)
+        | StartError::ImportUnfinished(_)
+        | StartError::MetaThere(_)
+        | StartError::TooOld { .. }
         | StartError::Meta { .. }
         | StartError::Locked(_)
         | StartError::Bind { .. }
@@ -52,15 +69,15 @@ fn failure(error: StartError) -> Failure {
 }
 
 /// Flags and variables over the file over the defaults.
-fn resolve(args: &NodeArgs, file: &NodeFile, cluster: ClusterFile) -> Result<NodeConfig, ConfigError> {
-    let path = &args.config;
+fn resolve(args: &NodeArgs, path: &Path, file: &NodeFile, cluster: ClusterFile) -> Result<NodeConfig, ConfigError> {
     let node = NodeId(file.id);
     let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     let listen = match args.listen.or(file.listen) {
         Some(listen) => listen,
-        None => everywhere(node, &cluster, args)?,
+        None => everywhere(node, &cluster, path)?,
     };
     let memory = &file.memory;
+    let level = args.feature_level.map_or(FeatureLevel::NEWEST, FeatureLevel);
     let config = NodeConfig {
         node,
         credentials: load_credentials(&beside(path, &file.credentials))?,
@@ -68,6 +85,7 @@ fn resolve(args: &NodeArgs, file: &NodeFile, cluster: ClusterFile) -> Result<Nod
         admin: args.admin.unwrap_or(file.admin),
         meta: beside(path, &file.meta),
         disks: file.disks.iter().map(|disk| beside(path, disk)).collect(),
+        gone: file.gone.clone(),
         create: beside(path, FIRST_START.as_ref()).exists(),
         memory: MemoryConfig {
             state_cache_bytes: bytes(args.state_cache.unwrap_or(memory.state_cache)),
@@ -92,18 +110,21 @@ fn resolve(args: &NodeArgs, file: &NodeFile, cluster: ClusterFile) -> Result<Nod
             round: Duration::from_millis(file.garbage.round),
             sweep: Duration::from_millis(file.garbage.sweep),
         },
-        map: cluster.map,
+        raft: RaftConfig { log_entries: file.raft.log_entries, log_bytes: file.raft.log_bytes.0 },
+        // A cluster that begins is at the level of the program that begins it.
+        map: PlacementMap { level: cluster.map.level.min(level), ..cluster.map },
+        level,
     };
     config.validate().map_err(|error| ConfigError::value(path.display(), error.to_string()))?;
     Ok(config)
 }
 
 /// All addresses of the machine, with the port under which the others know the node.
-fn everywhere(node: NodeId, cluster: &ClusterFile, args: &NodeArgs) -> Result<SocketAddr, ConfigError> {
+fn everywhere(node: NodeId, cluster: &ClusterFile, path: &Path) -> Result<SocketAddr, ConfigError> {
     let entry = cluster.map.node(node);
     let port = entry.and_then(|entry| entry.addr.rsplit_once(':')).and_then(|(_, port)| port.parse().ok());
     let port: u16 =
-        port.ok_or_else(|| ConfigError::value(args.config.display(), format!("{node} is not in the cluster file")))?;
+        port.ok_or_else(|| ConfigError::value(path.display(), format!("{node} is not in the cluster file")))?;
     Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
 }
 
@@ -114,11 +135,10 @@ mod tests {
     use crate::cluster::{init, node_folder};
     use crate::output::Output;
     use clap::Parser;
-    use std::path::Path;
 
     fn site(dir: &Path) {
         let nodes = ["1=a:7400", "2=b:7400", "3=c:7400"].map(|node| node.parse().expect("a node")).to_vec();
-        let args = InitArgs { dir: dir.to_owned(), nodes, disks: 1, meta_groups: 4 };
+        let args = InitArgs { dir: dir.to_owned(), nodes, machines: Vec::new(), disks: 1, meta_groups: 4 };
         init(args, Output { json: true }).expect("a cluster");
     }
 
@@ -127,7 +147,7 @@ mod tests {
         let line =
             ["sago", "node", "--config", config.to_str().expect("text")].into_iter().chain(flags.iter().copied());
         let Command::Node(args) = Cli::parse_from(line).command else { panic!("not a node") };
-        resolve(&args, &load(&args.config)?, ClusterFile::load(&dir.join("cluster.toml"))?)
+        resolve(&args, &config, &load(&config)?, ClusterFile::load(&dir.join("cluster.toml"))?)
     }
 
     #[test]
@@ -140,9 +160,13 @@ mod tests {
         assert_eq!(config.memory, MemoryConfig::default());
         assert_eq!(config.store, StoreConfig::default());
         assert_eq!(config.garbage, GarbageConfig::default());
+        assert_eq!(config.raft, RaftConfig::default());
         let config = resolved(folder.path(), &["--state-cache", "1GiB", "--admin", "0.0.0.0:80"]).expect("flags");
         assert_eq!((config.memory.state_cache_bytes, config.admin.port()), (1 << 30, 80));
         assert!(resolved(folder.path(), &["--network", "1KiB"]).is_err());
+        let old = resolved(folder.path(), &["--feature-level", "1"]).expect("a level");
+        assert_eq!((old.level, old.map.level), (FeatureLevel::FIRST, FeatureLevel::FIRST));
+        assert_eq!((config.level, config.map.level), (FeatureLevel::NEWEST, FeatureLevel::NEWEST));
         std::fs::remove_file(node_folder(folder.path(), 2).join(FIRST_START)).expect("started once");
         assert!(!resolved(folder.path(), &[]).expect("settings").create);
     }

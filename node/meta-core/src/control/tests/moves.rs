@@ -166,6 +166,30 @@ fn what_is_gone_stays_gone_and_what_is_in_use_is_not_removed() {
 }
 
 #[test]
+fn a_disk_that_is_added_is_the_last_of_its_node_and_broken_until_it_is_heard_of() {
+    let mut control = cluster();
+    let add =
+        |node, disk: u8, class: &str| C::AddDisk { node: NodeId(node), disk: DiskId([disk; 16]), class: class.into() };
+    assert_eq!(control.run(add(2, 50, "ssd")), DONE);
+    let version = control.map().version;
+    assert_eq!(control.run(add(2, 50, "ssd")), DONE);
+    assert_eq!(control.map().version, version, "nothing changed");
+    let entry = control.map().disk(member(2, 2)).cloned();
+    let state = DiskState::Broken;
+    assert_eq!(entry, Some(DiskEntry { class: "ssd".into(), state, ..DiskEntry::new(DiskId([50; 16])) }));
+    assert_eq!(control.run(add(3, 50, "")), Err(ControlRefusal::NodeExists));
+    assert_eq!(control.run(add(9, 51, "")), Err(ControlRefusal::NoSuchNode));
+    assert_eq!(control.run(add(2, 51, "SSD")), Err(ControlRefusal::InvalidName));
+    assert_eq!(control.run(C::SetNodeMode { node: NodeId(5), mode: NodeMode::Removed }), DONE);
+    assert_eq!(control.run(add(5, 51, "")), Err(ControlRefusal::Gone));
+    for disk in 0..=u8::MAX {
+        let id = DiskId([disk, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+        let added = control.run(C::AddDisk { node: NodeId(4), disk: id, class: String::new() });
+        assert_eq!(added, if disk < 254 { DONE } else { Err(ControlRefusal::Limit) }, "{disk}");
+    }
+}
+
+#[test]
 fn out_is_left_by_coming_up_only() {
     let mut control = cluster();
     let mut set = |incarnation, state| {

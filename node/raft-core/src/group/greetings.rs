@@ -1,0 +1,60 @@
+//! What a replica says of itself unasked, and what its leader makes of it: where its log really ends.
+
+use super::{Group, Role};
+use crate::message::{MessageKind, RaftMessage};
+use crate::quarantine::Quarantine;
+use raft::ProgressState;
+use types::ReplicaId;
+
+/// Ticks between two words of a replica that holds nothing to its leader.
+const EMPTY_TICKS: u64 = 5;
+
+impl Group {
+    /// Who holds nothing says so to its leader, in quarantine as well, where it knows of nobody else: a leader that believes in more would take what it
+    /// asks for old news.
+    pub(super) fn greet_as_empty(&mut self) {
+        let leader = ReplicaId(self.raw.raft.leader_id);
+        if self.members.is_empty() && leader != ReplicaId(0) && self.ticks.is_multiple_of(EMPTY_TICKS) {
+            let greeting = self.greeting(leader);
+            self.greetings.push(greeting);
+        }
+    }
+
+    /// Has the others of a quarantined replica hear that it is there and where its log ends. The answer to a heartbeat promises
+    /// nothing, and whoever has sent none takes nothing else from it.
+    pub(super) fn greet(&mut self) {
+        let greetings: Vec<_> =
+            self.quarantine.iter().flat_map(Quarantine::to_greet).map(|to| self.greeting(to)).collect();
+        self.greetings.extend(greetings);
+    }
+
+    fn greeting(&self, to: ReplicaId) -> RaftMessage {
+        let last = self.raw.store().last();
+        RaftMessage {
+            log_term: last.term,
+            index: last.index,
+            reject: true,
+            ..RaftMessage::bare(MessageKind::HeartbeatResponse, self.replica(), to, self.term())
+        }
+    }
+
+    /// A follower says that it holds less than it had acknowledged, or something else. Without this, what it rejects would be taken for old
+    /// news, and it would never be sent what it lost.
+    pub(super) fn believe_less(&mut self, message: &RaftMessage) {
+        if self.role() != Role::Leader {
+            return;
+        }
+        let log = &self.raw.raft.raft_log;
+        let same = log.term(message.index.0).is_ok_and(|term| term == message.log_term.0);
+        let end = message.index.0.min(log.last_index());
+        if let Some(progress) = self.raw.raft.mut_prs().get_mut(message.from.0)
+            && progress.state != ProgressState::Snapshot
+            && progress.matched > 0
+            && (progress.matched > message.index.0 || !same)
+        {
+            progress.matched = 0;
+            progress.become_probe();
+            progress.next_idx = end + 1;
+        }
+    }
+}
