@@ -326,8 +326,7 @@ impl MetaServer {
         self.groups.get(group)?.leader()
     }
 
-    /// Whether the replica of a group here votes and knows a leader. One that only learns waits for no election, so it would take the last leader
-    /// that it heard for one for ever, also after its group has let it go.
+    /// Whether the replica of a group here votes and has lately heard a leader: one that its group has let go hears none.
     #[must_use]
     pub fn votes_under_a_leader(&self, group: GroupId) -> bool {
         let view = self.groups.get(group).map(|shared| shared.view());

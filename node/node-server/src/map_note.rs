@@ -70,7 +70,7 @@ mod tests {
         let path = folder.path().join(NAME);
         let good = fs::read(&path).expect("a note");
         let mut other_version = good.clone();
-        other_version[0] = 2;
+        other_version[0] = VERSION + 1;
         let mut damaged = good.clone();
         *damaged.last_mut().expect("bytes") ^= 1;
         for bad in [&other_version[..], &damaged, &good[..good.len() - 1], &good[..20], &[]] {

@@ -121,7 +121,7 @@ pub enum ProposeError {
 pub struct GroupView {
     /// Its part.
     pub role: Role,
-    /// Who leads, as far as it knows.
+    /// Who leads, as far as it knows: it leads itself, or has heard of that leader within the longest election timeout.
     pub leader: Option<NodeId>,
     /// Its term.
     pub term: Term,
@@ -150,6 +150,8 @@ pub struct Group {
     /// The newest entry that changed the members, and when it was handed out.
     changed: (LogIndex, u64),
     ticks: u64,
+    /// When the leader was last heard. raft-rs forgets a silent one when it campaigns, which not every replica does.
+    leader_heard: u64,
     /// Members that said so to this leader.
     unfit: BTreeSet<ReplicaId>,
     /// Hashes this leader has heard of.
@@ -210,6 +212,7 @@ impl Group {
             unapplied: VecDeque::new(),
             changed: (LogIndex(0), 0),
             ticks: 0,
+            leader_heard: 0,
             unfit: BTreeSet::new(),
             hashes: Comparison::default(),
             diverged: false,
@@ -327,8 +330,13 @@ impl Group {
             // Entries alone would not tell whom the group began with: whatever a leader sends is answered by asking for a snapshot.
             self.raw.raft.pending_request_snapshot = 1;
         }
+        use pb::MessageType::{MsgAppend, MsgHeartbeat, MsgSnapshot};
+        let of_leader = matches!(message.get_msg_type(), MsgAppend | MsgHeartbeat | MsgSnapshot).then_some(message.from);
         // Errors: an unknown sender or a proposal, both of which are to be dropped.
         let _ = self.raw.step(message);
+        if of_leader == Some(self.raw.raft.leader_id) {
+            self.leader_heard = self.ticks;
+        }
         self.timeouts.enforce(&mut self.raw);
     }
 
@@ -497,12 +505,18 @@ impl Group {
         let raft = &self.raw.raft;
         GroupView {
             role: self.role(),
-            leader: (raft.leader_id != raft::INVALID_ID).then_some(ReplicaId(raft.leader_id).node()),
+            leader: self.leader().map(ReplicaId::node),
             term: self.term(),
             commit: LogIndex(raft.raft_log.committed),
             start: self.raw.store().start().index,
             last: LogIndex(raft.raft_log.last_index()),
         }
+    }
+
+    fn leader(&self) -> Option<ReplicaId> {
+        let heard = self.ticks - self.leader_heard < ELECTION_TICKS.1 as u64;
+        let known = self.raw.raft.leader_id != raft::INVALID_ID;
+        (known && (heard || self.role() == Role::Leader)).then_some(ReplicaId(self.raw.raft.leader_id))
     }
 
     pub(crate) fn role(&self) -> Role {

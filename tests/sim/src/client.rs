@@ -154,6 +154,8 @@ pub struct Client {
     map: Arc<PlacementMap>,
     /// When it was last told a map.
     polled: Millis,
+    /// The number under which a node was asked for the map beside an operation, and when.
+    looking: Option<(u64, Millis)>,
     held: Option<Held>,
     numbers: u64,
     leader: NodeId,
@@ -182,6 +184,7 @@ impl Client {
             control,
             map,
             polled: 0,
+            looking: None,
             held: None,
             numbers: 0,
             root: None,
@@ -223,6 +226,7 @@ impl Client {
     /// What comes of it must not be.
     pub fn woken(&mut self, around: &mut Around<'_>) -> Result<(), Violation> {
         self.renew(around);
+        self.look(around);
         if self.op.as_ref().is_some_and(|op| op.wakes_at() > around.now) {
             return Ok(());
         }
@@ -258,7 +262,7 @@ impl Client {
     /// # Errors
     /// What it says must not be.
     pub fn answered(&mut self, number: u64, reply: Reply, around: &mut Around<'_>) -> Result<(), Violation> {
-        if self.renewed(number, &reply, around) {
+        if self.looked(number, &reply, around.now) || self.renewed(number, &reply, around) {
             return Ok(());
         }
         let Some(mut op) = self.op.take() else { return Ok(()) };
@@ -269,6 +273,36 @@ impl Client {
             Phase::Between => Course::Next,
         };
         self.go_on(op, course, around)
+    }
+
+    /// Asks for the map while an operation takes long, as the watch of `cluster-client` does: the voters that it is tried with may all have gone.
+    fn look(&mut self, around: &mut Around<'_>) {
+        let due = |since: Millis| around.now >= since + around.knobs.poll;
+        if self.op.is_none() || !due(self.polled) || self.looking.is_some_and(|(_, asked)| !due(asked)) {
+            return;
+        }
+        let Some(target) = self.random.pick(&self.nodes).copied() else { return };
+        let number = self.next_number();
+        self.looking = Some((number, around.now));
+        around.sent.push((target, number, Request::Map));
+    }
+
+    /// Whether an answer is that to a look; if so, it is taken in.
+    fn looked(&mut self, number: u64, reply: &Reply, now: Millis) -> bool {
+        let own = self.looking.take_if(|(looking, _)| *looking == number).is_some();
+        if let Reply::Map(map) = reply
+            && own
+        {
+            self.learn(map, now);
+        }
+        own
+    }
+
+    fn learn(&mut self, map: &Arc<PlacementMap>, now: Millis) {
+        if map.version > self.map.version {
+            self.map = map.clone();
+        }
+        self.polled = now;
     }
 
     fn go_on(&mut self, mut op: Op, mut course: Course, around: &mut Around<'_>) -> Result<(), Violation> {

@@ -100,6 +100,23 @@ fn a_replica_that_lost_its_log_does_not_vote_while_the_leader_is_away() {
     assert_ne!(net.replicas[&other].group.view().role, Role::Leader, "the forgetful replica voted");
 }
 
+/// Found by the simulator: a replica in quarantine does not campaign, and took the last leader it had heard for one for ever. Its node had what is
+/// in its state for the newest there is, also after the group had let it go.
+#[test]
+fn a_leader_that_falls_silent_is_forgotten_in_quarantine_too() {
+    let mut net = Net::new(5);
+    let leader = net.tick_until_leader();
+    let (victim, other) = forget(&mut net, leader, LogIndex(1_000));
+    tick(&mut net, 30);
+    assert_eq!(net.replicas[&victim].group.view().leader, Some(leader));
+    for silent in [leader, other] {
+        net.replicas.get_mut(&silent).expect("a replica").up = false;
+    }
+    tick(&mut net, 30);
+    assert!(net.replicas[&victim].group.is_quarantined());
+    assert_eq!(net.replicas[&victim].group.view().leader, None);
+}
+
 #[test]
 fn a_replica_that_lost_its_log_and_does_not_know_it_is_sent_all_of_it_again_by_the_leader() {
     let mut net = Net::new(5);

@@ -168,10 +168,7 @@ impl Client {
                 self.told(op, &call.step, at, *answer)
             }
             (Reply::Map(map), _) => {
-                if map.version > self.map.version {
-                    self.map = map;
-                }
-                self.polled = around.now;
+                self.learn(&map, around.now);
                 Ok(Course::Next)
             }
             (Reply::Stored, Request::Replicate(chunk, ..)) => {

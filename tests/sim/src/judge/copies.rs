@@ -3,7 +3,7 @@
 use super::{Judge, Rule, Violation};
 use crate::event::Millis;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{ChunkId, Member, NodeId, PgEpoch, PgId, REPLICAS};
+use types::{ChunkId, Member, NodeId, PgEpoch, PgId, PlacementGroup, REPLICAS};
 
 /// A chunk as its writer sent it out.
 struct Written {
@@ -22,8 +22,10 @@ struct Written {
 #[derive(Default)]
 pub(super) struct Copies {
     written: BTreeMap<ChunkId, Written>,
-    /// No put of an older epoch may be taken any more.
+    /// No member takes a put of an older epoch any more.
     barriers: BTreeMap<PgId, PgEpoch>,
+    /// Who took a put of an older epoch after that, being no member any more.
+    late: BTreeMap<ChunkId, NodeId>,
 }
 
 impl Copies {
@@ -91,18 +93,22 @@ impl Judge {
         *known = (*known).max(epoch);
     }
 
-    /// A node takes a put of an epoch: no later one has a barrier that is passed.
+    /// A node takes a put of an epoch. If a later one has a barrier that is passed, no member would, and of those that have left since the last one at most: a
+    /// writer that hears of one copy alone cannot commit.
     ///
     /// # Errors
-    /// One has.
-    pub fn takes(&self, node: NodeId, pg: PgId, epoch: PgEpoch) -> Result<(), Violation> {
-        match self.copies.barriers.get(&pg) {
-            Some(passed) if epoch < *passed => {
-                let text = format!("{node} takes a put of {pg} of {epoch}, and {passed} is passed");
-                Err(Violation::new(Rule::Move, text))
-            }
-            _ => Ok(()),
+    /// A member does, or a second one.
+    pub fn takes(&mut self, node: NodeId, chunk: ChunkId, epoch: PgEpoch, group: &PlacementGroup) -> Result<(), Violation> {
+        let passed = self.copies.barriers.get(&group.id).copied().unwrap_or_default();
+        if epoch >= passed {
+            return Ok(());
         }
+        let member = group.members.iter().any(|member| member.node == node);
+        if member || *self.copies.late.entry(chunk).or_insert(node) != node {
+            let text = format!("{node} takes a put of {chunk} of {epoch}, and {passed} of {} is passed", group.id);
+            return Err(Violation::new(Rule::Move, text));
+        }
+        Ok(())
     }
 
     /// Whether metadata refers to a chunk now.

@@ -57,7 +57,9 @@ impl World<'_> {
             Ok(counted) => counted,
             Err(error) => return Ok(Some(Reply::Refused(error))),
         };
-        self.judge.takes(id, counted.0, counted.1)?;
+        if let Some(group) = self.map.group(counted.0) {
+            self.judge.takes(id, chunk, counted.1, group)?;
+        }
         Ok(self.keep(id, Put { waiter: Some(waiter), counted: Some(counted) }, chunk, root, data))
     }
 
@@ -176,8 +178,8 @@ impl World<'_> {
         }
         let Some(lies) = self.begin_flush(id)? else { return Ok(()) };
         for chunk in chunks {
-            self.judge.deletes(id, chunk)?;
             self.check_verdict(id, chunk)?;
+            self.judge.deletes(id, chunk)?;
             if !self.judge.is_committed(chunk) && self.nodes[&id].chunks.has(chunk) {
                 self.report.marks.hit(Mark::OrphanDeleted);
             }
@@ -194,8 +196,12 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The rows of a replica that has applied everything say that a chunk may be deleted, if there is one.
+    /// The rows of a replica that has applied everything say that a chunk may be deleted, if there is one. What was deleted somewhere before follows from
+    /// that: a group that was recovered since may have gone back to when it did not say so yet.
     fn check_verdict(&self, id: NodeId, chunk: ChunkId) -> Result<(), Violation> {
+        if self.judge.is_deleted(chunk) {
+            return Ok(());
+        }
         let known = self.judge.entries(GROUP);
         let mut replicas = self.nodes.values().filter_map(|node| node.replica(GROUP));
         let Some(newest) = replicas.find(|replica| replica.state().1.index.0 == known) else { return Ok(()) };

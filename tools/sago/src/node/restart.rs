@@ -14,6 +14,7 @@ use crate::connect::{Session, connect};
 use crate::copies;
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
 use std::process::Stdio;
 use std::time::Duration;
@@ -84,8 +85,14 @@ async fn run(each: &str, node: &NodeEntry, until: Instant) -> Done {
     let host = node.addr.rsplit_once(':').map_or(&*node.addr, |(host, _)| host);
     let mut command = Command::new("sh");
     command.args(["-c", each]).env("NODE", node.id.0.to_string()).env("HOST", host.trim_matches(['[', ']']));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn()?;
-    match timeout_at(until, child.wait()).await {
+    // A group of its own, so that what the shell has started can be ended with it.
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).kill_on_drop(true).spawn()?;
+    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let waited = timeout_at(until, child.wait()).await;
+    if let (Err(_), Some(group)) = (&waited, group) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    match waited {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(Failure::new(Kind::Failed, format!("the command for {} failed: {status}", node.id))),
         Ok(Err(error)) => Err(error.into()),
