@@ -331,7 +331,8 @@ impl Group {
             self.raw.raft.pending_request_snapshot = 1;
         }
         use pb::MessageType::{MsgAppend, MsgHeartbeat, MsgSnapshot};
-        let of_leader = matches!(message.get_msg_type(), MsgAppend | MsgHeartbeat | MsgSnapshot).then_some(message.from);
+        let of_leader =
+            matches!(message.get_msg_type(), MsgAppend | MsgHeartbeat | MsgSnapshot).then_some(message.from);
         // Errors: an unknown sender or a proposal, both of which are to be dropped.
         let _ = self.raw.step(message);
         if of_leader == Some(self.raw.raft.leader_id) {

@@ -136,12 +136,7 @@ fn one(program: &Program, nice: i32) -> anyhow::Result<Ended> {
     said.read_to_end(&mut out)?;
     let out = String::from_utf8_lossy(&out);
     let verdict = if passed { "ok" } else { "FAILED" };
-    println!(
-        "\n== {}: {verdict}, {:.1} s, {status}\n{}",
-        program.name,
-        took.as_secs_f64(),
-        out.trim_start()
-    );
+    println!("\n== {}: {verdict}, {:.1} s, {status}\n{}", program.name, took.as_secs_f64(), out.trim_start());
     Ok(Ended { name: program.name.clone(), passed, tests: passed_in(&out), took })
 }
 

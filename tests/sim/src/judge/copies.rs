@@ -98,7 +98,13 @@ impl Judge {
     ///
     /// # Errors
     /// A member does, or a second one.
-    pub fn takes(&mut self, node: NodeId, chunk: ChunkId, epoch: PgEpoch, group: &PlacementGroup) -> Result<(), Violation> {
+    pub fn takes(
+        &mut self,
+        node: NodeId,
+        chunk: ChunkId,
+        epoch: PgEpoch,
+        group: &PlacementGroup,
+    ) -> Result<(), Violation> {
         let passed = self.copies.barriers.get(&group.id).copied().unwrap_or_default();
         if epoch >= passed {
             return Ok(());

@@ -92,8 +92,11 @@ impl World<'_> {
             node.hears(&map);
             return;
         }
+        // Those that have the map; if one has not answered, those that are told it as well: the voters may all have gone.
         let voters = node.map.voters(GroupId::CONTROL);
-        let others: Vec<NodeId> = voters.iter().copied().filter(|voter| *voter != id).collect();
+        let silent = !node.looks.is_empty();
+        let others = voters.iter().copied().chain(node.map.nodes.iter().map(|entry| entry.id).filter(|_| silent));
+        let others: Vec<NodeId> = others.filter(|other| *other != id).collect();
         let Some(target) = node.random.pick(&others).copied() else { return };
         let number = node.next_call();
         node.looks.insert(number);
