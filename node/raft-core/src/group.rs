@@ -121,7 +121,7 @@ pub enum ProposeError {
 pub struct GroupView {
     /// Its part.
     pub role: Role,
-    /// Who leads, as far as it knows: it leads itself, or has heard of that leader within the longest election timeout.
+    /// Who leads, as far as it knows: itself, or who was heard to within the longest election timeout.
     pub leader: Option<NodeId>,
     /// Its term.
     pub term: Term,
@@ -150,7 +150,7 @@ pub struct Group {
     /// The newest entry that changed the members, and when it was handed out.
     changed: (LogIndex, u64),
     ticks: u64,
-    /// When the leader was last heard. raft-rs forgets a silent one when it campaigns, which not every replica does.
+    /// When the leader was last heard.
     leader_heard: u64,
     /// Members that said so to this leader.
     unfit: BTreeSet<ReplicaId>,
@@ -226,6 +226,7 @@ impl Group {
     /// A tenth of a second has passed.
     pub fn tick(&mut self) {
         self.ticks += 1;
+        self.forget_silent_leader();
         let last = self.raw.store().last().index;
         if let Some(quarantine) = &mut self.quarantine {
             if quarantine.tick(last) == Release::Now {
@@ -248,6 +249,15 @@ impl Group {
         self.raw.tick();
         self.timeouts.enforce(&mut self.raw);
         self.greet_as_empty();
+    }
+
+    /// raft-rs forgets a leader when it campaigns, which not every replica does: one in quarantine would refuse all candidates for the sake of a leader that
+    /// was there once, and one that its group let go would take it for its leader for ever.
+    fn forget_silent_leader(&mut self) {
+        let silent = self.ticks - self.leader_heard >= ELECTION_TICKS.1 as u64;
+        if silent && self.role() != Role::Leader {
+            self.raw.raft.leader_id = raft::INVALID_ID;
+        }
     }
 
     /// Takes a message of another replica. One that makes no sense is dropped.
@@ -506,18 +516,12 @@ impl Group {
         let raft = &self.raw.raft;
         GroupView {
             role: self.role(),
-            leader: self.leader().map(ReplicaId::node),
+            leader: (raft.leader_id != raft::INVALID_ID).then_some(ReplicaId(raft.leader_id).node()),
             term: self.term(),
             commit: LogIndex(raft.raft_log.committed),
             start: self.raw.store().start().index,
             last: LogIndex(raft.raft_log.last_index()),
         }
-    }
-
-    fn leader(&self) -> Option<ReplicaId> {
-        let heard = self.ticks - self.leader_heard < ELECTION_TICKS.1 as u64;
-        let known = self.raw.raft.leader_id != raft::INVALID_ID;
-        (known && (heard || self.role() == Role::Leader)).then_some(ReplicaId(self.raw.raft.leader_id))
     }
 
     pub(crate) fn role(&self) -> Role {

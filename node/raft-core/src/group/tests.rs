@@ -221,6 +221,30 @@ fn replicas_in_quarantine_are_not_stuck_when_the_leader_dies_as_well() {
     assert!(net.replicas[&next].state.entries.iter().any(|entry| entry.data == b"kept".as_slice()));
 }
 
+/// Found by the simulator: without ticks the lease of a leader that was heard last never ended, and whoever had more of the log than these asked for their
+/// votes in vain.
+#[test]
+fn replicas_in_quarantine_vote_for_a_better_log_when_the_leader_is_silent() {
+    let mut net = Net::new(8);
+    let leader = net.tick_until_leader();
+    let others: Vec<NodeId> = net.replicas.keys().copied().filter(|node| *node != leader).collect();
+    for node in &others {
+        let replica = net.replicas.get_mut(node).expect("a replica");
+        let voters = [1, 2, 3].map(ReplicaId).into_iter().filter(|other| other.node() != *node);
+        let mut config = config(ReplicaId(node.0), &replica.log, replica.hard_state, 8);
+        config.quarantine = Some(Quarantine::new(voters, LogIndex(0)));
+        replica.group = Group::new(config).expect("it starts");
+    }
+    (0..2).for_each(|_| net.replicas.get_mut(&leader).expect("a replica").group.tick());
+    net.settle();
+    others.iter().for_each(|node| net.replicas.get_mut(node).expect("a replica").up = false);
+    net.propose(leader, b"only here");
+    others.iter().for_each(|node| net.replicas.get_mut(node).expect("a replica").up = true);
+    assert!(others.iter().all(|node| net.replicas[node].group.is_quarantined()));
+    net.restart(leader);
+    assert_eq!(net.tick_until_leader(), leader);
+}
+
 #[test]
 fn one_replica_that_came_back_from_a_power_cut_alone_waits_for_the_others() {
     let mut net = Net::new(7);
