@@ -13,7 +13,8 @@ use placement::Limits;
 use proto::meta::{Answer, ChunkVerdict, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{
-    ChunkId, DiskState, GroupId, Member, NodeEntry, NodeId, NodeMode, NodeState, PgId, PlacementGroup, REPLICAS,
+    ChunkId, DiskState, GroupId, LogIndex, Member, NodeEntry, NodeId, NodeMode, NodeState, PgId, PlacementGroup,
+    REPLICAS,
 };
 
 /// How long a healed majority may take until it serves. Replicas that lost power wait 300 ticks for the one that stays away.
@@ -122,8 +123,9 @@ impl World<'_> {
         let (begun, end) = (self.now, self.now + CALM);
         let (mut moved, mut crowded) = ((0, self.now), BTreeMap::new());
         while self.now < end {
+            let before = self.applied(GroupId::CONTROL);
             self.until(self.now + 500)?;
-            let rests = self.all_done() && GROUPS.into_iter().all(|group| self.is_at_rest(group));
+            let rests = self.all_done() && self.is_at_rest(GROUP) && self.keeps_up(GroupId::CONTROL, before);
             if rests && self.unsettled()?.is_none() {
                 self.report.rest = self.now - begun;
                 for group in GROUPS {
@@ -214,6 +216,16 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How far the replica of a group that has applied most has.
+    fn applied(&self, group: GroupId) -> LogIndex {
+        self.replicas(group).map(|(_, replica)| replica.state().1.index).max().unwrap_or_default()
+    }
+
+    /// Whether a group has a leader, and all its replicas have applied that much. The control group has no other rest: sessions are renewed all the time.
+    fn keeps_up(&self, group: GroupId, before: LogIndex) -> bool {
+        self.leader(group).is_some() && self.replicas(group).all(|(_, replica)| replica.state().1.index >= before)
     }
 
     /// Whether a group has a leader, and all its replicas have the same rows.
