@@ -38,4 +38,6 @@ pub use voters::{Standing, VoterNode, VoterPlan, plan_voters};
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

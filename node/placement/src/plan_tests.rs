@@ -1,11 +1,12 @@
 //! Plans, carried out to the end over clusters that grow, shrink, drain and break.
 
 use crate::shares::shares;
+use crate::testing;
 use crate::{InitialPlan, Limits, Obstacle, Plan, PlannedNode, Reason, Report, check, check_plan, initial, plan};
 use proptest::prelude::*;
 use types::{
     ClassCopies, DiskEntry, DiskId, DiskState, Member, Move, MovePhase, NodeEntry, NodeId, NodeMode, NodeState, PgId,
-    PlacementMap, RuleId,
+    PlacementGroup, PlacementMap, RuleId,
 };
 
 fn disk_id(node: u64, disk: usize) -> DiskId {
@@ -39,38 +40,15 @@ fn node(map: &mut PlacementMap, id: u64) -> &mut NodeEntry {
     map.nodes.iter_mut().find(|node| node.id == NodeId(id)).expect("a node")
 }
 
-fn carry_out(map: &mut PlacementMap, plan: &Plan) {
-    for planned in &plan.moves {
-        let group = map.groups.iter_mut().find(|group| group.id == planned.pg).expect("a group");
-        let at = group.members.iter().position(|member| *member == planned.from).expect("a member");
-        group.members[at] = planned.to;
-        group.epoch.0 += 2;
-    }
-}
-
-/// Plans and carries out until nothing is planned; returns the last report and how many moves it took.
+/// Settles the map; no step makes the copies of a group that are not lost stand nearer to each other.
 fn settle(map: &mut PlacementMap) -> (Report, usize) {
-    let limits = Limits::from(&map.options);
-    let mut moves = 0;
-    for _ in 0..2000 {
-        let (planned, report) = plan(map, &limits);
-        assert_eq!(check_plan(map, &planned, &limits), Vec::<String>::new());
-        let spread = |map: &PlacementMap| {
-            let spreads = map
-                .groups
-                .iter()
-                .map(|group| map.spread(group.members.iter().copied().filter(|member| !map.is_lost(*member))));
-            spreads.collect::<Vec<_>>()
+    testing::settle(map, 2000, |map| {
+        let kept = |group: &PlacementGroup| {
+            let spread = map.spread(group.members.iter().copied().filter(|member| !map.is_lost(*member)));
+            [spread.0, spread.1]
         };
-        let before = spread(map);
-        carry_out(map, &planned);
-        assert!(before.iter().zip(spread(map)).all(|(old, new)| new.0 >= old.0 && new.1 >= old.1));
-        if planned.is_empty() {
-            return (report, moves);
-        }
-        moves += planned.moves.len();
-    }
-    panic!("moves without end");
+        map.groups.iter().flat_map(kept).collect()
+    })
 }
 
 /// Disks that differ from their share by more than 5 % and more than one copy.

@@ -2,6 +2,7 @@
 
 use crate::plan::groups_of;
 use crate::shares::shares;
+use crate::testing;
 use crate::{
     InitialPlan, Lack, Limits, Plan, PlannedMove, PlannedNode, Reason, Report, Unmet, check, check_plan, found_rule,
     initial, plan,
@@ -56,38 +57,15 @@ fn add(map: &mut PlacementMap, rule: &PlacementRule) -> RuleId {
     id
 }
 
-fn carry_out(map: &mut PlacementMap, plan: &Plan) {
-    for planned in &plan.moves {
-        let group = map.groups.iter_mut().find(|group| group.id == planned.pg).expect("a group");
-        let at = group.members.iter().position(|member| *member == planned.from).expect("a member");
-        group.members[at] = planned.to;
-        group.epoch.0 += 2;
-    }
-}
-
-/// Plans and carries out until nothing is planned. A step never leaves fewer domains of the level that is asked for.
+/// Settles the map. A step never leaves fewer domains of the level that is asked for.
 fn settle(map: &mut PlacementMap) -> (Report, usize) {
-    let limits = Limits::from(&map.options);
-    let mut moves = 0;
-    for _ in 0..3000 {
-        let (planned, report) = plan(map, &limits);
-        assert_eq!(check_plan(map, &planned, &limits), Vec::<String>::new());
-        let asked = |map: &PlacementMap| -> Vec<usize> {
-            let left = |group: &PlacementGroup| {
-                let kept = group.members.iter().copied().filter(|member| !map.is_lost(*member)).collect::<Vec<_>>();
-                map.spread_at(map.rule(group.rule).level, kept.into_iter()).asked
-            };
-            map.groups.iter().map(left).collect()
+    testing::settle(map, 3000, |map| {
+        let left = |group: &PlacementGroup| {
+            let kept = group.members.iter().copied().filter(|member| !map.is_lost(*member));
+            map.spread_at(map.rule(group.rule).level, kept).asked
         };
-        let before = asked(map);
-        carry_out(map, &planned);
-        assert!(before.iter().zip(asked(map)).all(|(old, new)| new >= *old));
-        if planned.is_empty() {
-            return (report, moves);
-        }
-        moves += planned.moves.len();
-    }
-    panic!("moves without end");
+        map.groups.iter().map(left).collect()
+    })
 }
 
 /// Disks that hold more or less of a rule's copies than 5 % beside their share, and one copy.

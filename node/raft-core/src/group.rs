@@ -22,7 +22,7 @@ use crate::entry::{Entry, HardState, LogReader, LogStart};
 use crate::log_view::LogView;
 use crate::membership::Members;
 use crate::message::{MessageKind, RaftMessage, SnapshotPoint, entry_from_raft};
-use crate::quarantine::{Quarantine, Release};
+use crate::quarantine::{LEADER_SILENT_TICKS, Quarantine, Release};
 use raft::eraftpb as pb;
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use std::collections::{BTreeSet, VecDeque};
@@ -254,7 +254,7 @@ impl Group {
     /// raft-rs forgets a leader when it campaigns, which not every replica does: one in quarantine would refuse all candidates for the sake of a leader that
     /// was there once, and one that its group let go would take it for its leader for ever.
     fn forget_silent_leader(&mut self) {
-        let silent = self.ticks - self.leader_heard >= ELECTION_TICKS.1 as u64;
+        let silent = self.ticks - self.leader_heard >= LEADER_SILENT_TICKS;
         if silent && self.role() != Role::Leader {
             self.raw.raft.leader_id = raft::INVALID_ID;
         }

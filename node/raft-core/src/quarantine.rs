@@ -26,7 +26,7 @@ const ALONE_TICKS_MAX: u64 = 300;
 const GREETING_TICKS: u64 = 5;
 
 /// Ticks after which a leader that is silent leads no more: the longest election timeout.
-const LEADER_SILENT_TICKS: u64 = 20;
+pub(crate) const LEADER_SILENT_TICKS: u64 = 20;
 
 /// Why and until when a replica does not vote.
 #[derive(Clone, Debug)]

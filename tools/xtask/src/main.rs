@@ -9,6 +9,7 @@ mod ci;
 mod finding;
 mod layers;
 mod planted;
+mod programs;
 mod purity;
 mod rocksdb;
 mod source;

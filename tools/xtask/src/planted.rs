@@ -3,13 +3,14 @@
 //! One build with the feature `mistakes/planted`, in a target folder of its own, so that no other build ever takes its program; then one run
 //! for each mistake, chosen by a variable. First every test runs once with nothing planted and has to pass.
 
+use crate::ci::cargo_path;
+use crate::programs::{self, Program};
 use crate::rocksdb;
 use anyhow::{Context, ensure};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Time in which a mistake must be found.
@@ -67,26 +68,6 @@ const PLANTED: [Planted; 6] = [
     },
 ];
 
-/// A line of `cargo build --message-format json`.
-#[derive(Deserialize)]
-struct Artifact {
-    reason: String,
-    target: Option<Target>,
-    profile: Option<Profile>,
-    executable: Option<PathBuf>,
-    manifest_path: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Profile {
-    test: bool,
-}
-
 /// What was built.
 struct Built {
     /// The test programs by the name of their target, with the folder of their package.
@@ -134,30 +115,14 @@ pub fn run(root: &Path, only: &[String]) -> anyhow::Result<bool> {
 
 fn build(root: &Path) -> anyhow::Result<Built> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from).join("planted");
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--workspace", "--all-targets", "--locked", "--features", "mistakes/planted"])
-        .args(["--message-format", "json-render-diagnostics", "--target-dir"])
-        .arg(&target)
-        .envs(rocksdb::environment(root))
-        .current_dir(root)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "cargo build failed");
+    let mut cargo = Command::new(cargo_path());
+    cargo.args(["build", "--workspace", "--all-targets", "--locked", "--features", "mistakes/planted", "--target-dir"]);
+    cargo.arg(&target).envs(rocksdb::environment(root)).current_dir(root);
     let (mut tests, mut sago) = (BTreeMap::new(), None);
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let Ok(artifact) = serde_json::from_str::<Artifact>(line) else { continue };
-        let (Some(target), Some(profile), Some(program)) = (artifact.target, artifact.profile, artifact.executable)
-        else {
-            continue;
-        };
-        if artifact.reason != "compiler-artifact" {
-            continue;
-        }
-        let folder = artifact.manifest_path.and_then(|manifest| manifest.parent().map(Path::to_owned));
-        match (profile.test, target.name.replace("-", "_")) {
-            (true, name) => drop(tests.insert(name, (program, folder.unwrap_or(root.to_owned())))),
-            (false, name) if name == "sago" => sago = Some(program),
+    for Program { folder, target, test, path } in programs::build(&mut cargo)?.context("cargo build failed")? {
+        match (test, target.replace('-', "_")) {
+            (true, name) => drop(tests.insert(name, (path, folder))),
+            (false, name) if name == "sago" => sago = Some(path),
             _ => {}
         }
     }

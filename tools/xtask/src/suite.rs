@@ -4,10 +4,10 @@
 //! Every program runs as `cargo test` runs it, from the folder of its package. What it says is printed in one piece when it ends.
 
 use crate::ci::cargo_path;
+use crate::programs::{self, Program};
 use anyhow::Context;
-use serde::Deserialize;
 use std::io::{Read, Seek};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -28,12 +28,20 @@ const COMPUTE: [&str; 13] = [
     "xtask",
 ];
 
-/// A built test program.
-struct Program {
+/// A test program and what it is called.
+struct Test {
     package: String,
-    folder: PathBuf,
     name: String,
-    path: PathBuf,
+    program: Program,
+}
+
+impl Test {
+    fn of(program: Program) -> anyhow::Result<Self> {
+        let package = program.folder.file_name().context("a package without a folder")?.to_string_lossy().into_owned();
+        let own = program.target.replace('_', "-") == package;
+        let name = if own { package.clone() } else { format!("{package}: {}", program.target) };
+        Ok(Test { package, name, program })
+    }
 }
 
 /// What became of it.
@@ -49,10 +57,10 @@ struct Ended {
 /// # Errors
 /// Cargo or a program cannot be started.
 pub fn run(root: &Path) -> anyhow::Result<bool> {
-    let Some(programs) = build(root)? else { return Ok(false) };
-    anyhow::ensure!(!programs.is_empty(), "cargo has built no test program");
+    let Some(tests) = build(root)? else { return Ok(false) };
+    anyhow::ensure!(!tests.is_empty(), "cargo has built no test program");
     let (computing, waiting): (Vec<_>, Vec<_>) =
-        programs.into_iter().partition(|program| COMPUTE.contains(&program.package.as_str()));
+        tests.into_iter().partition(|test| COMPUTE.contains(&test.package.as_str()));
     let started = Instant::now();
     let ended = std::thread::scope(|scope| {
         let beside = scope.spawn(|| lane(&computing, 10));
@@ -63,61 +71,21 @@ pub fn run(root: &Path) -> anyhow::Result<bool> {
     Ok(summarize(ended, started.elapsed()))
 }
 
-/// The lines of `cargo --message-format json` that matter.
-#[derive(Deserialize)]
-struct Artifact {
-    reason: String,
-    manifest_path: Option<PathBuf>,
-    target: Option<Target>,
-    profile: Option<Profile>,
-    executable: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Profile {
-    test: bool,
-}
-
 /// `None`: it does not build, and cargo has said why.
-fn build(root: &Path) -> anyhow::Result<Option<Vec<Program>>> {
-    let output = Command::new(cargo_path())
-        .args(["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--locked", "--no-run"])
-        .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(root)
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    let said = String::from_utf8(output.stdout).context("cargo does not speak UTF-8")?;
-    output.status.success().then(|| said.lines().filter_map(|line| program(line).transpose()).collect()).transpose()
-}
-
-fn program(line: &str) -> anyhow::Result<Option<Program>> {
-    let said: Artifact = serde_json::from_str(line).with_context(|| format!("cargo said {line:?}"))?;
-    let (Some(manifest), Some(target), Some(path)) = (said.manifest_path, said.target, said.executable) else {
-        return Ok(None);
-    };
-    if said.reason != "compiler-artifact" || !said.profile.is_some_and(|profile| profile.test) {
-        return Ok(None);
-    }
-    let folder = manifest.parent().context("a manifest without a folder")?.to_owned();
-    let package = folder.file_name().context("a package without a folder")?.to_string_lossy().into_owned();
-    let name =
-        if target.name.replace('_', "-") == package { package.clone() } else { format!("{package}: {}", target.name) };
-    Ok(Some(Program { package, folder, name, path }))
+fn build(root: &Path) -> anyhow::Result<Option<Vec<Test>>> {
+    let mut cargo = Command::new(cargo_path());
+    cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--locked", "--no-run"]);
+    let built = programs::build(cargo.current_dir(root))?;
+    built.map(|built| built.into_iter().filter(|program| program.test).map(Test::of).collect()).transpose()
 }
 
 /// Runs programs one after the other.
-fn lane(programs: &[Program], nice: i32) -> anyhow::Result<Vec<Ended>> {
-    programs.iter().map(|program| one(program, nice)).collect()
+fn lane(tests: &[Test], nice: i32) -> anyhow::Result<Vec<Ended>> {
+    tests.iter().map(|test| one(test, nice)).collect()
 }
 
-fn one(program: &Program, nice: i32) -> anyhow::Result<Ended> {
-    println!(".. {}", program.name);
+fn one(Test { name, program, .. }: &Test, nice: i32) -> anyhow::Result<Ended> {
+    println!(".. {name}");
     let started = Instant::now();
     // A file and no pipe: a process that a test has left behind would hold a pipe open, and its end would be waited for.
     let mut said = tempfile::tempfile()?;
@@ -136,8 +104,8 @@ fn one(program: &Program, nice: i32) -> anyhow::Result<Ended> {
     said.read_to_end(&mut out)?;
     let out = String::from_utf8_lossy(&out);
     let verdict = if passed { "ok" } else { "FAILED" };
-    println!("\n== {}: {verdict}, {:.1} s, {status}\n{}", program.name, took.as_secs_f64(), out.trim_start());
-    Ok(Ended { name: program.name.clone(), passed, tests: passed_in(&out), took })
+    println!("\n== {name}: {verdict}, {:.1} s, {status}\n{}", took.as_secs_f64(), out.trim_start());
+    Ok(Ended { name: name.clone(), passed, tests: passed_in(&out), took })
 }
 
 /// Tests that passed, by the last line of a program.
@@ -167,18 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn test_programs_are_told_from_everything_else_that_cargo_says() {
-        let built = |name: &str, test: bool| {
-            format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/r/node/raft-log/Cargo.toml","target":{{"name":"{name}"}},"profile":{{"test":{test}}},"executable":"/t/x"}}"#
-            )
+    fn a_test_is_called_after_its_package_and_its_target() {
+        let name = |target: &str| {
+            let (folder, path) = ("/r/node/raft-log".into(), "/t/x".into());
+            let test = Test::of(Program { folder, target: target.into(), test: true, path }).expect("a folder");
+            (test.package, test.name)
         };
-        let name = |line: &str| program(line).expect("it is JSON").map(|program| (program.package, program.name));
-        assert_eq!(name(&built("raft_log", true)), Some(("raft-log".into(), "raft-log".into())));
-        assert_eq!(name(&built("crash", true)), Some(("raft-log".into(), "raft-log: crash".into())));
-        assert_eq!(name(&built("raft_log", false)), None);
-        assert_eq!(name(r#"{"reason":"build-finished","success":true}"#), None);
-        assert!(program("error").is_err());
+        assert_eq!(name("raft_log"), ("raft-log".into(), "raft-log".into()));
+        assert_eq!(name("crash"), ("raft-log".into(), "raft-log: crash".into()));
     }
 
     #[test]
