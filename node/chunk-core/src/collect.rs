@@ -3,10 +3,9 @@
 //!
 //! Everything is soft state: a collector that starts anew asks for the same deletes again, which does no harm.
 
-use crate::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use types::{ChunkId, NodeId, PlacementMap, SessionId};
+use types::{ChunkId, Moment, NodeId, PlacementMap, SessionId};
 
 /// Condemned chunks with acknowledgements that are remembered; the others are asked about again. About 100 bytes each.
 const REMEMBERED_MAX: usize = 65_536;

@@ -1,6 +1,6 @@
 //! The coordination of chunk writes, reads and writer sessions, as step functions.
 //!
-//! Nothing here sends, sleeps or looks at a clock. A driver feeds in what happened and when ([`Moment`]), performs what
+//! Nothing here sends, sleeps or looks at a clock. A driver feeds in what happened and when ([`Moment`](types::Moment)), performs what
 //! comes out, and calls again at the moment asked for. `cluster-client` is the driver, `chunk-server` that of the collector.
 //!
 //! * [`collect`]: what may be deleted, and when it is gone.
@@ -12,12 +12,10 @@
 #![forbid(unsafe_code)]
 
 pub mod collect;
-mod moment;
 pub mod pull;
 pub mod read;
 pub mod session;
 pub mod view;
 pub mod write;
 
-pub use moment::Moment;
 pub use view::{Readiness, View};

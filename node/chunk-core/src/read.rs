@@ -4,11 +4,10 @@
 //! delay. What comes back counts only after [`check`]. Members that did not answer are asked again after a pause, until the
 //! caller's time is up. Only if every member *answered* and none has the chunk intact is it [`ReadVerdict::Lost`].
 
-use crate::Moment;
 use bytes::Bytes;
 use proto::chunk::ChunkError;
 use std::ops::Range;
-use types::{ChunkRef, LEAF_BYTES, Leaf, Member, NodeId};
+use types::{ChunkRef, LEAF_BYTES, Leaf, Member, Moment, NodeId};
 
 /// Times of a read, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,11 @@
 //! An epoch is *open* while chunk ids are made in it, *draining* while ids made in it are neither committed, staged nor given up, and
 //! *closable* after that. The session then closes it in every group it made ids for, and what metadata does not refer to is garbage.
 
-use crate::{Moment, Readiness, View};
+use crate::{Readiness, View};
 use std::collections::BTreeMap;
-use types::{ChunkId, ChunkIdParts, ChunkRef, GroupId, PgId, PlacementMap, RuleId, SessionId, Slot, WriterEpoch};
+use types::{
+    ChunkId, ChunkIdParts, ChunkRef, GroupId, Moment, PgId, PlacementMap, RuleId, SessionId, Slot, WriterEpoch,
+};
 
 /// How long ids are made in one epoch, in milliseconds: an hour, so that garbage waits no longer.
 pub const EPOCH_MILLIS: u64 = 3_600_000;

@@ -25,9 +25,8 @@
 //!
 //! An answer counts whenever it comes: a member given up may still turn out to have stored the chunk.
 
-use crate::Moment;
 use proto::chunk::ChunkError;
-use types::REPLICAS;
+use types::{Moment, REPLICAS};
 
 /// Whether the chunk could be written into another placement group instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Looks at every chunk of every disk within some days, evenly, and goes on after a restart where it stood.
 //!
 //! ```text
-//! pace: what is left of the pass / what is left of its time        foreground calls in flight: three times slower
+//! pace: what is left of the pass / what is left of its time        calls since the step before: four times slower at least
 //! asked for ([`ChunkService::scrub_now`]): a pass from the beginning, as fast as the disk gives it
 //! ```
 //!
@@ -27,6 +27,8 @@ const RATE_MAX: u64 = 64 << 20;
 /// The position is kept this often at least, in bytes and in time.
 const KEEP_BYTES: u64 = 256 << 20;
 const KEEP_EVERY: Duration = Duration::from_secs(30);
+/// While calls come in, the pause after a step is at least so many times as long as the step: of a processor that is needed elsewhere, a scrub takes a fifth.
+const YIELDING: u32 = 4;
 /// Before a disk whose index or file system failed is asked again.
 const ERROR_PAUSE: Duration = Duration::from_secs(10);
 const DAY_SECONDS: u64 = 86_400;
@@ -92,6 +94,7 @@ pub async fn scrub_disks(service: Arc<ChunkService>) {
 async fn scrub_disk(service: Arc<ChunkService>, disk: usize) {
     let mut kept = Instant::now();
     let mut kept_bytes = 0;
+    let mut calls = service.calls();
     loop {
         let now = seconds();
         let (state, fast) = {
@@ -127,7 +130,12 @@ async fn scrub_disk(service: Arc<ChunkService>, disk: usize) {
             keep(&service, disk, state).await;
             (kept, kept_bytes) = (Instant::now(), state.bytes);
         }
-        let pause = pause(&service, disk, state, step.bytes, took, fast && !over);
+        let calls_before = std::mem::replace(&mut calls, service.calls());
+        let yielding = if calls > calls_before { YIELDING * took } else { Duration::ZERO };
+        let pause = match fast && !over {
+            true => yielding,
+            false => pause(&service, disk, state, step.bytes).max(yielding),
+        };
         // A scrub that is asked for does not wait.
         let _ = timeout(pause, service.scrub_wanted[disk].notified()).await;
     }
@@ -142,13 +150,9 @@ async fn keep(service: &Arc<ChunkService>, disk: usize, state: ScrubState) {
     }
 }
 
-fn pause(service: &ChunkService, disk: usize, state: ScrubState, step: u64, took: Duration, fast: bool) -> Duration {
-    let yielding = if service.in_flight() > 0 { 3 * took } else { Duration::ZERO };
-    if fast {
-        return yielding;
-    }
+fn pause(service: &ChunkService, disk: usize, state: ScrubState, step: u64) -> Duration {
     let total = service.store.disks().get(disk).map_or(0, |info| info.bytes);
-    paced(total, state, step, service.scrub_days, seconds()).max(yielding)
+    paced(total, state, step, service.scrub_days, seconds())
 }
 
 /// How long to wait after a step, so that the pass ends in time.

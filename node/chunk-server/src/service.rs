@@ -18,7 +18,7 @@ use proto::chunk::{ChunkError, ChunkReply, ChunkRequest, LIST_CHUNKS_MAX, STAT_C
 use proto::node::{DiskStatus, Fullness, ScrubStatus};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio::time::{Instant, timeout};
@@ -130,16 +130,7 @@ pub struct ChunkService {
     /// A replica was found damaged.
     pub(crate) damaged: Notify,
     pub(crate) lost: Mutex<Lost>,
-    calls: AtomicUsize,
-}
-
-/// A call in flight.
-struct Call<'a>(&'a AtomicUsize);
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    calls: AtomicU64,
 }
 
 impl ChunkService {
@@ -180,7 +171,7 @@ impl ChunkService {
             scrub_wanted: (0..disks).map(|_| Notify::new()).collect(),
             damaged: Notify::new(),
             lost: Mutex::default(),
-            calls: AtomicUsize::new(0),
+            calls: AtomicU64::new(0),
         }))
     }
 
@@ -239,7 +230,6 @@ impl ChunkService {
         body: Bytes,
     ) -> (Result<ChunkReply, ChunkError>, Bytes) {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let _call = Call(&self.calls);
         let (call, done) = match request {
             ChunkRequest::Put { chunk, epoch, root } => {
                 ("put", self.put(chunk, epoch, root, body).await.map(|()| ChunkReply::Stored).map(bare))
@@ -332,8 +322,8 @@ impl ChunkService {
         wanted.map(ask).collect()
     }
 
-    /// Calls that are being answered.
-    pub(crate) fn in_flight(&self) -> usize {
+    /// Calls that came since the start.
+    pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 

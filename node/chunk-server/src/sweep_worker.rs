@@ -7,7 +7,6 @@
 use crate::metrics;
 use ::metrics::{counter, gauge};
 use async_trait::async_trait;
-use chunk_core::Moment;
 use chunk_core::collect::Breaker;
 use parking_lot::Mutex;
 use proto::control::GarbageOptions;
@@ -17,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use types::{ChunkId, GroupId};
+use types::{ChunkId, GroupId, Moment};
 
 /// Ids in one page and one question.
 const PAGE: usize = 1024;

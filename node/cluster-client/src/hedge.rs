@@ -5,7 +5,6 @@ use crate::peer::Nodes;
 use crate::session::Sessions;
 use crate::{ClientConfig, ReadError};
 use bytes::Bytes;
-use chunk_core::Moment;
 use chunk_core::read::{self, GetAnswer, Piece, Read, ReadEvent, ReadTimes, ReadVerdict};
 use mistakes::{Mistake, is_planted};
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
@@ -18,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout_at};
 use transport::{Class, TransportError};
-use types::{CHUNK_BYTES_MAX, ChunkId, ChunkRef, LEAF_BYTES, PlacementGroup, PlacementMap};
+use types::{CHUNK_BYTES_MAX, ChunkId, ChunkRef, LEAF_BYTES, Moment, PlacementGroup, PlacementMap};
 
 /// How long a report of a corrupt replica may take.
 const REPORT_MAX: Duration = Duration::from_secs(10);

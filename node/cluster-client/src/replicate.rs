@@ -5,12 +5,12 @@ use crate::peer::Nodes;
 use crate::session::{Session, Sessions, Writing};
 use crate::{CallError, ChunkOwner, ClientConfig, WriteError, WrittenChunk};
 use bytes::Bytes;
+use chunk_core::View;
 use chunk_core::session::{AllocateError, Allocation};
 use chunk_core::write::{
     Alternative, Failure, PutAnswer, RewriteBudget, Write, WriteEvent, WriteFailure, WriteStep, WriteTimes,
     WriteVerdict,
 };
-use chunk_core::{Moment, View};
 use parking_lot::Mutex;
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
 use proto::rpc::Rejection;
@@ -22,7 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout_at};
 use transport::{Class, TransportError};
 use types::{
-    Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, Member, PgId, PlacementGroup, PlacementMap, REPLICAS, RuleId,
+    Blake3Root, CHUNK_BYTES_MAX, ChunkId, ChunkRef, Member, Moment, PgId, PlacementGroup, PlacementMap, REPLICAS,
+    RuleId,
 };
 
 /// Placement groups tried for one chunk because others failed it.

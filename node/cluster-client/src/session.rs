@@ -6,7 +6,6 @@
 use crate::CallError;
 use crate::leader::Leaders;
 use crate::window::Window;
-use chunk_core::Moment;
 use parking_lot::Mutex;
 use proto::control::{ControlCommand, ControlOutcome, ControlRefusal, ControlReply, ControlRequest};
 use proto::meta::{Command, MetaOp, MetaReply, MetaRequest, Outcome, Refusal};
@@ -16,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use types::{ChunkId, ChunkRef, GroupId, SessionId};
+use types::{ChunkId, ChunkRef, GroupId, Moment, SessionId};
 
 /// Chunks staged by one command.
 const STAGE_CHUNKS: usize = 512;

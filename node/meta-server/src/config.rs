@@ -22,6 +22,8 @@ pub struct MetaConfig {
     pub log_window_entries: u64,
     /// The same in bytes.
     pub log_window_bytes: u64,
+    /// Whether a leader that a quorum has answered lately reads without asking again.
+    pub lease_reads: bool,
     /// Entries of a group from one comparison of its replicas' states to the next. The same on all nodes, or nothing is compared.
     pub hash_entries: u64,
     /// The newest feature level of this program.

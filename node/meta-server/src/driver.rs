@@ -6,6 +6,7 @@ use crate::group::GroupDriver;
 use crate::outbox::Outbox;
 use crate::replicas::ReplicaTask;
 use crate::snapshots::Fetcher;
+use crate::steady_clock;
 use crate::writer::{WriteTask, fence};
 use proto::raft_wire::RaftBatch;
 use proto::rpc::GroupError;
@@ -175,6 +176,7 @@ impl Driver {
 
     /// Messages of another node. What does not decode, or names a sender other than the certificate does, is dropped.
     fn step(&mut self, from: NodeId, batch: RaftBatch) {
+        let now = steady_clock::now();
         for (group, bytes) in batch.messages {
             if self.coming_or_going.contains(&group) {
                 continue;
@@ -199,7 +201,7 @@ impl Driver {
                 }
                 continue;
             }
-            driver.raft.step(message);
+            driver.raft.step(message, now);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::outbox::Outbox;
 use crate::proposals::Proposals;
 use crate::reads::Reads;
 use crate::shared::GroupShared;
+use crate::steady_clock;
 use crate::writer::{Install, WriteTask, fence};
 use proto::rpc::GroupError;
 use raft_core::{Effects, Group, HardState, LogStart, RaftMessage, Role, SnapshotPoint, Step};
@@ -21,6 +22,15 @@ const UNDURABLE_ENTRIES_MAX: u64 = 2;
 /// Ticks a follower may take to fetch a snapshot before the leader tries again.
 const SNAPSHOT_TICKS_MAX: u64 = 300;
 
+/// What the configuration says of every group.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupSettings {
+    /// How much of the log is kept.
+    pub(crate) log_entries: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) lease_reads: bool,
+}
+
 pub(crate) struct GroupDriver {
     pub(crate) shared: Arc<GroupShared>,
     pub(crate) raft: Group,
@@ -34,6 +44,7 @@ pub(crate) struct GroupDriver {
     durable: LogIndex,
     led: bool,
     window: LogWindow,
+    lease_reads: bool,
     waiting_for_snapshot: BTreeMap<ReplicaId, u64>,
     /// A snapshot was fetched into this folder and stepped; its effects come next.
     pub(crate) fetched: Option<PathBuf>,
@@ -66,7 +77,7 @@ impl GroupDriver {
         raft: Group,
         applier: Sender<ApplyTask>,
         hard_state: HardState,
-        limits: (u64, u64),
+        settings: GroupSettings,
     ) -> Self {
         let view = raft.view();
         let mark = shared.applied();
@@ -82,7 +93,14 @@ impl GroupDriver {
             proposed: view.last,
             durable: view.last,
             led: false,
-            window: LogWindow { entries_max: limits.0, bytes_max: limits.1, mark, bytes: 0, syncing: false },
+            window: LogWindow {
+                entries_max: settings.log_entries,
+                bytes_max: settings.log_bytes,
+                mark,
+                bytes: 0,
+                syncing: false,
+            },
+            lease_reads: settings.lease_reads,
             waiting_for_snapshot: BTreeMap::new(),
             fetched: None,
             fetching: false,
@@ -112,10 +130,16 @@ impl GroupDriver {
     pub(crate) fn perform(&mut self, outbox: &mut Outbox, writer: &Sender<WriteTask>) {
         while self.raft.has_ready() {
             let effects = self.raft.ready();
+            self.publish_lease();
             self.notice_role();
             self.perform_one(effects, outbox, writer);
         }
         self.shared.set_view(self.raft.view());
+    }
+
+    /// Before anything leaves that may end it.
+    fn publish_lease(&self) {
+        self.shared.set_lease(self.raft.lease().filter(|_| self.lease_reads));
     }
 
     fn perform_one(&mut self, effects: Effects, outbox: &mut Outbox, writer: &Sender<WriteTask>) {
@@ -304,10 +328,13 @@ impl GroupDriver {
     }
 
     pub(crate) fn tick(&mut self, now: u64) {
-        self.raft.tick();
+        self.raft.tick(steady_clock::now());
         self.judge_hashes();
         if !self.led {
             return;
+        }
+        if self.shared.lease_wants_renewal() {
+            self.reads.renew();
         }
         let awaited = self.raft.awaiting_snapshot();
         self.waiting_for_snapshot.retain(|node, _| awaited.contains(node));

@@ -25,6 +25,7 @@ mod logger;
 mod network;
 mod outbox;
 mod proposals;
+mod read_lease;
 mod reads;
 mod registry;
 mod replicas;
@@ -32,6 +33,7 @@ mod server;
 mod shared;
 mod snapshots;
 mod start;
+mod steady_clock;
 mod voters;
 mod writer;
 

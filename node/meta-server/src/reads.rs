@@ -3,6 +3,7 @@
 //! A round that was begun before a read arrived must not answer it, since the leader may have been deposed in between.
 
 use crate::event::ReadReply;
+use crate::steady_clock;
 use proto::rpc::GroupError;
 use raft_core::{Group, ProposeError};
 use types::LogIndex;
@@ -18,6 +19,8 @@ pub(crate) struct Reads {
     waiting_since: u64,
     round: Option<Round>,
     next_context: u64,
+    /// A round is wanted though nobody waits, to prolong the lease.
+    renew: bool,
 }
 
 struct Round {
@@ -34,16 +37,22 @@ impl Reads {
         self.waiting.push(reply);
     }
 
-    /// Begins a round if there is someone to serve and none is under way. `now` counts ticks.
+    /// Has a round begun for the sake of the leader's lease.
+    pub(crate) fn renew(&mut self) {
+        self.renew = true;
+    }
+
+    /// Begins a round if there is a reason to and none is under way. `now` counts ticks.
     pub(crate) fn begin(&mut self, group: &mut Group, now: u64) {
         if let Some(lost) = self.round.take_if(|round| now - round.begun > ROUND_TICKS_MAX) {
             self.waiting.extend(lost.replies);
         }
-        if self.waiting.is_empty() || self.round.is_some() {
+        let wanted = std::mem::take(&mut self.renew) || !self.waiting.is_empty();
+        if !wanted || self.round.is_some() {
             return;
         }
         let context = self.next_context;
-        match group.read(context) {
+        match group.read(context, steady_clock::now()) {
             Ok(()) => {
                 self.next_context += 1;
                 self.round = Some(Round { context, begun: now, replies: std::mem::take(&mut self.waiting) });

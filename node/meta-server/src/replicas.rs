@@ -12,7 +12,7 @@
 
 use crate::applier::Applier;
 use crate::event::Event;
-use crate::group::GroupDriver;
+use crate::group::{GroupDriver, GroupSettings};
 use crate::registry::Registry;
 use crate::server::unless_it_panics;
 use crate::start::{StartError, StartedGroup, open_replica};
@@ -42,7 +42,7 @@ pub(crate) struct Replicas {
     pub(crate) node: NodeId,
     pub(crate) dir: PathBuf,
     pub(crate) seed: u64,
-    pub(crate) limits: (u64, u64),
+    pub(crate) settings: GroupSettings,
     pub(crate) hash_entries: u64,
     pub(crate) level: FeatureLevel,
     pub(crate) log: Arc<RaftLog>,
@@ -125,7 +125,7 @@ impl Replicas {
         let run = Box::new(move || applier.run());
         self.appliers.insert(shared.id, thread.spawn(move || unless_it_panics(&name, run))?);
         self.registry.insert(shared.clone());
-        Ok(GroupDriver::new(shared, raft, sender, hard_state, self.limits))
+        Ok(GroupDriver::new(shared, raft, sender, hard_state, self.settings))
     }
 
     fn destroy(&mut self, group: GroupId) {

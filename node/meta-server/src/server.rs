@@ -3,6 +3,7 @@
 use crate::config::MetaConfig;
 use crate::driver::Driver;
 use crate::event::{Event, PersistedQueue, Proposal};
+use crate::group::GroupSettings;
 use crate::logger::logger;
 use crate::network::Network;
 use crate::outbox::Outbox;
@@ -80,7 +81,11 @@ impl MetaServer {
             node: config.node,
             dir: config.dir.clone(),
             seed: config.seed,
-            limits: (config.log_window_entries, config.log_window_bytes),
+            settings: GroupSettings {
+                log_entries: config.log_window_entries,
+                log_bytes: config.log_window_bytes,
+                lease_reads: config.lease_reads,
+            },
             hash_entries: config.hash_entries,
             level: config.level,
             log: log.clone(),
@@ -239,12 +244,16 @@ impl MetaServer {
         }
     }
 
-    /// Waits until everything committed before this call is applied here, a quorum having confirmed that this node leads.
+    /// Waits until everything committed before this call is applied here, a quorum having confirmed that this node leads: in answer to this call, or lately enough
+    /// (`raft_core`'s lease).
     ///
     /// # Errors
     /// [`GroupError`]; asking again is always safe.
     pub async fn read_index(&self, group: GroupId) -> Result<LogIndex, GroupError> {
         let shared = self.leading(group)?;
+        if let Some(index) = shared.read_by_lease() {
+            return Ok(index);
+        }
         let (reply, answer) = oneshot::channel();
         self.tell(Event::Read { group, reply })?;
         let index = answer.await.unwrap_or(Err(GroupError::Unknown))?;

@@ -1,5 +1,6 @@
 //! What the threads of one group share with those who ask about it.
 
+use crate::read_lease::ReadLease;
 use parking_lot::RwLock;
 use raft_core::{GroupView, LogStart, Members, Role};
 use state_store::StateStore;
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
-use types::{GroupId, LogIndex, NodeId, ReplicaId};
+use types::{GroupId, LogIndex, Moment, NodeId, ReplicaId};
 
 /// Proposals of a group that wait for the log.
 const QUEUED_PROPOSALS_MAX: usize = 4096;
@@ -23,6 +24,7 @@ pub(crate) struct GroupShared {
     /// As of what is applied.
     members: RwLock<Members>,
     view: RwLock<GroupView>,
+    lease: ReadLease,
     /// `None` only while a snapshot is being swapped in.
     store: RwLock<Option<Arc<StateStore>>>,
     applied: watch::Sender<LogStart>,
@@ -47,6 +49,7 @@ impl GroupShared {
             diverged: AtomicBool::new(false),
             members: RwLock::new(members),
             view: RwLock::new(view),
+            lease: ReadLease::default(),
             store: RwLock::new(Some(Arc::new(store))),
             applied: watch::Sender::new(applied),
             queued: AtomicUsize::new(0),
@@ -70,6 +73,20 @@ impl GroupShared {
     pub(crate) fn leads_with_all(&self) -> bool {
         let view = self.view();
         view.role == Role::Leader && self.applied().term == view.term
+    }
+
+    /// What is applied here, if it may be read without asking anybody: `None` if a quorum has to be asked.
+    pub(crate) fn read_by_lease(&self) -> Option<LogIndex> {
+        (self.lease.is_held() && self.leads_with_all()).then(|| self.applied().index)
+    }
+
+    pub(crate) fn set_lease(&self, until: Option<Moment>) {
+        self.lease.set(until);
+    }
+
+    /// Whether somebody has read by the lease since the last call, and it ends before long.
+    pub(crate) fn lease_wants_renewal(&self) -> bool {
+        self.lease.wants_renewal()
     }
 
     pub(crate) fn leader(&self) -> Option<NodeId> {

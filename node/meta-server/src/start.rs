@@ -3,6 +3,7 @@
 use crate::boot_note::{self, Note};
 use crate::config::MetaConfig;
 use crate::shared::GroupShared;
+use crate::steady_clock;
 use raft_core::{Group, GroupConfig, HardState, LogStart, Members, Quarantine, slog};
 use raft_log::{RaftLog, Recovery};
 use state_store::{SharedCache, StateStore};
@@ -130,6 +131,7 @@ pub(crate) fn open_replica(
         reader: log.reader(id),
         seed: seed ^ (u64::from(id.0) << 32) ^ node.0,
         quarantine,
+        now: steady_clock::now(),
         logger: logger.clone(),
     })
     .map_err(|error| StartError::Group(id, error))?;

@@ -140,6 +140,7 @@ async fn a_foreign_folder_is_refused() {
         cache_bytes: 1 << 20,
         log_window_entries: 100,
         log_window_bytes: 1 << 20,
+        lease_reads: true,
         hash_entries: 16,
         level: FeatureLevel::NEWEST,
     };

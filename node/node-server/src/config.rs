@@ -108,18 +108,24 @@ pub struct GarbageConfig {
     pub sweep: Duration,
 }
 
-/// How much of each group's log is kept for replicas that are behind; one that is further behind gets a snapshot.
+/// How Raft groups work here: how much of each group's log is kept for replicas that are behind, one that is further behind getting a snapshot, and how leaders read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaftConfig {
     /// Entries; up to twice as many are kept. 16 to 10,000,000, default 10,000.
     pub log_entries: u64,
     /// Bytes of them, in the same way. 1 MiB to 16 GiB, default 64 MiB.
     pub log_bytes: u64,
+    /// Whether leaders answer reads by a lease. Default true.
+    pub lease_reads: bool,
 }
 
 impl Default for RaftConfig {
     fn default() -> Self {
-        RaftConfig { log_entries: MetaConfig::LOG_WINDOW_ENTRIES, log_bytes: MetaConfig::LOG_WINDOW_BYTES }
+        RaftConfig {
+            log_entries: MetaConfig::LOG_WINDOW_ENTRIES,
+            log_bytes: MetaConfig::LOG_WINDOW_BYTES,
+            lease_reads: true,
+        }
     }
 }
 

@@ -257,6 +257,7 @@ fn meta_config(config: &NodeConfig, incarnation: Incarnation) -> MetaConfig {
         cache_bytes: config.memory.state_cache_bytes,
         log_window_entries: config.raft.log_entries,
         log_window_bytes: config.raft.log_bytes,
+        lease_reads: config.raft.lease_reads,
         hash_entries: MetaConfig::HASH_ENTRIES,
         level: config.level,
     }

@@ -19,6 +19,7 @@ pub use change::ChangeError;
 
 use crate::divergence::{Comparison, Verdict};
 use crate::entry::{Entry, HardState, LogReader, LogStart};
+use crate::lease::{Lease, VOTE_GUARD_MILLIS};
 use crate::log_view::LogView;
 use crate::membership::Members;
 use crate::message::{MessageKind, RaftMessage, SnapshotPoint, entry_from_raft};
@@ -28,7 +29,7 @@ use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use timeouts::{ELECTION_TICKS, Timeouts};
-use types::{LogIndex, NodeId, ReplicaId, Term};
+use types::{LogIndex, Moment, NodeId, ReplicaId, Term};
 
 /// Ticks between heartbeats. A tick is 100 ms.
 const HEARTBEAT_TICKS: usize = 2;
@@ -61,6 +62,8 @@ pub struct GroupConfig {
     pub seed: u64,
     /// Set if this replica may have forgotten what it promised.
     pub quarantine: Option<Quarantine>,
+    /// When it starts.
+    pub now: Moment,
     /// Where raft-rs logs to.
     pub logger: slog::Logger,
 }
@@ -152,6 +155,11 @@ pub struct Group {
     ticks: u64,
     /// When the leader was last heard.
     leader_heard: u64,
+    /// The newest that a caller has said.
+    now: Moment,
+    lease: Lease,
+    /// Until then a leader may count on this replica's vote.
+    guarded: Moment,
     /// Members that said so to this leader.
     unfit: BTreeSet<ReplicaId>,
     /// Hashes this leader has heard of.
@@ -200,6 +208,9 @@ impl Group {
         }
         // The commit index is not flushed by itself: what was applied had been committed.
         hard_state.commit = hard_state.commit.max(applied.index);
+        // The process before this one may have heard a leader up to its end. Who was never in a term, and has forgotten none, has heard nobody.
+        let is_new = hard_state.term == Term(0) && config.quarantine.is_none();
+        let guarded = if is_new { config.now } else { config.now + VOTE_GUARD_MILLIS };
         let view = LogView::new(hard_state, config.members.clone(), start, last, applied, config.reader);
         let raw = RawNode::new(&raft_config, view, &config.logger).map_err(|e| StartError::Raft(e.to_string()))?;
         let mut group = Group {
@@ -213,6 +224,9 @@ impl Group {
             changed: (LogIndex(0), 0),
             ticks: 0,
             leader_heard: 0,
+            now: config.now,
+            lease: Lease::default(),
+            guarded,
             unfit: BTreeSet::new(),
             hashes: Comparison::default(),
             diverged: false,
@@ -223,8 +237,9 @@ impl Group {
         Ok(group)
     }
 
-    /// A tenth of a second has passed.
-    pub fn tick(&mut self) {
+    /// A tenth of a second has passed; it is `now`.
+    pub fn tick(&mut self, now: Moment) {
+        self.now = self.now.max(now);
         self.ticks += 1;
         self.forget_silent_leader();
         let last = self.raw.store().last().index;
@@ -246,9 +261,22 @@ impl Group {
             self.confess();
             return;
         }
-        self.raw.tick();
-        self.timeouts.enforce(&mut self.raw);
+        if !self.is_guarded() || !self.would_campaign() {
+            self.raw.tick();
+            self.timeouts.enforce(&mut self.raw);
+        }
         self.greet_as_empty();
+    }
+
+    /// Whether a leader counts on it that this replica elects nobody else: see [`crate::lease`].
+    fn is_guarded(&self) -> bool {
+        self.now < self.guarded
+    }
+
+    /// Whether raft-rs would campaign at the next tick.
+    fn would_campaign(&self) -> bool {
+        let raft = &self.raw.raft;
+        raft.state != StateRole::Leader && raft.election_elapsed + 1 >= raft.randomized_election_timeout()
     }
 
     /// raft-rs forgets a leader when it campaigns, which not every replica does: one in quarantine would refuse all candidates for the sake of a leader that
@@ -260,12 +288,19 @@ impl Group {
         }
     }
 
-    /// Takes a message of another replica. One that makes no sense is dropped.
+    /// Takes a message of another replica. One that makes no sense is dropped. `now` must be read after it arrived.
     ///
     /// A [`MessageKind::Snapshot`] must go through [`Group::step_snapshot`] once its files were fetched.
-    pub fn step(&mut self, mut message: RaftMessage) {
+    pub fn step(&mut self, mut message: RaftMessage, now: Moment) {
+        self.now = self.now.max(now);
         if message.to != self.replica() {
             // To a former replica on this node.
+            return;
+        }
+        if matches!(message.kind, MessageKind::Vote | MessageKind::PreVote)
+            && self.is_guarded()
+            && message.context != raft::CAMPAIGN_TRANSFER
+        {
             return;
         }
         if !self.announced && matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
@@ -347,6 +382,7 @@ impl Group {
         let _ = self.raw.step(message);
         if of_leader == Some(self.raw.raft.leader_id) {
             self.leader_heard = self.ticks;
+            self.guarded = self.guarded.max(self.now + VOTE_GUARD_MILLIS);
         }
         self.timeouts.enforce(&mut self.raw);
     }
@@ -363,11 +399,13 @@ impl Group {
         Ok(LogStart { index: LogIndex(self.raw.raft.raft_log.last_index()), term: self.term() })
     }
 
-    /// Asks for a linearizable read: `context` comes back in [`Effects::reads`], or never if leadership is lost.
+    /// Asks for a linearizable read: `context`, a new one, comes back in [`Effects::reads`], or never if leadership is lost. The answer
+    /// prolongs the lease, which counts from `now`.
     ///
     /// # Errors
     /// `NotLeader`; `Dropped` before the leader has committed an entry of its own term.
-    pub fn read(&mut self, context: u64) -> Result<(), ProposeError> {
+    pub fn read(&mut self, context: u64, now: Moment) -> Result<(), ProposeError> {
+        self.now = self.now.max(now);
         if self.role() != Role::Leader {
             return Err(ProposeError::NotLeader);
         }
@@ -375,8 +413,16 @@ impl Group {
         if self.raw.store().term_of(committed).or_else(|| self.unstable_term(committed)) != Some(self.term()) {
             return Err(ProposeError::Dropped);
         }
+        self.lease.ask(self.term(), context, now);
         self.raw.read_index(context.to_be_bytes().to_vec());
         Ok(())
+    }
+
+    /// Until when, by the clock that [`Group::read`] is told, whoever has applied an entry of this term here may be answered from what is applied here, as if it
+    /// had asked for a read. Whoever goes by it has to know of an end before what [`Group::ready`] gives out after it is sent.
+    #[must_use]
+    pub fn lease(&self) -> Option<Moment> {
+        self.lease.until(self.term()).filter(|_| self.role() == Role::Leader)
     }
 
     fn unstable_term(&self, index: LogIndex) -> Option<Term> {
@@ -385,7 +431,7 @@ impl Group {
 
     /// Begins a campaign at once; used when a group is started for the first time.
     pub fn campaign(&mut self) {
-        if self.quarantine.is_none() && self.installing.is_none() {
+        if self.quarantine.is_none() && self.installing.is_none() && !self.is_guarded() {
             let _ = self.raw.campaign();
             self.timeouts.enforce(&mut self.raw);
         }
@@ -418,6 +464,8 @@ impl Group {
             members: None,
             not_understood: None,
         };
+        let term = self.term();
+        effects.reads.iter().for_each(|(context, _)| self.lease.confirmed(term, *context));
         effects.send_now.append(&mut self.greetings);
         if !ready.must_sync() {
             // A heartbeat's answer promises nothing that a restart could forget, and reads wait for it. An append's answer may
@@ -577,6 +625,8 @@ pub enum StartError {
 
 #[cfg(test)]
 mod change_tests;
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

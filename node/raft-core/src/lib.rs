@@ -8,6 +8,7 @@
 mod divergence;
 mod entry;
 mod group;
+mod lease;
 mod log_view;
 mod membership;
 mod message;
@@ -16,6 +17,7 @@ mod quarantine;
 pub use divergence::{StateHash, Verdict};
 pub use entry::{Entry, EntryKind, HardState, LogReadError, LogReader, LogStart};
 pub use group::{ChangeError, Effects, Group, GroupConfig, GroupView, ProposeError, Role, StartError};
+pub use lease::LEASE_MILLIS;
 pub use membership::{Change, LeaderView, MEMBERS_MAX, Members, Step, next_step};
 pub use message::{MessageKind, NotCarried, RaftMessage, SnapshotPoint};
 pub use quarantine::Quarantine;

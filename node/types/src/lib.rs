@@ -12,6 +12,7 @@ mod hash;
 mod id;
 mod level;
 mod limits;
+mod moment;
 mod placement_map;
 mod retry;
 mod set_digest;
@@ -27,6 +28,7 @@ pub use id::{
 };
 pub use level::FeatureLevel;
 pub use limits::*;
+pub use moment::Moment;
 pub use placement_map::{
     CLASS_BYTES_MAX, ClassCopies, DISK_WEIGHT_DEFAULT, DiskEntry, DiskState, Domain, FailureLevel, GroupPlacement,
     Member, Move, MoveFault, MovePhase, NodeEntry, NodeMode, NodeState, OptionFault, PlacementGroup, PlacementMap,

@@ -47,11 +47,13 @@ pub enum Bug {
     LetGoComesBack,
     /// Not of the table: whoever recovers a group from its last voter keeps what that one has applied, and forgets what else is in its log.
     LogEndForgotten,
+    /// Not of the table: a leader reads without asking for three seconds longer than its voters wait.
+    LeaseTooLong,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 21] = [
+    pub const ALL: [Bug; 22] = [
         Bug::PromiseBeforeFlush,
         Bug::OneCopyIsEnough,
         Bug::VoteNotPersisted,
@@ -73,6 +75,7 @@ impl Bug {
         Bug::OldEpochTaken,
         Bug::LetGoComesBack,
         Bug::LogEndForgotten,
+        Bug::LeaseTooLong,
     ];
 
     /// The faults that bring it out: with it, many are of these kinds. A wiped disk is among them only here, since without the
@@ -83,7 +86,7 @@ impl Bug {
             Bug::PromiseBeforeFlush | Bug::OneCopyIsEnough => &[Fault::Power, Fault::PowerAll, Fault::SlowDisk],
             Bug::VoteNotPersisted | Bug::IndexOutsideBatch => &[Fault::Kill],
             Bug::FlushErrorIgnored => &[Fault::FlushError, Fault::Power],
-            Bug::ReadWithoutQuorum => &[Fault::Isolate],
+            Bug::ReadWithoutQuorum | Bug::LeaseTooLong => &[Fault::Isolate],
             Bug::BelieveReplicas | Bug::CopyUnchecked => &[Fault::Rot],
             Bug::UploadsOverlooked => &[Fault::Silence, Fault::ClientDies],
             Bug::WipedNodeVotes => &[Fault::Wipe],

@@ -118,11 +118,13 @@ pub enum Mark {
     RecoveredLess,
     /// With that, entries became committed that never were.
     RecoveredMore,
+    /// A leader answered without asking a quorum.
+    LeaseRead,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 56] = [
+    pub const ALL: [Mark; 57] = [
         Mark::LeaderChangedInFlight,
         Mark::SnapshotInstalled,
         Mark::Quarantined,
@@ -179,6 +181,7 @@ impl Mark {
         Mark::Recovered,
         Mark::RecoveredLess,
         Mark::RecoveredMore,
+        Mark::LeaseRead,
     ];
 }
 
@@ -241,6 +244,7 @@ impl fmt::Display for Mark {
             Mark::Recovered => "group recovered from one voter",
             Mark::RecoveredLess => "recovery with entries lost",
             Mark::RecoveredMore => "recovery of uncommitted entries",
+            Mark::LeaseRead => "read by a leader's lease",
         })
     }
 }

@@ -16,7 +16,12 @@ use crate::script::Knobs;
 use raft_core::Members;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use types::{ChunkId, ChunkRef, GroupId, Incarnation, NodeId, PgEpoch, PgId, PlacementMap, ReplicaId, Term, Timestamp};
+use types::{
+    ChunkId, ChunkRef, GroupId, Incarnation, Moment, NodeId, PgEpoch, PgId, PlacementMap, ReplicaId, Term, Timestamp,
+};
+
+/// How fast steady clocks run, in percent. The guard of a leader's voters allows for a quarter of difference.
+const STEADY_PERCENT: (u64, u64) = (90, 110);
 
 /// The placement group and the epoch that a put was taken under: what a barrier waits for.
 pub type Counted = (PgId, PgEpoch);
@@ -128,6 +133,8 @@ pub struct Node {
     pub troubles: Troubles,
     /// How far its wall clock is ahead.
     pub clock_ahead: i64,
+    /// How fast its steady clock runs, in percent.
+    steady: u64,
     /// Milliseconds by which its wall clock moves on in a simulated one.
     pace: u64,
     /// Chance of its own.
@@ -142,7 +149,7 @@ pub struct Node {
 impl Node {
     /// A node with empty disks, not running.
     #[must_use]
-    pub fn new(id: NodeId, map: Arc<PlacementMap>, pace: u64, random: Random) -> Self {
+    pub fn new(id: NodeId, map: Arc<PlacementMap>, pace: u64, mut random: Random) -> Self {
         Node {
             id,
             runs: false,
@@ -166,6 +173,7 @@ impl Node {
             gone: false,
             troubles: Troubles::default(),
             clock_ahead: 0,
+            steady: random.between(STEADY_PERCENT.0, STEADY_PERCENT.1),
             pace,
             random,
             calls: 0,
@@ -186,7 +194,7 @@ impl Node {
 
     /// Starts its process from what is on the disk: the replicas that are there, and those that groups begin with here. `true` if its replicas do
     /// not vote yet.
-    pub fn start(&mut self, seed: u64, bug: Option<Bug>, knobs: Knobs) -> bool {
+    pub fn start(&mut self, now: Millis, seed: u64, bug: Option<Bug>, knobs: Knobs) -> bool {
         self.life = Life(self.life.0 + 1);
         self.runs = true;
         self.troubles.dead = false;
@@ -198,7 +206,7 @@ impl Node {
         }
         let mut votes = false;
         for group in GROUPS {
-            votes |= self.start_replica(group, (seed, self.distrust), bug, knobs);
+            votes |= self.start_replica(now, group, (seed, self.distrust), bug, knobs);
         }
         self.distrust && votes
     }
@@ -206,17 +214,18 @@ impl Node {
     /// Starts the replica of a group that is on the disk, if there is one; whether it may have forgotten promises is said beside the seed.
     pub fn start_replica(
         &mut self,
+        now: Millis,
         group: GroupId,
         (seed, distrust): (u64, bool),
         bug: Option<Bug>,
         knobs: Knobs,
     ) -> bool {
-        let (node, life) = (self.id, self.life);
+        let (node, life, now) = (self.id, self.life, self.steady(now));
         let Some(seat) = self.seats.get_mut(&group).filter(|seat| seat.disk.durable().replica.is_some()) else {
             return false;
         };
         let seed = seed ^ (node.0 << 32) ^ life.0 ^ (u64::from(group.0) << 48);
-        let start = Start { of: group, node, seed, distrust, bug, knobs };
+        let start = Start { of: group, node, seed, now, distrust, bug, knobs };
         seat.replica = Some(Replica::start(&start, &seat.disk));
         true
     }
@@ -333,6 +342,12 @@ impl Node {
     #[must_use]
     pub fn lies(&self, now: Millis) -> bool {
         now < self.troubles.lying
+    }
+
+    /// Its steady clock. What troubles its ticks does not touch it.
+    #[must_use]
+    pub fn steady(&self, now: Millis) -> Moment {
+        Moment(now * self.steady / 100)
     }
 
     /// Its wall clock.

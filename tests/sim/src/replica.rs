@@ -20,14 +20,14 @@ use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, ChunkVerdict, Command, Query, Refusal};
 use proto::object::NewContent;
 use raft_core::{
-    Effects, Entry, EntryKind, Group, GroupConfig, HardState, LogStart, Members, MessageKind, Quarantine, RaftMessage,
-    Role, SnapshotPoint, Step, slog,
+    Effects, Entry, EntryKind, Group, GroupConfig, HardState, LEASE_MILLIS, LogStart, Members, MessageKind, Quarantine,
+    RaftMessage, Role, SnapshotPoint, Step, slog,
 };
 pub use reads::Question;
 use reads::Reads;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use types::{ChunkId, GroupId, LogIndex, NodeId, PlacementMap, ReplicaId, Term, Timestamp, UploadId};
+use types::{ChunkId, GroupId, LogIndex, Moment, NodeId, PlacementMap, ReplicaId, Term, Timestamp, UploadId};
 
 /// The metadata group, in which everything lies.
 pub const GROUP: GroupId = GroupId(1);
@@ -96,6 +96,12 @@ pub struct Replica {
     fetched: Option<Rows>,
     awaiting: BTreeMap<ReplicaId, u64>,
     ticks: u64,
+    /// When it last did anything, by its node's steady clock.
+    now: Moment,
+    /// Until when it reads without asking.
+    lease: Option<Moment>,
+    /// Somebody has read by that since it was last asked whether to renew it.
+    lease_used: bool,
     in_parts: BTreeMap<ChunkId, UploadId>,
     /// The placement map as the control group has it here.
     map: Option<Arc<PlacementMap>>,
@@ -109,6 +115,8 @@ pub struct Start {
     pub node: NodeId,
     /// Seed of its timeouts.
     pub seed: u64,
+    /// When, by the node's steady clock.
+    pub now: Moment,
     /// Whether promises may have been forgotten.
     pub distrust: bool,
     /// A planted mistake.
@@ -137,6 +145,7 @@ impl Replica {
             applied: durable.applied,
             reader: disk.reader(),
             seed: start.seed,
+            now: start.now,
             quarantine: start.distrust.then(|| Quarantine::new(others, LogIndex(0))),
             logger: slog::Logger::root(slog::Discard, slog::o!()),
         };
@@ -161,6 +170,9 @@ impl Replica {
             fetched: None,
             awaiting: BTreeMap::new(),
             ticks: 0,
+            now: start.now,
+            lease: None,
+            lease_used: false,
             in_parts: BTreeMap::new(),
             map: if start.of == GroupId::CONTROL { map_in(&durable.state) } else { None },
         }
@@ -242,9 +254,14 @@ impl Replica {
     }
 
     /// Time has passed here.
-    pub fn tick(&mut self) {
-        self.group.tick();
+    pub fn tick(&mut self, now: Moment) {
+        self.now = now;
+        self.group.tick(now);
         self.ticks += 1;
+        let half_over = self.lease.is_some_and(|until| now + LEASE_MILLIS / 2 >= until);
+        if half_over && std::mem::take(&mut self.lease_used) {
+            self.reads.renew();
+        }
         let awaited = self.group.awaiting_snapshot();
         self.awaiting.retain(|node, _| awaited.contains(node));
         for node in awaited {
@@ -258,11 +275,12 @@ impl Replica {
 
     /// Takes a message. One that names a snapshot is handed back: its state has to be fetched first.
     #[must_use]
-    pub fn step(&mut self, message: RaftMessage) -> Option<RaftMessage> {
+    pub fn step(&mut self, message: RaftMessage, now: Moment) -> Option<RaftMessage> {
+        self.now = now;
         if message.kind == MessageKind::Snapshot {
             return Some(message);
         }
-        self.group.step(message);
+        self.group.step(message, now);
         None
     }
 
@@ -288,13 +306,18 @@ impl Replica {
         None
     }
 
-    /// Takes a query; an answer at once means that it was not taken.
+    /// Takes a query; an answer at once means that it was not taken, or that a quorum need not be asked.
     #[must_use]
-    pub fn query(&mut self, waiter: Waiter, wanted: Question) -> Option<Reply> {
+    pub fn query(&mut self, waiter: Waiter, wanted: Question, now: Moment) -> Option<Reply> {
+        self.now = now;
         if !self.led {
             return Some(self.not_leader());
         }
         if self.bug == Some(Bug::ReadWithoutQuorum) {
+            return Some(self.answer(&wanted));
+        }
+        if self.lease.is_some_and(|until| now < until) && self.is_current() {
+            self.lease_used = true;
             return Some(self.answer(&wanted));
         }
         self.reads.push(waiter, wanted, self.ticks);
@@ -382,6 +405,7 @@ impl Replica {
         self.feed(time, turn);
         while self.group.has_ready() {
             let effects = self.group.ready();
+            self.publish_lease();
             self.notice_role(turn);
             self.perform_one(effects, disk, turn);
         }
@@ -399,6 +423,12 @@ impl Replica {
         }
     }
 
+    /// Before anything leaves that may end it.
+    fn publish_lease(&mut self) {
+        let longer = if self.bug == Some(Bug::LeaseTooLong) { 3000 } else { 0 };
+        self.lease = self.group.lease().map(|until| until + longer);
+    }
+
     fn feed(&mut self, time: Timestamp, turn: &mut Turn) {
         while self.led && self.proposed.0 < self.durable.0 + self.knobs.undurable_entries {
             let Some((batch, waiters)) = self.proposals.next_batch(time, self.knobs.batch_commands) else { break };
@@ -414,7 +444,7 @@ impl Replica {
             }
         }
         if self.led {
-            let lost = self.reads.begin(&mut self.group, self.ticks);
+            let lost = self.reads.begin(&mut self.group, self.ticks, self.now);
             turn.replies.extend(lost.into_iter().map(|waiter| (waiter, Reply::NotLeader(None))));
         }
     }

@@ -135,3 +135,8 @@ fn a_replica_that_was_let_go_and_is_back_with_its_vote() {
 fn a_recovery_that_forgets_the_end_of_the_log() {
     found(Bug::LogEndForgotten);
 }
+
+#[test]
+fn a_leader_that_reads_by_a_lease_that_is_over() {
+    found(Bug::LeaseTooLong);
+}

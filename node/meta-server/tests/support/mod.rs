@@ -96,6 +96,7 @@ impl Cluster {
             cache_bytes: 8 << 20,
             log_window_entries: self.window,
             log_window_bytes: MetaConfig::LOG_WINDOW_BYTES,
+            lease_reads: true,
             hash_entries: 16,
             level: FeatureLevel::NEWEST,
         };

@@ -161,6 +161,7 @@ impl Group {
     pub fn transfer_leader(&mut self, replica: ReplicaId) -> bool {
         let fit = self.heirs().contains(&replica);
         if fit {
+            self.lease.give_up(self.term());
             self.raw.transfer_leader(replica.0);
         }
         fit
@@ -200,6 +201,7 @@ impl Group {
             quarantine.set_others(members.other_voters(ReplicaId(self.raw.raft.id)));
         }
         self.unfit.retain(|replica| members.contains(*replica));
+        self.lease.void();
         self.members = members;
         self.changed = (at, self.ticks);
     }

@@ -151,14 +151,14 @@ fn nobody_campaigns_while_a_committed_change_is_not_applied() {
     let term = net.of_node(leader.0).group.view().term;
     let timeout_now = RaftMessage::bare(MessageKind::TimeoutNow, ReplicaId(leader.0), ReplicaId(follower), term);
     let group = &mut net.of_node(follower).group;
-    group.step(timeout_now.clone());
+    group.step(timeout_now.clone(), NOW);
     assert_eq!(group.view().role, Role::Follower, "it was told to");
     group.campaign();
     assert_eq!(group.view().role, Role::Follower, "at the start");
-    (0..50).for_each(|_| group.tick());
+    (0..50).for_each(|_| group.tick(LATE));
     assert_eq!(group.view().role, Role::Follower, "by time");
     net.of_node(follower).resume();
-    net.of_node(follower).group.step(timeout_now);
+    net.of_node(follower).group.step(timeout_now, NOW);
     assert_eq!(net.of_node(follower).group.view().role, Role::Candidate);
 }
 
@@ -198,14 +198,14 @@ fn a_node_that_comes_back_is_another_replica() {
     let (term, last) = (net.of_node(leader.0).group.view().term, net.of_node(leader.0).group.view().last);
     let mut late = RaftMessage::bare(MessageKind::AppendResponse, ReplicaId(node), ReplicaId(leader.0), term);
     late.index = LogIndex(last.0 + 1000);
-    net.of_node(leader.0).group.step(late);
+    net.of_node(leader.0).group.step(late, NOW);
     let matched = net.of_node(leader.0).group.matched();
     assert!(matched.iter().all(|(replica, index)| *replica != ReplicaId(node) && *index <= last), "{matched:?}");
     // And what is sent to the former one does not reach the new one.
     let mut to_former =
         RaftMessage::bare(MessageKind::Heartbeat, ReplicaId(leader.0), ReplicaId(node), Term(term.0 + 9));
     to_former.commit = last;
-    net.of_node(node).group.step(to_former);
+    net.of_node(node).group.step(to_former, NOW);
     assert_eq!(net.of_node(node).group.view().term, term);
     net.change_to(&[1, 2, 3]);
     assert_eq!(net.voters(), [1, 2, 3].map(NodeId));
@@ -262,7 +262,7 @@ fn a_change_that_does_not_fit_is_void_and_one_not_understood_is_told() {
             for sent in acks {
                 let mut ack = RaftMessage::bare(MessageKind::AppendResponse, sent.to, sent.from, sent.term);
                 ack.index = sent.entries.last().map_or(sent.index, |entry| entry.index);
-                replica.group.step(ack);
+                replica.group.step(ack, NOW);
             }
         }
     }
@@ -284,7 +284,7 @@ fn a_voter_that_lost_everything_is_let_go_and_comes_back_as_another() {
     let lost = &net.replicas[&NodeId(4)].group;
     assert!(lost.replica() == before && lost.members().is_empty(), "it was filled as if nothing had happened");
     let vote = RaftMessage::bare(MessageKind::Vote, ReplicaId(5), before, Term(99));
-    net.of_node(4).group.step(vote);
+    net.of_node(4).group.step(vote, NOW);
     assert_eq!(net.of_node(4).group.view().term, net.of_node(leader.0).group.view().term, "it heard of an election");
     let steps = net.change_to(&others.iter().copied().collect::<Vec<_>>());
     assert_eq!(steps.first(), Some(&Step::Change(joint(&[], &[before]))), "{steps:?}");

@@ -6,6 +6,11 @@ use crate::membership::{Change, Members, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 
+/// For what does not depend on time.
+pub(super) const NOW: Moment = Moment(0);
+/// For a replica that has heard nobody for long.
+pub(super) const LATE: Moment = Moment(1 << 40);
+
 #[derive(Default)]
 pub(super) struct MemoryLog(pub(super) Mutex<BTreeMap<u64, Entry>>);
 
@@ -46,6 +51,8 @@ pub(super) struct Net {
     /// Nodes that never end a fetch.
     pub(super) losing: BTreeSet<NodeId>,
     pub(super) seed: u64,
+    /// A tick is 100 ms, the same for all.
+    pub(super) now: Moment,
     /// Who led each term.
     leaders: BTreeMap<Term, NodeId>,
 }
@@ -68,6 +75,7 @@ pub(super) fn config(replica: ReplicaId, log: &Arc<MemoryLog>, hard_state: HardS
         reader: log.clone(),
         seed: seed ^ replica.0,
         quarantine: None,
+        now: NOW,
         logger: slog::Logger::root(slog::Discard, slog::o!()),
     }
 }
@@ -150,6 +158,7 @@ impl Net {
             unfetching: BTreeSet::new(),
             losing: BTreeSet::new(),
             seed,
+            now: NOW,
             leaders: BTreeMap::new(),
         }
     }
@@ -202,7 +211,7 @@ impl Net {
             return;
         }
         if message.kind != MessageKind::Snapshot {
-            replica.group.step(message);
+            replica.group.step(message, self.now);
         } else if unfetching {
             let failed = replica.group.not_fetched(&message);
             self.queue.push_back(failed);
@@ -214,7 +223,9 @@ impl Net {
     }
 
     pub(super) fn tick(&mut self) {
-        self.replicas.values_mut().filter(|replica| replica.up).for_each(|replica| replica.group.tick());
+        self.now = self.now + 100;
+        let now = self.now;
+        self.replicas.values_mut().filter(|replica| replica.up).for_each(|replica| replica.group.tick(now));
         self.settle();
     }
 
@@ -251,6 +262,7 @@ impl Net {
         config.last = if config.last == LogStart::default() { replica.start } else { config.last };
         config.applied = replica.state.at;
         config.members.clone_from(&replica.state.members);
+        config.now = self.now;
         replica.group = Group::new(config).expect("it starts");
         replica.stalled = None;
         replica.up = true;

@@ -48,13 +48,13 @@ fn a_read_needs_a_quorum() {
     let mut net = Net::new(3);
     let leader = net.tick_until_leader();
     net.propose(leader, b"x");
-    net.replicas.get_mut(&leader).expect("a replica").group.read(1).expect("it leads");
+    net.replicas.get_mut(&leader).expect("a replica").group.read(1, NOW).expect("it leads");
     net.settle();
     assert_eq!(net.replicas[&leader].reads.len(), 1);
     for (node, replica) in &mut net.replicas {
         replica.up = *node == leader;
     }
-    net.replicas.get_mut(&leader).expect("a replica").group.read(2).expect("it leads");
+    net.replicas.get_mut(&leader).expect("a replica").group.read(2, NOW).expect("it leads");
     net.settle();
     assert_eq!(net.replicas[&leader].reads.len(), 1, "a leader without a quorum answered a read");
 }
@@ -65,7 +65,7 @@ fn followers_take_neither_proposals_nor_reads() {
     let leader = net.tick_until_leader();
     let (_, follower) = net.replicas.iter_mut().find(|(node, _)| **node != leader).expect("a follower");
     assert_eq!(follower.group.propose(b"x".to_vec()), Err(ProposeError::NotLeader));
-    assert_eq!(follower.group.read(1), Err(ProposeError::NotLeader));
+    assert_eq!(follower.group.read(1, NOW), Err(ProposeError::NotLeader));
 }
 
 /// Two followers; the first loses its log and all it has promised, and is kept from voting.
@@ -83,8 +83,7 @@ fn forget(net: &mut Net, leader: NodeId, watermark: LogIndex) -> (NodeId, NodeId
 
 fn tick(net: &mut Net, ticks: u32) {
     for _ in 0..ticks {
-        net.replicas.values_mut().filter(|replica| replica.up).for_each(|replica| replica.group.tick());
-        net.settle();
+        net.tick();
     }
 }
 
@@ -213,7 +212,7 @@ fn replicas_in_quarantine_are_not_stuck_when_the_leader_dies_as_well() {
         replica.group = Group::new(config).expect("it starts");
     }
     // They hear the leader once and are not released yet.
-    (0..2).for_each(|_| net.replicas.get_mut(&leader).expect("a replica").group.tick());
+    (0..2).for_each(|_| net.replicas.get_mut(&leader).expect("a replica").group.tick(NOW));
     net.settle();
     assert_eq!(net.replicas.values().filter(|replica| replica.group.is_quarantined()).count(), 2);
     net.restart(leader);
@@ -235,7 +234,7 @@ fn replicas_in_quarantine_vote_for_a_better_log_when_the_leader_is_silent() {
         config.quarantine = Some(Quarantine::new(voters, LogIndex(0)));
         replica.group = Group::new(config).expect("it starts");
     }
-    (0..2).for_each(|_| net.replicas.get_mut(&leader).expect("a replica").group.tick());
+    (0..2).for_each(|_| net.replicas.get_mut(&leader).expect("a replica").group.tick(NOW));
     net.settle();
     others.iter().for_each(|node| net.replicas.get_mut(node).expect("a replica").up = false);
     net.propose(leader, b"only here");
@@ -258,7 +257,7 @@ fn one_replica_that_came_back_from_a_power_cut_alone_waits_for_the_others() {
     config.quarantine = Some(Quarantine::new(others, LogIndex(0)));
     replica.group = Group::new(config).expect("it starts");
     for _ in 0..1000 {
-        net.replicas.get_mut(&leader).expect("a replica").group.tick();
+        net.replicas.get_mut(&leader).expect("a replica").group.tick(NOW);
         net.settle();
     }
     assert!(net.replicas[&leader].group.is_quarantined());
@@ -277,9 +276,9 @@ fn a_snapshot_that_is_applied_before_the_log_is_durable_is_noted_later() {
     assert!(effects.snapshot.is_some());
     assert!(!group.applied(at), "the log is not durable yet");
     // Nor does it campaign meanwhile: raft-rs would look for the entries before the snapshot.
-    (0..50).for_each(|_| group.tick());
+    (0..50).for_each(|_| group.tick(LATE));
     group.campaign();
-    group.step(RaftMessage::bare(MessageKind::TimeoutNow, ReplicaId(2), ReplicaId(1), Term(2)));
+    group.step(RaftMessage::bare(MessageKind::TimeoutNow, ReplicaId(2), ReplicaId(1), Term(2)), NOW);
     assert_eq!(group.view().role, Role::Follower);
     group.persisted(effects.number, Some(at.index));
     assert!(group.applied(at));

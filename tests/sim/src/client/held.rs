@@ -6,10 +6,9 @@ use crate::event::Millis;
 use crate::marks::Mark;
 use crate::message::{Reply, Request};
 use crate::script::Knobs;
-use chunk_core::Moment;
 use chunk_core::session::{EPOCH_MILLIS, Session};
 use proto::control::{ControlCommand, ControlOutcome, ControlRefusal, ControlReply, ControlRequest};
-use types::{ChunkId, ChunkRef, GroupId, SessionId};
+use types::{ChunkId, ChunkRef, GroupId, Moment, SessionId};
 
 /// Chunks staged by one command.
 const STAGE_CHUNKS: usize = 3;

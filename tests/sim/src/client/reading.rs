@@ -9,11 +9,10 @@ use crate::marks::Mark;
 use crate::message::{Reply, Request};
 use crate::operation::Name;
 use bytes::Bytes;
-use chunk_core::Moment;
 use chunk_core::read::{self, GetAnswer, Read, ReadEvent, ReadStep, ReadTimes, ReadVerdict, Standing};
 use proto::object::ContentView;
 use std::collections::{BTreeMap, VecDeque};
-use types::{ChunkRef, Extent, LogIndex, PlacementGroup};
+use types::{ChunkRef, Extent, LogIndex, Moment, PlacementGroup};
 
 /// Nodes asked for a newer map before a chunk is taken for lost.
 const REFRESHES: usize = 3;

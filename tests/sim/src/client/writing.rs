@@ -9,11 +9,10 @@ use crate::marks::Mark;
 use crate::message::{Reply, Request};
 use crate::replica::GROUP;
 use bytes::Bytes;
-use chunk_core::Moment;
 use chunk_core::write::{Alternative, Failure, PutAnswer, Write, WriteEvent, WriteStep, WriteTimes, WriteVerdict};
 use proto::object::NewExtent;
 use std::collections::BTreeMap;
-use types::{ChunkRef, Extent, Member, PgEpoch, REPLICAS, RuleId};
+use types::{ChunkRef, Extent, Member, Moment, PgEpoch, REPLICAS, RuleId};
 
 /// How long a put may take.
 const TRANSFER: Millis = 1200;

@@ -2,12 +2,11 @@
 //! then deletes; only what the group's leader judges deletable goes.
 
 use super::{Got, Scene, Want};
-use chunk_core::Moment;
 use chunk_core::collect::Breaker;
 use proto::control::{ControlAnswer, ControlQuery};
 use proto::meta::{Answer, ChunkVerdict, Query};
 use std::collections::BTreeMap;
-use types::ChunkId;
+use types::{ChunkId, Moment};
 
 /// Ids in one page and one question. Few, so that a run has more than one page.
 const PAGE: usize = 40;

@@ -4,7 +4,7 @@ use crate::message::Waiter;
 use proto::control::ControlQuery;
 use proto::meta::Query;
 use raft_core::{Group, ProposeError};
-use types::LogIndex;
+use types::{LogIndex, Moment};
 
 /// Ticks after which a round is taken for lost and begun anew.
 const ROUND_TICKS_MAX: u64 = 4;
@@ -31,6 +31,8 @@ pub struct Reads {
     waiting_since: u64,
     round: Option<Round>,
     next_context: u64,
+    /// A round is wanted though nobody waits, to prolong the lease.
+    renew: bool,
     /// Confirmed, and to be answered once that much is applied.
     confirmed: Vec<(LogIndex, Waiting)>,
 }
@@ -50,15 +52,21 @@ impl Reads {
         self.waiting.push((waiter, wanted));
     }
 
-    /// Begins a round if there is someone to serve and none is under way. Returns who is given up.
-    pub fn begin(&mut self, group: &mut Group, now: u64) -> Vec<Waiter> {
+    /// Has a round begun for the sake of the leader's lease.
+    pub fn renew(&mut self) {
+        self.renew = true;
+    }
+
+    /// Begins a round if there is a reason to and none is under way. `now` counts ticks, `moment` is by the node's steady clock. Returns who is given up.
+    pub fn begin(&mut self, group: &mut Group, now: u64, moment: Moment) -> Vec<Waiter> {
         if let Some(lost) = self.round.take_if(|round| now - round.begun > ROUND_TICKS_MAX) {
             self.waiting.extend(lost.queries);
         }
-        if self.waiting.is_empty() || self.round.is_some() {
+        let wanted = std::mem::take(&mut self.renew) || !self.waiting.is_empty();
+        if !wanted || self.round.is_some() {
             return Vec::new();
         }
-        match group.read(self.next_context) {
+        match group.read(self.next_context, moment) {
             Ok(()) => {
                 let queries = std::mem::take(&mut self.waiting);
                 self.round = Some(Round { context: self.next_context, begun: now, queries });

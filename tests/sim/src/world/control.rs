@@ -15,11 +15,12 @@ const LOOKS: Millis = 10;
 impl World<'_> {
     /// A call to the control group; an answer at once means that it was not taken.
     pub(super) fn control(&mut self, id: NodeId, waiter: Waiter, request: ControlRequest) -> Option<Reply> {
-        let replica = self.nodes.get_mut(&id).and_then(|node| node.replica_mut(GroupId::CONTROL));
-        let Some(replica) = replica else { return Some(Reply::NotLeader(None)) };
+        let node = self.nodes.get_mut(&id)?;
+        let steady = node.steady(self.now);
+        let Some(replica) = node.replica_mut(GroupId::CONTROL) else { return Some(Reply::NotLeader(None)) };
         match request {
             ControlRequest::Query(query) | ControlRequest::StaleQuery(query) => {
-                replica.query(waiter, Question::Control(query))
+                replica.query(waiter, Question::Control(query), steady)
             }
             ControlRequest::Command(command) => replica.command(waiter, LogCommand::Control(command)),
         }

@@ -36,7 +36,7 @@ impl World<'_> {
         let seat = node.seats.entry(group).or_default();
         if wanted && node.informed && seat.disk.admit(message.to) {
             self.report.marks.hit(Mark::ReplicaTaken);
-            node.start_replica(group, (self.script.seed, false), self.script.bug, self.script.knobs);
+            node.start_replica(self.now, group, (self.script.seed, false), self.script.bug, self.script.knobs);
         }
     }
 

@@ -20,7 +20,7 @@ impl World<'_> {
     pub(super) fn start(&mut self, id: NodeId) -> Result<(), Violation> {
         let (knobs, bug) = (self.script.knobs, self.script.bug);
         let node = self.nodes.get_mut(&id).expect("a node");
-        let forgetful = node.start(self.script.seed, bug, knobs);
+        let forgetful = node.start(self.now, self.script.seed, bug, knobs);
         if forgetful {
             self.report.marks.hit(Mark::Quarantined);
             self.judge.forgets(id);
@@ -47,10 +47,10 @@ impl World<'_> {
 
     pub(super) fn tick(&mut self, id: NodeId, life: Life) -> Result<(), Violation> {
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.life == life) else { return Ok(()) };
-        let (map, informed) = (node.map.clone(), node.informed);
+        let (map, informed, steady) = (node.map.clone(), node.informed, node.steady(self.now));
         for (group, seat) in &mut node.seats {
             let Some(replica) = seat.replica.as_mut() else { continue };
-            replica.tick();
+            replica.tick(steady);
             let placed = map.raft_groups.iter().find(|placed| placed.id == *group && informed);
             if let Some(placed) = placed {
                 replica.change_members(&placed.wanted, &mut self.report.marks);
@@ -157,13 +157,14 @@ impl World<'_> {
     pub(super) fn raft(&mut self, id: NodeId, group: GroupId, bytes: &Bytes) -> Result<(), Violation> {
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.runs) else { return Ok(()) };
         let message = RaftMessage::decode(bytes).map_err(|error| Violation::new(Rule::Raft, error.to_string()))?;
+        let steady = node.steady(self.now);
         let here = node.replica(group).map(Replica::id);
         if here.is_none_or(|here| here.life() < message.to.life()) {
             self.meet_stranger(id, group, here, &message);
             return Ok(());
         }
         let Some(replica) = node.replica_mut(group).filter(|replica| replica.id() == message.to) else { return Ok(()) };
-        if let Some(message) = replica.step(message) {
+        if let Some(message) = replica.step(message, steady) {
             let delay = node.random.between(5, 200);
             self.agenda.at(self.now + delay, Event::Fetched(id, node.life, group, message));
         }
@@ -196,13 +197,14 @@ impl World<'_> {
         if !node.runs {
             return Ok(());
         }
+        let steady = node.steady(self.now);
         let answer = match request {
             Request::Command(request, command) => match node.replica_mut(GROUP) {
                 Some(replica) => replica.command(waiter, LogCommand::Meta(Some(request), command)),
                 None => Some(Reply::NotLeader(None)),
             },
             Request::Query(query) => match node.replica_mut(GROUP) {
-                Some(replica) => replica.query(waiter, Question::Meta(query)),
+                Some(replica) => replica.query(waiter, Question::Meta(query), steady),
                 None => Some(Reply::NotLeader(None)),
             },
             Request::Clock => Some(Reply::Clock(node.clock(self.now))),
@@ -223,10 +225,13 @@ impl World<'_> {
             Request::List(slot, after, max) => Some(self.list(id, slot, after, max)),
             Request::Stat(chunks) => Some(self.stat(id, &chunks)),
             Request::Members(group) => match node.replica_mut(group) {
-                Some(replica) => replica.query(waiter, Question::Members),
+                Some(replica) => replica.query(waiter, Question::Members, steady),
                 None => Some(Reply::NotLeader(None)),
             },
         };
+        if matches!(answer, Some(Reply::Answer(..))) {
+            self.report.marks.hit(Mark::LeaseRead);
+        }
         if let Some(reply) = answer {
             self.reply(id, waiter, reply);
         }

@@ -119,7 +119,7 @@ pub struct GarbageSection {
     pub sweep: u64,
 }
 
-/// `[raft]`: how much of each group's log is kept for replicas that are behind. One that is further behind gets a snapshot.
+/// `[raft]`: how much of each group's log is kept for replicas that are behind (one that is further behind gets a snapshot), and how leaders read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RaftSection {
@@ -127,11 +127,14 @@ pub struct RaftSection {
     pub log_entries: u64,
     /// Bytes of them, in the same way. 1 MiB to 16 GiB, default 64 MiB.
     pub log_bytes: Size,
+    /// Whether a leader that a quorum has answered within 0.7 s reads without asking again. Default true. Turn it off where a hypervisor stops machines for longer
+    /// than that without their clocks going on: a leader that was stopped could answer one read by what was true before.
+    pub lease_reads: bool,
 }
 
 impl Default for RaftSection {
     fn default() -> Self {
-        RaftSection { log_entries: 10_000, log_bytes: Size(64 << 20) }
+        RaftSection { log_entries: 10_000, log_bytes: Size(64 << 20), lease_reads: true }
     }
 }
 

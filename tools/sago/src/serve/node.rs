@@ -110,7 +110,11 @@ fn resolve(args: &NodeArgs, path: &Path, file: &NodeFile, cluster: ClusterFile) 
             round: Duration::from_millis(file.garbage.round),
             sweep: Duration::from_millis(file.garbage.sweep),
         },
-        raft: RaftConfig { log_entries: file.raft.log_entries, log_bytes: file.raft.log_bytes.0 },
+        raft: RaftConfig {
+            log_entries: file.raft.log_entries,
+            log_bytes: file.raft.log_bytes.0,
+            lease_reads: file.raft.lease_reads,
+        },
         // A cluster that begins is at the level of the program that begins it.
         map: PlacementMap { level: cluster.map.level.min(level), ..cluster.map },
         level,

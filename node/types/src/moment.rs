@@ -1,4 +1,4 @@
-//! Time as the driver tells it.
+//! Time as a driver tells it to what has no clock of its own.
 
 use std::ops::Add;
 
