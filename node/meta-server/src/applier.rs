@@ -11,21 +11,44 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
 use types::{FeatureLevel, LogIndex};
+
+/// How long a replica that does not lead lets entries gather. Nobody waits for what it applies, and many at once are one wake-up and one batch.
+const GATHER: Duration = Duration::from_millis(20);
+/// Bytes of entries applied in one batch, or one hand-out more.
+const BATCH_BYTES: usize = 4 << 20;
 
 pub(crate) enum ApplyTask {
     /// Apply these, in order, and answer.
-    Entries {
-        entries: Vec<Entry>,
-        replies: BTreeMap<LogIndex, Vec<ProposalReply>>,
-        commit: LogIndex,
-        /// The members once they are applied, if they change them.
-        members: Option<Members>,
-    },
+    Entries(Committed),
     /// Replace the whole state by the snapshot in `dir`.
     Install { point: SnapshotPoint, dir: PathBuf, done: SyncSender<()> },
     /// Make the state durable, so that the log may be cut.
     Sync,
+}
+
+/// Entries that are committed, and who waits for them.
+pub(crate) struct Committed {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) replies: BTreeMap<LogIndex, Vec<ProposalReply>>,
+    pub(crate) commit: LogIndex,
+    /// The members once they are applied, if they change them.
+    pub(crate) members: Option<Members>,
+}
+
+impl Committed {
+    /// Takes in those that follow.
+    fn append(&mut self, next: Committed) {
+        self.entries.extend(next.entries);
+        self.replies.extend(next.replies);
+        self.commit = next.commit;
+        self.members = next.members.or(self.members.take());
+    }
+
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.data.len()).sum()
+    }
 }
 
 /// An entry of a level that this program does not do.
@@ -48,10 +71,16 @@ pub(crate) struct Applier {
 impl Applier {
     /// Runs until the raft thread hangs up, then makes the state durable.
     pub(crate) fn run(self) {
-        while let Ok(task) = self.tasks.recv() {
+        let mut next = None;
+        while let Some(task) = next.take().or_else(|| self.tasks.recv().ok()) {
             match task {
-                ApplyTask::Entries { entries, replies, commit, members } => {
-                    self.apply(entries, replies, commit, members);
+                ApplyTask::Entries(mut committed) => {
+                    if !self.shared.leads() {
+                        // wait-ok: entries gather
+                        std::thread::sleep(GATHER);
+                    }
+                    next = self.gather(&mut committed);
+                    self.apply(committed);
                 }
                 ApplyTask::Install { point, dir, done } => {
                     self.install(&point, &dir);
@@ -66,13 +95,23 @@ impl Applier {
         self.sync();
     }
 
-    fn apply(
-        &self,
-        entries: Vec<Entry>,
-        mut replies: BTreeMap<LogIndex, Vec<ProposalReply>>,
-        commit: LogIndex,
-        members: Option<Members>,
-    ) {
+    /// Takes in what has come meanwhile. Returns what is to be done after it, if something else came.
+    fn gather(&self, committed: &mut Committed) -> Option<ApplyTask> {
+        let mut bytes = committed.bytes();
+        while bytes < BATCH_BYTES {
+            match self.tasks.try_recv().ok()? {
+                ApplyTask::Entries(next) => {
+                    bytes += next.bytes();
+                    committed.append(next);
+                }
+                other => return Some(other),
+            }
+        }
+        None
+    }
+
+    fn apply(&self, committed: Committed) {
+        let Committed { entries, mut replies, commit, members } = committed;
         let Some(last) = entries.last() else { return };
         let applied = LogStart { index: last.index, term: last.term };
         let store = self.shared.store().expect("only this thread takes the store away");

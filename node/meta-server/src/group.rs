@@ -1,6 +1,6 @@
 //! One group on the raft thread: the replica itself, its proposals and reads, and what it has queued elsewhere.
 
-use crate::applier::ApplyTask;
+use crate::applier::{ApplyTask, Committed};
 use crate::outbox::Outbox;
 use crate::proposals::Proposals;
 use crate::reads::Reads;
@@ -199,12 +199,9 @@ impl GroupDriver {
             };
             let replies = effects.committed.iter().filter_map(waiting).collect();
             let commit = self.hard_state.commit;
-            let _ = self.applier.send(ApplyTask::Entries {
-                entries: effects.committed,
-                replies,
-                commit,
-                members: effects.members,
-            });
+            let members = effects.members;
+            let committed = Committed { entries: effects.committed, replies, commit, members };
+            let _ = self.applier.send(ApplyTask::Entries(committed));
         }
     }
 

@@ -466,6 +466,9 @@ impl Group {
         };
         let term = self.term();
         effects.reads.iter().for_each(|(context, _)| self.lease.confirmed(term, *context));
+        for message in effects.send_now.iter_mut().chain(&mut effects.send_after_persist) {
+            self.name_commit(message);
+        }
         effects.send_now.append(&mut self.greetings);
         if !ready.must_sync() {
             // A heartbeat's answer promises nothing that a restart could forget, and reads wait for it. An append's answer may
@@ -492,6 +495,13 @@ impl Group {
         self.raw.advance_append_async(ready);
         self.change_members(&mut effects);
         effects
+    }
+
+    /// A leader says of which term the entry is that it names as committed, which raft-rs leaves out: for whoever is in quarantine.
+    fn name_commit(&self, message: &mut RaftMessage) {
+        if matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
+            message.commit_term = self.raw.store().known_term_of(message.commit).unwrap_or_default();
+        }
     }
 
     /// Everything up to and including effects `number` is durable, `last` being the newest entry among it.

@@ -117,20 +117,24 @@ impl LogView {
         self.cached_bytes = 0;
     }
 
-    pub(crate) fn term_of(&self, index: LogIndex) -> Option<Term> {
+    /// The term of an entry, if it is known without reading.
+    pub(crate) fn known_term_of(&self, index: LogIndex) -> Option<Term> {
         if index == self.start.index {
             return Some(self.start.term);
         }
         if index == self.last.index {
             return Some(self.last.term);
         }
+        let first = self.cache.front().filter(|first| index >= first.index)?;
+        self.cache.get((index.0 - first.index.0) as usize).map(|entry| entry.term)
+    }
+
+    pub(crate) fn term_of(&self, index: LogIndex) -> Option<Term> {
         if index < self.start.index || index > self.last.index {
             return None;
         }
-        if let Some(first) = self.cache.front()
-            && index >= first.index
-        {
-            return self.cache.get((index.0 - first.index.0) as usize).map(|entry| entry.term);
+        if let Some(known) = self.known_term_of(index) {
+            return Some(known);
         }
         let read = self.reader.entries(index, LogIndex(index.0 + 1), u64::MAX).ok()?;
         read.first().map(|entry| entry.term)

@@ -8,9 +8,9 @@
 //! may have acknowledged and lost is then in the best of those logs, and no candidate it may have voted for is in a later term than the
 //! newest it has heard of. So it votes for candidates whose log is at least the best, in later terms than that; and if its own log is
 //! the best, it goes on as any other, in a new term. If some voters stay silent, a majority suffices after [`ALONE_TICKS_MAX`], with what
-//! they have said; a replica whose log ends before its watermark is never released that way. Who speaks and is no voter as far as this
+//! they have said; a replica whose log ends before its watermark is never released that way, and nobody gets its vote. Who speaks and is no voter as far as this
 //! replica knows counts with its log as well, and is answered: it may have become one by an entry that was lost here. A leader that falls silent before that leaves behind
-//! what it knew to be committed, as part of the watermark, and the wait begins anew.
+//! what it knew to be committed: this replica goes on, and after long anybody gets its vote, only with that in the log; and the wait begins anew.
 //!
 //! Source: DESIGN section 4; the rules R3, R3b and R5 behind it.
 
@@ -35,6 +35,8 @@ pub struct Quarantine {
     heard: BTreeMap<ReplicaId, Heard>,
     /// The log must reach at least here: the durable watermark.
     watermark: LogIndex,
+    /// Of a leader that fell silent.
+    committed: Option<Committed>,
     ticks: u64,
     leader: Option<LeaderHeard>,
 }
@@ -48,6 +50,22 @@ struct Heard {
     at: u64,
 }
 
+/// The newest entry that a leader knew to be committed.
+#[derive(Clone, Copy, Debug)]
+struct Committed {
+    entry: LogStart,
+    leader: Term,
+}
+
+impl Committed {
+    /// Whether a log that ends at `last` is certain to have it. One that ends between the terms of entry and leader may have another entry in its place, which the
+    /// leader has replaced since.
+    fn is_in(&self, last: LogStart) -> bool {
+        last.term > self.leader
+            || last.index >= self.entry.index && (last.term == self.leader || last.term == self.entry.term)
+    }
+}
+
 /// Replicas remembered that are no voters as far as is known here.
 const STRANGERS_MAX: usize = 16;
 
@@ -55,8 +73,8 @@ const STRANGERS_MAX: usize = 16;
 struct LeaderHeard {
     node: ReplicaId,
     term: Term,
-    /// The newest commit index it named.
-    commit: LogIndex,
+    /// The newest entry that it named as committed; its own term, if it did not say of which the entry is.
+    commit: LogStart,
     /// Heartbeats since its last append: it sends an append after each answer while it knows of entries we lack.
     heartbeats: u32,
     /// When it was last heard.
@@ -81,7 +99,14 @@ impl Quarantine {
     /// `others` are the other voters, `watermark` what the replica knows to have acknowledged.
     #[must_use]
     pub fn new(others: impl IntoIterator<Item = ReplicaId>, watermark: LogIndex) -> Self {
-        Quarantine { others: others.into_iter().collect(), heard: BTreeMap::new(), watermark, ticks: 0, leader: None }
+        Quarantine {
+            others: others.into_iter().collect(),
+            heard: BTreeMap::new(),
+            watermark,
+            committed: None,
+            ticks: 0,
+            leader: None,
+        }
     }
 
     /// The voters have changed.
@@ -106,13 +131,14 @@ impl Quarantine {
     pub(crate) fn tick(&mut self, last: LogIndex) -> Release {
         self.ticks += 1;
         if let Some(gone) = self.leader.take_if(|leader| self.ticks - leader.at >= LEADER_SILENT_TICKS) {
-            self.watermark = self.watermark.max(gone.commit);
+            let left = Committed { entry: gone.commit, leader: gone.term };
+            self.committed = self.committed.filter(|before| before.entry.index > left.entry.index).or(Some(left));
             self.heard.clear();
             self.ticks = 0;
         }
         // Who has others to ask is released by what they say.
         let alone = self.others.is_empty() && self.ticks >= ALONE_TICKS_MAX;
-        release(alone && last >= self.watermark && self.leader.is_none())
+        release(alone && last >= self.owed() && self.leader.is_none())
     }
 
     /// A message came; the log ends at `last`, and the replica is in `term`.
@@ -121,10 +147,13 @@ impl Quarantine {
         if matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
             let known = self.leader.filter(|leader| leader.term == message.term);
             let quiet = known.map_or(0, |leader| leader.heartbeats) + 1;
+            let of_entry = if message.commit_term == Term(0) { message.term } else { message.commit_term };
+            let said = LogStart { index: message.commit, term: of_entry };
+            let before = known.map(|leader| leader.commit).filter(|before| before.index > said.index);
             self.leader = Some(LeaderHeard {
                 node: message.from,
                 term: message.term,
-                commit: known.map_or(LogIndex(0), |leader| leader.commit).max(message.commit),
+                commit: before.unwrap_or(said),
                 heartbeats: if message.kind == MessageKind::Heartbeat { quiet } else { 0 },
                 at: self.ticks,
             });
@@ -132,17 +161,15 @@ impl Quarantine {
         let caught_up = self.leader.is_some_and(|leader| {
             // A log that ends in the leader's term is part of the leader's; any other may have old entries where the leader has new ones.
             let quiet = leader.heartbeats >= QUIET_HEARTBEATS && last.term == leader.term;
-            quiet && last.index >= leader.commit.max(self.watermark)
+            quiet && last.index >= leader.commit.index.max(self.owed())
         });
         if caught_up {
             return Release::Now;
         }
-        let intact = last.index >= self.watermark;
-        match self.best(intact) {
-            Some(best) if intact && order(&last) >= order(&best) => {
-                Release::InTerm(Term(self.newest_term(None).max(term).0 + 1))
-            }
-            _ => Release::NotYet,
+        let whole = last.index >= self.watermark && self.committed.is_none_or(|committed| committed.is_in(last));
+        match whole && self.has_all(last, last) {
+            true => Release::InTerm(Term(self.newest_term(None).max(term).0 + 1)),
+            false => Release::NotYet,
         }
     }
 
@@ -150,9 +177,7 @@ impl Quarantine {
     /// voted for anybody else in its term.
     pub(crate) fn may_vote(&self, request: &RaftMessage, last: LogStart) -> bool {
         let candidate = LogStart { index: request.index, term: request.log_term };
-        let has_all = self
-            .best(last.index >= self.watermark)
-            .is_some_and(|best| order(&candidate) >= order(&best).max(order(&last)));
+        let has_all = order(&candidate) >= order(&last) && self.has_all(candidate, last);
         let asks_only = request.kind == MessageKind::PreVote;
         has_all && (asks_only || request.term > self.newest_term(Some(request.from)))
     }
@@ -178,19 +203,27 @@ impl Quarantine {
         }
     }
 
-    /// The best log of the others, while nobody leads and all of them have said where theirs ends; for a replica whose own log is `intact`, after
-    /// long a majority.
-    fn best(&self, intact: bool) -> Option<LogStart> {
+    /// How far the log must reach.
+    fn owed(&self) -> LogIndex {
+        self.watermark.max(self.committed.map_or(LogIndex(0), |committed| committed.entry.index))
+    }
+
+    /// Whether a log that ends at `candidate` has everything that may have been forgotten here, where the log ends at `last`: it is as good as any other while nobody leads
+    /// and all have said where theirs ends. After long a majority suffices, to a replica whose own log reaches its watermark and for one with what is known to be committed.
+    fn has_all(&self, candidate: LogStart, last: LogStart) -> bool {
         if self.leader.is_some() {
-            return None;
+            return false;
         }
         let lately = |heard: &&Heard| self.ticks - heard.at < ALONE_TICKS_MAX;
-        let last = |heard: &Heard| heard.last;
-        let voters = self.others.iter().filter_map(|node| self.heard.get(node).filter(lately).and_then(last)).count();
+        let ends = |heard: &Heard| heard.last;
+        let voters = self.others.iter().filter_map(|node| self.heard.get(node).filter(lately).and_then(ends)).count();
         let majority = (voters + 1) * 2 > self.others.len() + 1;
-        let enough = voters == self.others.len() || intact && majority && self.ticks >= ALONE_TICKS_MAX;
-        let lasts = self.heard.values().filter(lately).filter_map(last);
-        lasts.filter(|_| enough).max_by_key(order)
+        let after_long = majority && self.ticks >= ALONE_TICKS_MAX;
+        let without_all = after_long
+            && last.index >= self.watermark
+            && self.committed.is_none_or(|committed| committed.is_in(candidate));
+        let mut lasts = self.heard.values().filter(lately).filter_map(ends);
+        (voters == self.others.len() || without_all) && lasts.all(|last| order(&candidate) >= order(&last))
     }
 
     /// The newest term that any of the others is in, but for `except`.
@@ -255,6 +288,41 @@ mod tests {
         assert!(quarantine.may_vote(&asks(4, 75), OWN) && !quarantine.may_vote(&asks(2, 63), OWN));
         pass(&mut quarantine, 1);
         assert_eq!(quarantine.to_greet().collect::<Vec<_>>(), [1, 2, 4].map(ReplicaId));
+    }
+
+    /// What a leader says.
+    fn leads(from: u64, term: u64, commit: u64, commit_term: u64) -> RaftMessage {
+        let bare = RaftMessage::bare(MessageKind::Append, ReplicaId(from), ReplicaId(3), Term(term));
+        RaftMessage { commit: LogIndex(commit), commit_term: Term(commit_term), ..bare }
+    }
+
+    #[test]
+    fn what_a_leader_that_fell_silent_knew_to_be_committed_must_be_in_the_log_that_gets_the_vote() {
+        let candidate = |index, log_term| RaftMessage { log_term: Term(log_term), term: Term(9), ..asks(1, index) };
+        // Of which term the entry is was said, or was not.
+        for (commit_term, of_entrys_term) in [(2, true), (0, false)] {
+            let mut quarantine = Quarantine::new([1, 2].map(ReplicaId), LogIndex(0));
+            assert_eq!(quarantine.heard(&leads(2, 4, 60, commit_term), OWN, Term(4)), Release::NotYet);
+            pass(&mut quarantine, LEADER_SILENT_TICKS);
+            assert_eq!(quarantine.heard(&greeting(1, 50), OWN, Term(4)), Release::NotYet);
+            assert!(!quarantine.may_vote(&candidate(70, 5), OWN), "who was the leader may be back");
+            pass(&mut quarantine, ALONE_TICKS_MAX - 1);
+            assert_eq!(quarantine.heard(&greeting(1, 50), OWN, Term(4)), Release::NotYet);
+            pass(&mut quarantine, 1);
+            assert_eq!(quarantine.heard(&greeting(1, 50), OWN, Term(4)), Release::NotYet, "its own log lacks it");
+            for (index, log_term, votes) in [
+                (70, 5, true),
+                (54, 5, true),
+                (60, 4, true),
+                (59, 4, false),
+                (70, 3, false),
+                (60, 2, of_entrys_term),
+                (59, 2, false),
+                (70, 1, false),
+            ] {
+                assert_eq!(quarantine.may_vote(&candidate(index, log_term), OWN), votes, "{index} of term {log_term}");
+            }
+        }
     }
 
     #[test]
