@@ -12,6 +12,7 @@
 mod change;
 mod greetings;
 mod hashes;
+mod reading;
 mod snapshots;
 mod timeouts;
 
@@ -268,17 +269,6 @@ impl Group {
         self.greet_as_empty();
     }
 
-    /// Whether a leader counts on it that this replica elects nobody else: see [`crate::lease`].
-    fn is_guarded(&self) -> bool {
-        self.now < self.guarded
-    }
-
-    /// Whether raft-rs would campaign at the next tick.
-    fn would_campaign(&self) -> bool {
-        let raft = &self.raw.raft;
-        raft.state != StateRole::Leader && raft.election_elapsed + 1 >= raft.randomized_election_timeout()
-    }
-
     /// raft-rs forgets a leader when it campaigns, which not every replica does: one in quarantine would refuse all candidates for the sake of a leader that
     /// was there once, and one that its group let go would take it for its leader for ever.
     fn forget_silent_leader(&mut self) {
@@ -297,10 +287,7 @@ impl Group {
             // To a former replica on this node.
             return;
         }
-        if matches!(message.kind, MessageKind::Vote | MessageKind::PreVote)
-            && self.is_guarded()
-            && message.context != raft::CAMPAIGN_TRANSFER
-        {
+        if self.owes_refusal(&message) {
             return;
         }
         if !self.announced && matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
@@ -399,36 +386,6 @@ impl Group {
         Ok(LogStart { index: LogIndex(self.raw.raft.raft_log.last_index()), term: self.term() })
     }
 
-    /// Asks for a linearizable read: `context`, a new one, comes back in [`Effects::reads`], or never if leadership is lost. The answer
-    /// prolongs the lease, which counts from `now`.
-    ///
-    /// # Errors
-    /// `NotLeader`; `Dropped` before the leader has committed an entry of its own term.
-    pub fn read(&mut self, context: u64, now: Moment) -> Result<(), ProposeError> {
-        self.now = self.now.max(now);
-        if self.role() != Role::Leader {
-            return Err(ProposeError::NotLeader);
-        }
-        let committed = LogIndex(self.raw.raft.raft_log.committed);
-        if self.raw.store().term_of(committed).or_else(|| self.unstable_term(committed)) != Some(self.term()) {
-            return Err(ProposeError::Dropped);
-        }
-        self.lease.ask(self.term(), context, now);
-        self.raw.read_index(context.to_be_bytes().to_vec());
-        Ok(())
-    }
-
-    /// Until when, by the clock that [`Group::read`] is told, whoever has applied an entry of this term here may be answered from what is applied here, as if it
-    /// had asked for a read. Whoever goes by it has to know of an end before what [`Group::ready`] gives out after it is sent.
-    #[must_use]
-    pub fn lease(&self) -> Option<Moment> {
-        self.lease.until(self.term()).filter(|_| self.role() == Role::Leader)
-    }
-
-    fn unstable_term(&self, index: LogIndex) -> Option<Term> {
-        self.raw.raft.raft_log.term(index.0).ok().map(Term)
-    }
-
     /// Begins a campaign at once; used when a group is started for the first time.
     pub fn campaign(&mut self) {
         if self.quarantine.is_none() && self.installing.is_none() && !self.is_guarded() {
@@ -457,15 +414,13 @@ impl Group {
             must_sync: ready.must_sync(),
             entries: ready.take_entries().into_iter().map(entry_from_raft).collect(),
             committed: ready.take_committed_entries().into_iter().map(entry_from_raft).collect(),
-            reads: ready.take_read_states().into_iter().filter_map(read_of).collect(),
+            reads: self.confirmed(ready.take_read_states()),
             send_now: carried(ready.take_messages()),
             send_after_persist: carried(ready.take_persisted_messages()),
             snapshot: None,
             members: None,
             not_understood: None,
         };
-        let term = self.term();
-        effects.reads.iter().for_each(|(context, _)| self.lease.confirmed(term, *context));
         for message in effects.send_now.iter_mut().chain(&mut effects.send_after_persist) {
             self.name_commit(message);
         }
@@ -598,11 +553,6 @@ impl Group {
 
 fn carried(messages: Vec<pb::Message>) -> Vec<RaftMessage> {
     messages.into_iter().filter_map(|message| RaftMessage::from_raft(message).ok()).collect()
-}
-
-fn read_of(state: raft::ReadState) -> Option<(u64, LogIndex)> {
-    let context: [u8; 8] = state.request_ctx.as_slice().try_into().ok()?;
-    Some((u64::from_be_bytes(context), LogIndex(state.index)))
 }
 
 /// Recovered state that contradicts itself: the replica may not start, since it would forget what it promised.
