@@ -314,6 +314,7 @@ impl Group {
         }
         if message.kind == MessageKind::HeartbeatResponse && message.reject {
             self.believe_less(&message);
+            self.answer_greeting(&message);
         }
         if message.kind == MessageKind::Snapshot || message.kind == MessageKind::TimeoutNow && self.installing.is_some()
         {

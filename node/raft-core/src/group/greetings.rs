@@ -28,6 +28,16 @@ impl Group {
         self.greetings.extend(greetings);
     }
 
+    /// Who does not campaign, since it has not applied that it votes, tells a replica in quarantine where its log ends, as those who campaign do by that: the replica may
+    /// know better who votes, and wait for it. Not while somebody leads: who leads is what counts then.
+    pub(super) fn answer_greeting(&mut self, message: &RaftMessage) {
+        let silent = self.role() == Role::Learner && self.quarantine.is_none() && !self.members.is_empty();
+        if silent && self.raw.raft.leader_id == raft::INVALID_ID {
+            let greeting = self.greeting(message.from);
+            self.greetings.push(greeting);
+        }
+    }
+
     fn greeting(&self, to: ReplicaId) -> RaftMessage {
         let last = self.raw.store().last();
         RaftMessage {

@@ -2,6 +2,7 @@
 
 use super::testing::*;
 use super::*;
+use crate::entry::EntryKind;
 
 fn run(seed: u64) -> Net {
     let mut net = Net::new(seed);
@@ -318,4 +319,27 @@ fn a_follower_that_died_while_it_fetched_a_snapshot_is_sent_one_again_at_once() 
     net.restart(follower);
     (0..5).for_each(|_| net.tick());
     assert_eq!(net.replicas[&follower].state.at, net.replicas[&leader].state.at);
+}
+
+#[test]
+fn a_learner_that_hears_no_leader_tells_a_replica_in_quarantine_where_its_log_ends() {
+    let log = Arc::new(MemoryLog::default());
+    let entry = Entry { term: Term(2), index: LogIndex(1), kind: EntryKind::Normal, data: b"x".to_vec().into() };
+    log.0.lock().expect("not poisoned").insert(1, entry);
+    let mut config = config(ReplicaId(4), &log, HardState { term: Term(2), ..HardState::default() }, 1);
+    config.members.learners = vec![ReplicaId(4)];
+    let mut group = Group::new(config).expect("it starts");
+    let greeting = RaftMessage {
+        reject: true,
+        ..RaftMessage::bare(MessageKind::HeartbeatResponse, ReplicaId(2), ReplicaId(4), Term(2))
+    };
+    group.step(greeting.clone(), NOW);
+    let said = group.ready().send_now;
+    let [answer] = &said[..] else { panic!("{said:?}") };
+    assert!(answer.to == ReplicaId(2) && answer.reject && answer.kind == MessageKind::HeartbeatResponse);
+    assert_eq!((answer.index, answer.log_term, answer.term), (LogIndex(1), Term(2), Term(2)));
+    group.step(RaftMessage::bare(MessageKind::Heartbeat, ReplicaId(1), ReplicaId(4), Term(2)), NOW);
+    group.ready();
+    group.step(greeting, NOW);
+    assert!(!group.has_ready() || group.ready().send_now.iter().all(|said| said.to != ReplicaId(2)));
 }
