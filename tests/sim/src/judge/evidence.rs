@@ -35,6 +35,12 @@ struct Told {
 }
 
 impl Told {
+    fn is_closed(&self, chunk: ChunkId) -> bool {
+        let parts = chunk.parts();
+        let closed = self.closed.get(&parts.session).is_some_and(|last| parts.epoch <= *last);
+        closed || self.is_over(parts.session)
+    }
+
     fn is_over(&self, session: SessionId) -> bool {
         self.over.iter().any(|(first, last)| (*first..=*last).contains(&session))
     }
@@ -48,6 +54,8 @@ pub(super) struct Evidence {
     told: Arc<Told>,
     /// The same after each entry, from the one before the first on; shared where nothing has changed.
     history: Vec<Arc<Told>>,
+    /// What it had said when it was recovered from one voter.
+    forgotten: Option<Arc<Told>>,
     /// Chunks that some node has deleted.
     deleted: BTreeSet<ChunkId>,
 }
@@ -55,9 +63,8 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Whether no commit of a chunk that the group does not know can come any more.
     fn is_closed(&self, chunk: ChunkId) -> bool {
-        let parts = chunk.parts();
-        let closed = self.told.closed.get(&parts.session).is_some_and(|last| parts.epoch <= *last);
-        closed || self.told.is_over(parts.session)
+        // Who was told to delete before the group was recovered goes on. A commit after that is found when it comes.
+        self.told.is_closed(chunk) || self.forgotten.as_ref().is_some_and(|told| told.is_closed(chunk))
     }
 
     fn says(&mut self) -> &mut Told {
@@ -72,6 +79,7 @@ impl Evidence {
     /// All entries but so many are lost.
     pub(super) fn goes_back(&mut self, kept: usize) {
         self.history.truncate(kept + 1);
+        self.forgotten = Some(self.told.clone());
         self.told = self.history.last().cloned().unwrap_or_default();
     }
 
