@@ -1,7 +1,7 @@
 //! Looks at every chunk of every disk within some days, evenly, and goes on after a restart where it stood.
 //!
 //! ```text
-//! pace: what is left of the pass / what is left of its time        calls since the step before: four times slower at least
+//! pace: what is left of the pass / what is left of its time        calls since the step before: a pause of four steps at least
 //! asked for ([`ChunkService::scrub_now`]): a pass from the beginning, as fast as the disk gives it
 //! ```
 //!

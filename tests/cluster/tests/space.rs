@@ -21,7 +21,7 @@ const BACK_MAX: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(500);
 
 fn objects() -> usize {
-    if harness::battery() { 6_000 } else { 240 }
+    if harness::battery() { 6_000 } else { 450 }
 }
 
 #[test]
