@@ -17,6 +17,8 @@ const FAULTS_UNTIL: Millis = 34_000;
 const AFTERMATH: Millis = 6_000;
 /// Planned faults; a few of them find nothing to break.
 const FAULTS: (u64, u64) = (11, 21);
+/// Faults that are made in a run at least: a quieter one proves little.
+pub(crate) const FAULTS_MIN: u64 = 5;
 /// When two of three voters may be lost for good: there is something to lose, and time to see what comes of it.
 const MAJORITY: (Millis, Millis) = (7_000, 22_000);
 /// In how many of a thousand runs that is planned, and of how many nodes it takes: three in as many failure domains have to be left.
@@ -174,12 +176,18 @@ impl Script {
         Script { seed, bug, knobs, faults, operations }
     }
 
+    /// When everything planned has begun.
+    #[must_use]
+    pub fn faults_end(&self) -> Millis {
+        let last =
+            self.faults.iter().map(|fault| fault.at).chain(self.operations.iter().map(|planned| planned.at)).max();
+        last.unwrap_or(FAULTS_FROM).min(FAULTS_UNTIL)
+    }
+
     /// When the storm is over and everything is healed.
     #[must_use]
     pub fn storm_ends(&self) -> Millis {
-        let last =
-            self.faults.iter().map(|fault| fault.at).chain(self.operations.iter().map(|planned| planned.at)).max();
-        last.unwrap_or(FAULTS_FROM).min(FAULTS_UNTIL) + AFTERMATH
+        self.faults_end() + AFTERMATH
     }
 }
 

@@ -4,13 +4,13 @@ use crate::client::Tally;
 use crate::event::Millis;
 use crate::fault::Fault;
 use crate::marks::Mark;
+use crate::script::FAULTS_MIN;
 use crate::world::Report;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Operations that a run does at least, and faults that are made in it: a quieter one proves little.
+/// Operations that a run does at least: a quieter one proves little.
 const OPERATIONS_MIN: u64 = 500;
-const FAULTS_MIN: u64 = 5;
 
 /// Sums over runs.
 #[derive(Clone, Debug, Default)]

@@ -168,6 +168,8 @@ impl<'a> World<'a> {
 
     fn run(mut self) -> Result<Report, Violation> {
         self.begin()?;
+        self.until(self.script.faults_end())?;
+        self.make_up_for_missed_faults();
         self.until(self.script.storm_ends())?;
         self.serve_without_one()?;
         self.calm()?;

@@ -10,6 +10,7 @@ use crate::marks::Mark;
 use crate::message::Party;
 use crate::network::Weather;
 use crate::random::Random;
+use crate::script::FAULTS_MIN;
 use proto::control::ControlCommand;
 use std::collections::BTreeSet;
 use types::{ChunkId, NodeId, NodeMode};
@@ -46,6 +47,19 @@ impl World<'_> {
             Made::Later | Made::No => {}
         }
         Ok(())
+    }
+
+    /// Kills nodes if so many planned faults found nothing to break that the run would prove little. A shrunk script is left as it is.
+    pub(super) fn make_up_for_missed_faults(&mut self) {
+        if (self.script.faults.len() as u64) < FAULTS_MIN {
+            return;
+        }
+        let missing = FAULTS_MIN.saturating_sub(self.report.faults.values().sum());
+        let running: Vec<NodeId> = self.node_ids().into_iter().filter(|id| self.nodes[id].runs).collect();
+        for id in running.into_iter().take(missing as usize) {
+            self.crash(id, Crash::Kill);
+            self.count(Fault::Kill);
+        }
     }
 
     pub(super) fn count(&mut self, fault: Fault) {
