@@ -32,11 +32,12 @@ demo: ## Three nodes, S3 and a mount on this machine; store a real book, kill a 
 	$(CARGO) build --release --locked --package sago
 	@sh tools/demo.sh "$(CARGO_TARGET_DIR)/release/sago"
 
-# Everything is built first and once, so that the tests which start real processes find the binary of the same build.
+# Everything is built first and once, so that the tests which start real processes find the binary of the same build. `xtask` is of it
+# too: `cargo run` would build it alone, and what it needs anew with fewer features.
 test: ## Every test, real processes, clients and faults included
 	@sh tools/setup.sh --for test
 	$(CARGO) build --workspace --all-targets --locked
-	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" $(CARGO) run --quiet --locked --package xtask -- ci --only test --only doctest
+	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" "$(CARGO_TARGET_DIR)/debug/xtask" ci --only test --only doctest
 
 lint: ## What the gate of a commit looks at besides the tests: format, lints, docs, layers, tidy, licences
 	@sh tools/setup.sh --for test --with-deny
@@ -63,4 +64,4 @@ battery: ## The fault tests at full length, on a release build
 ci: ## The whole gate of a commit: format, lints, docs, layers, tidy, tests, licences
 	@sh tools/setup.sh --for test --with-deny
 	$(CARGO) build --workspace --all-targets --locked
-	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" $(CARGO) run --quiet --locked --package xtask -- ci
+	SAGO_BIN="$(CARGO_TARGET_DIR)/debug/sago" "$(CARGO_TARGET_DIR)/debug/xtask" ci

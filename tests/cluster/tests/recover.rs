@@ -22,6 +22,7 @@ const DELETED: usize = 10;
 const STARTED_MAX: Duration = Duration::from_secs(60);
 /// Longest time until all copies and votes are where they belong again.
 const WHOLE_MAX: Duration = Duration::from_secs(300);
+
 #[test]
 fn what_one_of_three_has_becomes_the_truth_when_the_others_are_gone_for_good() {
     let _turn = harness::exclusive();
@@ -32,6 +33,8 @@ fn run() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options::default())?;
     let shelf = Shelf::new(&cluster, "book", |n| 50_000 + 97 * n)?;
     shelf.store(0..OBJECTS)?;
+    // Two copies are enough where a node was not heard for a moment, and the third is made soon after.
+    until("the node that will be left has all chunks", WHOLE_MAX, || has_all(&cluster))?;
     // Read at its next start.
     hasty_collector(&cluster, LEFT)?;
     refused_while_anybody_is_there(&mut cluster)?;
@@ -71,6 +74,12 @@ fn run() -> anyhow::Result<()> {
     cluster.kill(LEFT)?;
     cluster.wait_writable()?;
     shelf.check(DELETED..2 * OBJECTS).with_context(|| cluster.last_words())
+}
+
+/// Whether the node that will be left holds as many chunks as each of the others.
+fn has_all(cluster: &Cluster) -> bool {
+    let chunks = |node: usize| cluster.status(node).map(|page| page.chunks());
+    chunks(LEFT).is_ok_and(|left| LOST.iter().all(|lost| chunks(*lost).is_ok_and(|held| held <= left)))
 }
 
 fn aside(cluster: &Cluster, node: usize) -> std::path::PathBuf {
