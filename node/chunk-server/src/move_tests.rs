@@ -22,6 +22,8 @@ struct World {
     map: Mutex<Arc<PlacementMap>>,
     nodes: Mutex<BTreeMap<NodeId, Arc<ChunkService>>>,
     silent: Mutex<BTreeSet<NodeId>>,
+    /// Chunks that are fetched at the moment, and the most there were.
+    fetching: Mutex<(usize, usize)>,
     synced: Mutex<Vec<(PgId, PgEpoch, u64, SetDigest)>>,
 }
 
@@ -31,6 +33,12 @@ struct Source(Arc<World>);
 impl ReplicaSource for Source {
     async fn fetch(&self, node: NodeId, chunk: ChunkRef) -> Result<Bytes, FetchError> {
         let service = self.0.nodes.lock().get(&node).cloned().ok_or(FetchError::Unreachable(node))?;
+        {
+            let mut fetching = self.0.fetching.lock();
+            *fetching = (fetching.0 + 1, fetching.1.max(fetching.0 + 1));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        self.0.fetching.lock().0 -= 1;
         let get = ChunkRequest::Get { chunk: chunk.id, offset: 0, len: chunk.len };
         match service.handle(true, get, Bytes::new()).await {
             (Ok(_), data) => Ok(data),
@@ -204,6 +212,26 @@ async fn a_lost_member_is_not_asked_and_a_silent_one_stops_the_copy() {
     site.change(|map| map.nodes[0].state = NodeState::Out);
     site.puller(4).one_round().await;
     assert_eq!(*site.world.synced.lock(), [(PgId(0), PgEpoch(2), 1, digest_of(&[1]))]);
+}
+
+#[tokio::test]
+async fn one_chunk_is_copied_at_a_time_while_clients_call_unless_it_is_the_last_copy() {
+    for (clients_call, members_lost, at_once) in [(true, 1, 1), (true, 2, 3), (false, 1, 3)] {
+        let site = Site::new().await;
+        for seq in 1..=3 {
+            site.put(3, seq, 1).await.expect("a put");
+        }
+        site.begin(MovePhase::Copying);
+        site.change(|map| map.nodes.iter_mut().take(members_lost).for_each(|node| node.state = NodeState::Out));
+        if clients_call {
+            let get = ChunkRequest::Get { chunk: chunk(1).id, offset: 0, len: 1 };
+            site.node(4).handle(false, get, Bytes::new()).await.0.expect_err("it is not there yet");
+        }
+        site.puller(4).one_round().await;
+        assert_eq!(site.on(4).await, [1, 2, 3]);
+        let most = site.world.fetching.lock().1;
+        assert_eq!(most, at_once, "clients call: {clients_call}, lost: {members_lost}");
+    }
 }
 
 #[tokio::test]

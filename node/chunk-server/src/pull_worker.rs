@@ -4,6 +4,8 @@
 //! listings are merged and compared with what the disk has, page by page (`chunk_core::pull`); what is missing is fetched, verified and made
 //! durable, and the page is compared again until nothing is missing. When all pages are through, count and digest go to the control group.
 //!
+//! While clients call the node, it copies one chunk after the other and leaves as much time between two as one took; but for what has one copy left.
+//!
 //! Every member that is not lost is listed, so a member that is only down is waited for: it may hold what the others lack. A crash or a new
 //! epoch ends a pull; the next round begins it anew and finds what was copied.
 
@@ -13,10 +15,10 @@ use crate::service::ChunkService;
 use chunk_core::pull::{self, Union, Wanted};
 use futures::StreamExt as _;
 use parking_lot::Mutex;
-use proto::chunk::{ChunkReply, ChunkRequest, LIST_CHUNKS_MAX, ListedChunk};
+use proto::chunk::{ChunkError, ChunkReply, ChunkRequest, LIST_CHUNKS_MAX, ListedChunk};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use types::{ChunkId, ChunkRef, DiskId, Member, MovePhase, NodeId, PgEpoch, PgId, PlacementMap, SetDigest, Slot};
 
 /// Pause between rounds.
@@ -28,6 +30,8 @@ const FETCHES: usize = 4;
 /// Rows of one page. Three listings of so many rows are some 200 KiB.
 const PAGE: usize = 1024;
 const _: () = assert!(PAGE <= LIST_CHUNKS_MAX);
+/// The longest pause for clients after a chunk.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Times a page is compared before the pull is given up for this round.
 const ATTEMPTS: usize = 8;
 
@@ -68,13 +72,15 @@ pub struct PullWorker {
     own: NodeId,
     /// When the next chunk may be copied.
     pace: Mutex<Option<Instant>>,
+    /// Held by the one copy at a time that is made while clients call.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl PullWorker {
     /// A worker that has not begun.
     #[must_use]
     pub fn new(host: Arc<dyn MoveHost>, chunks: Arc<ChunkService>, own: NodeId) -> Self {
-        PullWorker { host, chunks, own, pace: Mutex::new(None) }
+        PullWorker { host, chunks, own, pace: Mutex::new(None), turn: tokio::sync::Mutex::new(()) }
     }
 
     /// Works for ever; may be dropped at any time.
@@ -172,7 +178,7 @@ impl PullWorker {
             // Spread over the sources, by the id.
             let turn = wanted.chunk.id.parts().seq as usize % from.len().max(1);
             from.rotate_left(turn);
-            match self.chunks.pull(job.disk, wanted.chunk, job.epoch, from).await {
+            match self.fetch(job, wanted.chunk, from).await {
                 Ok(()) => {
                     ::metrics::counter!(MOVE_CHUNKS).increment(1);
                     ::metrics::counter!(MOVE_BYTES).increment(u64::from(wanted.chunk.len));
@@ -186,6 +192,19 @@ impl PullWorker {
         });
         let done: Vec<bool> = fetches.buffer_unordered(FETCHES).collect().await;
         done.iter().filter(|done| !**done).count()
+    }
+
+    async fn fetch(&self, job: &Job, chunk: ChunkRef, from: Vec<NodeId>) -> Result<(), ChunkError> {
+        let pull = self.chunks.pull(job.disk, chunk, job.epoch, from);
+        if job.copies_left <= 1 || !self.chunks.clients_call() {
+            return pull.await;
+        }
+        let _turn = self.turn.lock().await;
+        let begun = Instant::now();
+        let pulled = pull.await;
+        // wait-ok: clients come first
+        sleep(begun.elapsed().min(PAUSE_MAX)).await;
+        pulled
     }
 
     /// Holds a chunk back for the cap; never while only one copy of the group is left.

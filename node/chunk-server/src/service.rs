@@ -95,6 +95,9 @@ impl ServiceConfig {
     }
 }
 
+/// A node is called by clients for so long after one has called.
+const CLIENTS_CALL: Duration = Duration::from_millis(500);
+
 /// The right to take changes.
 #[derive(Clone, Copy)]
 struct Lease {
@@ -131,6 +134,7 @@ pub struct ChunkService {
     pub(crate) damaged: Notify,
     pub(crate) lost: Mutex<Lost>,
     calls: AtomicU64,
+    client_called: Mutex<Option<Instant>>,
 }
 
 impl ChunkService {
@@ -172,6 +176,7 @@ impl ChunkService {
             damaged: Notify::new(),
             lost: Mutex::default(),
             calls: AtomicU64::new(0),
+            client_called: Mutex::new(None),
         }))
     }
 
@@ -217,7 +222,7 @@ impl ChunkService {
         self.map_wanted.notified().await;
     }
 
-    /// Answers a request. `may_delete` says that the peer's certificate is a node's.
+    /// Answers a request. `from_node` says that the peer's certificate is a node's: others are clients, and delete nothing.
     ///
     /// The body of the answer counts against the read budget until it is dropped.
     ///
@@ -225,11 +230,14 @@ impl ChunkService {
     /// In the result: [`ChunkError`]; nothing was changed, except that a put or delete that failed may have been done.
     pub async fn handle(
         &self,
-        may_delete: bool,
+        from_node: bool,
         request: ChunkRequest,
         body: Bytes,
     ) -> (Result<ChunkReply, ChunkError>, Bytes) {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        if !from_node {
+            *self.client_called.lock() = Some(Instant::now());
+        }
         let (call, done) = match request {
             ChunkRequest::Put { chunk, epoch, root } => {
                 ("put", self.put(chunk, epoch, root, body).await.map(|()| ChunkReply::Stored).map(bare))
@@ -240,7 +248,7 @@ impl ChunkService {
                 let done = self.replicate(chunk, epoch, sources).await;
                 ("replicate", done.map(|()| ChunkReply::Stored).map(bare))
             }
-            ChunkRequest::Delete { .. } | ChunkRequest::Barrier { .. } | ChunkRequest::List { .. } if !may_delete => {
+            ChunkRequest::Delete { .. } | ChunkRequest::Barrier { .. } | ChunkRequest::List { .. } if !from_node => {
                 ("delete", Err(ChunkError::Invalid))
             }
             ChunkRequest::Barrier { pg, epoch } => {
@@ -325,6 +333,11 @@ impl ChunkService {
     /// Calls that came since the start.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Whether clients call this node these days, and not only other nodes.
+    pub(crate) fn clients_call(&self) -> bool {
+        self.client_called.lock().is_some_and(|called| called.elapsed() < CLIENTS_CALL)
     }
 
     pub(crate) fn node(&self) -> NodeId {

@@ -83,14 +83,24 @@ pub fn levelled_on(cluster: &Cluster, nodes: &[u64]) -> anyhow::Result<Duration>
     Ok(start.elapsed())
 }
 
-/// Waits until a copy is missed and every group has three again; how long that took.
+/// How long it took until what was lost was there again.
+#[derive(Clone, Copy, Debug)]
+pub struct Repaired {
+    /// Until copies were given up: the silence after which a node is out, and what it takes to notice.
+    pub noticed: Duration,
+    /// From then on, until every group had three copies.
+    pub copied: Duration,
+}
+
+/// Waits until a copy is missed and every group has three again.
 ///
 /// # Errors
 /// Not within half an hour.
-pub fn repaired(cluster: &Cluster) -> anyhow::Result<Duration> {
+pub fn repaired(cluster: &Cluster) -> anyhow::Result<Repaired> {
     let start = Instant::now();
     let whole = || Copies::of(cluster).map(|copies| copies.are_whole());
     within("a copy is missed", MOVED_MAX, || whole().is_ok_and(|whole| !whole).then_some(()))?;
+    let noticed = start.elapsed();
     within("three copies of every group", MOVED_MAX, || whole().is_ok_and(|whole| whole).then_some(()))?;
-    Ok(start.elapsed())
+    Ok(Repaired { noticed, copied: start.elapsed() - noticed })
 }

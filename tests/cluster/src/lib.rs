@@ -17,7 +17,7 @@ mod verdict;
 
 pub use campaign::Campaign;
 pub use collector::{garbage, hasty_collector, held};
-pub use copies::{Copies, levelled_on, repaired};
+pub use copies::{Copies, Repaired, levelled_on, repaired};
 pub use fault::{Violence, one_node_at_a_time};
 pub use newcomer::{Background, Newcomer};
 pub use segments::{Records, forget_cached, places, segments};

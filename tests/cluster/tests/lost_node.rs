@@ -38,12 +38,13 @@ fn under_load(cluster: &mut Cluster, shop: &Shelf) -> anyhow::Result<()> {
     let calm = load.finish(shop)?;
     let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "busy");
     let lost = lose_last(cluster)?;
-    let took = repaired(cluster)?;
+    let repaired = repaired(cluster)?;
     let busy = load.finish(shop)?;
     println!(
-        "under load: {} MiB of copies lost, whole again after {:.1} s; p99 {:.1} ms before, {:.1} ms meanwhile; {} requests",
+        "under load: {} MiB of copies lost, given up after {:.1} s, whole again {:.1} s later; p99 {:.1} ms before, {:.1} ms meanwhile; {} requests",
         lost >> 20,
-        took.as_secs_f64(),
+        repaired.noticed.as_secs_f64(),
+        repaired.copied.as_secs_f64(),
         calm.p99_ms(),
         busy.p99_ms(),
         busy.count()
@@ -55,13 +56,14 @@ fn under_load(cluster: &mut Cluster, shop: &Shelf) -> anyhow::Result<()> {
 fn in_calm(cluster: &mut Cluster, _: &Shelf) -> anyhow::Result<()> {
     cluster.operate(&["placement", "set", "--copy-rate", "0"])?;
     let lost = lose_last(cluster)?;
-    let took = repaired(cluster)?;
+    let repaired = repaired(cluster)?;
     let plain = copy_rate(cluster.folder(), lost)?;
-    let rate = lost as f64 / took.as_secs_f64();
+    let rate = lost as f64 / repaired.copied.as_secs_f64();
     println!(
-        "in calm: {} MiB of copies lost, whole again after {:.1} s: {:.1} MiB/s, {:.2} of a plain copy with fsync",
+        "in calm: {} MiB of copies lost, given up after {:.1} s, whole again {:.1} s later: {:.1} MiB/s, {:.2} of a plain copy with fsync",
         lost >> 20,
-        took.as_secs_f64(),
+        repaired.noticed.as_secs_f64(),
+        repaired.copied.as_secs_f64(),
         rate / f64::from(1 << 20),
         rate / plain
     );
