@@ -43,9 +43,9 @@ fn run(options: harness::Options) -> anyhow::Result<()> {
 }
 
 fn stray(campaign: &mut Campaign, fate: Stray) -> anyhow::Result<()> {
-    let load = campaign.load()?;
+    let (load, round) = (campaign.load()?, campaign.rounds());
     let cluster = &campaign.cluster;
-    let victim = campaign.rounds() % cluster.nodes();
+    let victim = round % cluster.nodes();
     let disk = cluster.disk(victim);
     let before = (disk.counts().strays, cluster.said(victim, DAMAGED), cluster.said(victim, REWRITTEN));
     let mut aimed: Option<Instant> = None;
@@ -61,6 +61,9 @@ fn stray(campaign: &mut Campaign, fate: Stray) -> anyhow::Result<()> {
         left == 0
     })?;
     disk.mend();
+    // The load ends here: a scrub yields to it, and each round would leave more to scrub than the one before.
+    campaign.judge_reads(load)?;
+    let (cluster, disk) = (&campaign.cluster, campaign.cluster.disk(victim));
     cluster.sago(&["scrub", "--wait", "--json"]).with_context(|| cluster.last_words())?;
     let scrubbed = Instant::now();
     until("what went astray is written anew", REWRITTEN_MAX, || {
@@ -75,7 +78,7 @@ fn stray(campaign: &mut Campaign, fate: Stray) -> anyhow::Result<()> {
     let found = cluster.said(victim, DAMAGED) - before.1 - rewritten;
     println!(
         "round {}: {} writes, {fate:?}; {found} times a copy was found damaged, {rewritten} were written anew, all {:.1} s after the scrub",
-        campaign.rounds() + 1,
+        round + 1,
         disk.counts().strays - before.0,
         scrubbed.elapsed().as_secs_f64()
     );
@@ -83,6 +86,5 @@ fn stray(campaign: &mut Campaign, fate: Stray) -> anyhow::Result<()> {
     // A start reads the segments without what the process knew.
     campaign.cluster.kill(victim)?;
     campaign.cluster.restart(victim)?;
-    campaign.whole_again()?;
-    campaign.judge_reads(load)
+    campaign.whole_again()
 }
