@@ -1,7 +1,9 @@
 //! The gate: every step timed, a summary at the end, one exit code.
 //!
-//! Steps go on after one has failed, so that one run tells everything; only a step that cannot be started counts as failed too.
+//! Steps go on after one has failed, so that one run tells everything; a step that cannot be started counts as failed too. What is wrong
+//! is told where it happens and once more as the very last, for whoever sees only the end of a long log.
 
+use crate::finding::Finding;
 use crate::{layers, report, rocksdb, suite, tidy};
 use anyhow::Context;
 use std::path::Path;
@@ -11,11 +13,14 @@ use std::time::{Duration, Instant};
 /// What cargo-deny is to refuse.
 const DENY_CONFIG: &str = ".ci/deny.toml";
 
+/// What is wrong, a line each; nothing: all is well.
+pub(crate) type Wrong = Vec<String>;
+
 /// One step of the gate.
 struct Step {
     name: &'static str,
     about: &'static str,
-    run: fn(&Path) -> anyhow::Result<bool>,
+    run: fn(&Path) -> anyhow::Result<Wrong>,
 }
 
 /// In the order of how soon they tell something.
@@ -45,66 +50,79 @@ pub fn run(root: &Path, skip: &[String], only: &[String], list: bool) -> anyhow:
     for name in skip.iter().chain(only) {
         anyhow::ensure!(STEPS.iter().any(|step| step.name == name), "there is no step `{name}`; see --list");
     }
+    let chosen = |step: &&Step| !named(skip, step) && (only.is_empty() || named(only, step));
     let mut rows = Vec::new();
-    for step in &STEPS {
-        if skip.iter().any(|name| name == step.name) || (!only.is_empty() && !only.iter().any(|name| name == step.name))
-        {
-            rows.push((step.name, "skipped", Duration::ZERO));
-            continue;
-        }
+    for step in STEPS.iter().filter(chosen) {
         println!("\n== {}: {}", step.name, step.about);
         let start = Instant::now();
-        let passed = (step.run)(root).unwrap_or_else(|error| {
+        let wrong = (step.run)(root).unwrap_or_else(|error| {
             println!("{}: {error:#}", step.name);
-            false
+            vec![format!("{error:#}")]
         });
-        rows.push((step.name, if passed { "ok" } else { "FAILED" }, start.elapsed()));
+        rows.push((step.name, wrong, start.elapsed()));
     }
+    summarize(&rows);
+    Ok(rows.iter().all(|(_, wrong, _)| wrong.is_empty()))
+}
+
+fn named(names: &[String], step: &Step) -> bool {
+    names.iter().any(|name| name == step.name)
+}
+
+fn summarize(rows: &[(&str, Wrong, Duration)]) {
     println!("\n== summary");
-    for (name, state, took) in &rows {
+    for (name, wrong, took) in rows {
+        let state = if wrong.is_empty() { "ok" } else { "FAILED" };
         println!("{name:<10} {state:<8} {:>7.1} s", took.as_secs_f64());
     }
-    Ok(rows.iter().all(|(_, state, _)| *state != "FAILED"))
+    for (name, wrong, _) in rows {
+        for what in wrong {
+            println!("{name}: {what}");
+        }
+    }
 }
 
-fn lockfile(root: &Path) -> anyhow::Result<bool> {
+fn lockfile(root: &Path) -> anyhow::Result<Wrong> {
     let quiet = ["metadata", "--locked", "--format-version", "1"];
     let output = Command::new(cargo_path()).args(quiet).current_dir(root).output().context("cannot run cargo")?;
-    if !output.status.success() {
-        println!("{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(output.status.success())
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Ok(if output.status.success() { Wrong::new() } else { vec![said] })
 }
 
-fn fmt(root: &Path) -> anyhow::Result<bool> {
+fn fmt(root: &Path) -> anyhow::Result<Wrong> {
     cargo(root, &["fmt", "--all", "--check"], &[])
 }
 
-fn ours_layers(root: &Path) -> anyhow::Result<bool> {
-    Ok(report("layers", &layers::check(root)?))
+fn ours_layers(root: &Path) -> anyhow::Result<Wrong> {
+    Ok(findings("layers", &layers::check(root)?))
 }
 
-fn ours_tidy(root: &Path) -> anyhow::Result<bool> {
-    Ok(report("tidy", &tidy::check(root)?))
+fn ours_tidy(root: &Path) -> anyhow::Result<Wrong> {
+    Ok(findings("tidy", &tidy::check(root)?))
 }
 
-fn clippy(root: &Path) -> anyhow::Result<bool> {
+fn findings(step: &str, found: &[Finding]) -> Wrong {
+    report(step, found);
+    found.iter().map(Finding::to_string).collect()
+}
+
+fn clippy(root: &Path) -> anyhow::Result<Wrong> {
     cargo(root, &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])
 }
 
-fn doc(root: &Path) -> anyhow::Result<bool> {
+fn doc(root: &Path) -> anyhow::Result<Wrong> {
     let args = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
     // A private item may be linked: the documentation is for those who work here.
     cargo(root, &args, &[("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links")])
 }
 
-fn doctest(root: &Path) -> anyhow::Result<bool> {
+fn doctest(root: &Path) -> anyhow::Result<Wrong> {
     cargo(root, &["test", "--workspace", "--doc", "--locked"], &[])
 }
 
 /// Licences, sources and duplicates need no network. Advisories need the database: where `SAGO_ADVISORY_DB` names a folder that
 /// holds a clone of it they are checked, else it is said that they were not.
-fn deny(root: &Path) -> anyhow::Result<bool> {
+fn deny(root: &Path) -> anyhow::Result<Wrong> {
     let found =
         Command::new(cargo_path()).args(["deny", "--version"]).output().is_ok_and(|output| output.status.success());
     anyhow::ensure!(found, "cargo-deny is missing: `tools/setup.sh --with-deny` builds it (or: --skip deny)");
@@ -112,10 +130,10 @@ fn deny(root: &Path) -> anyhow::Result<bool> {
         let common = ["deny", "--offline", "--locked", "--workspace", "--config", config, "check"];
         cargo(root, &[&common[..], what].concat(), &[])
     };
-    let passed = check(DENY_CONFIG, &["bans", "licenses", "sources"])?;
+    let mut wrong = check(DENY_CONFIG, &["bans", "licenses", "sources"])?;
     let Some(database) = std::env::var_os("SAGO_ADVISORY_DB") else {
         println!("deny: ADVISORIES WERE NOT CHECKED: set SAGO_ADVISORY_DB to a folder with the advisory database");
-        return Ok(passed);
+        return Ok(wrong);
     };
     let database = database.into_string().map_err(|_| anyhow::anyhow!("SAGO_ADVISORY_DB is not UTF-8"))?;
     let rules = std::fs::read_to_string(root.join(DENY_CONFIG))?;
@@ -125,15 +143,17 @@ fn deny(root: &Path) -> anyhow::Result<bool> {
     std::fs::write(&config, rules)?;
     let advised = check(&config.display().to_string(), &["advisories"]);
     std::fs::remove_file(&config)?;
-    Ok(advised? && passed)
+    wrong.extend(advised?);
+    Ok(wrong)
 }
 
 pub(crate) fn cargo_path() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-fn cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<bool> {
-    println!("cargo {}", args.join(" "));
+fn cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<Wrong> {
+    let called = format!("cargo {}", args.join(" "));
+    println!("{called}");
     let status = Command::new(cargo_path())
         .args(args)
         .envs(rocksdb::environment(root))
@@ -141,7 +161,7 @@ fn cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<boo
         .current_dir(root)
         .status()
         .context("cannot run cargo")?;
-    Ok(status.success())
+    Ok(if status.success() { Wrong::new() } else { vec![format!("{called}: {status}")] })
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.chore {
         Chore::Ci { skip, only, list } => ci::run(&root(), &skip, &only, list),
-        Chore::Test => suite::run(&root()),
+        Chore::Test => suite::run(&root()).map(|wrong| wrong.is_empty()),
         Chore::Planted { only } => planted::run(&root(), &only),
         Chore::Layers => layers::check(&root()).map(|findings| report("layers", &findings)),
         Chore::Tidy => tidy::check(&root()).map(|findings| report("tidy", &findings)),

@@ -3,12 +3,12 @@
 //!
 //! Every program runs as `cargo test` runs it, from the folder of its package. What it says is printed in one piece when it ends.
 
-use crate::ci::cargo_path;
+use crate::ci::{Wrong, cargo_path};
 use crate::programs::{self, Program};
 use anyhow::Context;
 use std::io::{Read, Seek};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// Packages whose tests know no real time: they may run beside a cluster and come to the same. All others have the first lane.
@@ -58,17 +58,17 @@ impl Test {
 /// What became of it.
 struct Ended {
     name: String,
-    passed: bool,
+    wrong: Wrong,
     tests: usize,
     took: Duration,
 }
 
-/// Builds and runs all test programs and tells whether all passed.
+/// Builds and runs all test programs and tells what is wrong.
 ///
 /// # Errors
 /// Cargo or a program cannot be started.
-pub fn run(root: &Path) -> anyhow::Result<bool> {
-    let Some(tests) = build(root)? else { return Ok(false) };
+pub fn run(root: &Path) -> anyhow::Result<Wrong> {
+    let Some(tests) = build(root)? else { return Ok(vec!["it does not build".into()]) };
     anyhow::ensure!(!tests.is_empty(), "cargo has built no test program");
     let (mut niced, waiting): (Vec<_>, Vec<_>) =
         tests.into_iter().partition(|test| COMPUTE.contains(&test.package.as_str()));
@@ -119,7 +119,8 @@ fn one(Test { name, program, .. }: &Test, nice: i32) -> anyhow::Result<Ended> {
     let out = String::from_utf8_lossy(&out);
     let verdict = if passed { "ok" } else { "FAILED" };
     println!("\n== {name}: {verdict}, {:.1} s, {status}\n{}", took.as_secs_f64(), out.trim_start());
-    Ok(Ended { name: name.clone(), passed, tests: passed_in(&out), took })
+    let wrong = if passed { Wrong::new() } else { wrong_in(name, status, &out) };
+    Ok(Ended { name: name.clone(), wrong, tests: passed_in(&out), took })
 }
 
 /// Tests that passed, by the last line of a program.
@@ -128,25 +129,41 @@ fn passed_in(said: &str) -> usize {
     counts.filter_map(|count| count.parse::<usize>().ok()).sum()
 }
 
-fn summarize(mut ended: Vec<Ended>, took: Duration) -> bool {
+/// Where and why a program that failed has panicked, and how it ended.
+fn wrong_in(name: &str, status: ExitStatus, said: &str) -> Wrong {
+    const PANICS: usize = 3;
+    const CHARS: usize = 300;
+    let mut lines = said.lines();
+    let mut wrong = vec![format!("{name}: {status}")];
+    while let Some(line) = lines.find(|line| line.contains(" panicked at ")) {
+        let place = line.rsplit(" panicked at ").next().unwrap_or_default();
+        let why = lines.next().unwrap_or_default();
+        wrong.push(format!("{name}: {place} {}", why.chars().take(CHARS).collect::<String>()));
+    }
+    wrong.truncate(1 + PANICS);
+    wrong
+}
+
+fn summarize(mut ended: Vec<Ended>, took: Duration) -> Wrong {
     const SLOWEST: usize = 15;
     ended.sort_by_key(|program| std::cmp::Reverse(program.took));
     println!("\n== test: the slowest of {} programs", ended.len());
     for program in ended.iter().take(SLOWEST) {
         println!("{:>8.1} s  {}", program.took.as_secs_f64(), program.name);
     }
-    let failed: Vec<_> = ended.iter().filter(|program| !program.passed).map(|program| program.name.as_str()).collect();
     let tests: usize = ended.iter().map(|program| program.tests).sum();
     println!("test: {tests} tests passed in {:.0} s", took.as_secs_f64());
-    if !failed.is_empty() {
-        println!("test: FAILED: {}", failed.join(", "));
+    let wrong: Wrong = ended.into_iter().flat_map(|program| program.wrong).collect();
+    for what in &wrong {
+        println!("test: FAILED: {what}");
     }
-    failed.is_empty()
+    wrong
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn a_test_is_called_after_its_package_and_its_target() {
@@ -157,6 +174,16 @@ mod tests {
         };
         assert_eq!(name("raft_log"), ("raft-log".into(), "raft-log".into()));
         assert_eq!(name("crash"), ("raft-log".into(), "raft-log: crash".into()));
+    }
+
+    #[test]
+    fn what_failed_is_told_with_its_place_and_its_reason() {
+        let said =
+            "thread 'a' (7) panicked at tests/a.rs:3:5:\nlost: 1\nnote: more\nthread 'b' panicked at tests/a.rs:9:1:\n";
+        let status = ExitStatus::from_raw(101 << 8);
+        let ended = format!("x: {status}");
+        assert_eq!(wrong_in("x", status, said), [&*ended, "x: tests/a.rs:3:5: lost: 1", "x: tests/a.rs:9:1: "]);
+        assert_eq!(wrong_in("x", status, "killed"), [&*ended]);
     }
 
     #[test]
