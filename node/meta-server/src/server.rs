@@ -11,7 +11,7 @@ use crate::registry::Registry;
 use crate::replicas::Replicas;
 use crate::shared::GroupShared;
 use crate::snapshots::{Fetcher, SnapshotServer};
-use crate::start::{StartError, founders, groups_here, open_replica, recover};
+use crate::start::{StartError, founders, groups_here, open_replica, recover, understands};
 use crate::writer::Writer;
 use bytes::Bytes;
 use meta_core::Applied;
@@ -105,6 +105,9 @@ impl MetaServer {
             let doubts = (Some(&recovered), config.map.voters(id).first() == Some(&config.node));
             let (founders, seed, cache) = (founders(config, id), config.seed, &recovered.cache);
             let opened = open_replica(config.node, id, &founders, &path, &log, seed, doubts, cache, &logger)?;
+            if id == GroupId::CONTROL {
+                understands(&opened.shared, config.level)?;
+            }
             drivers.insert(id, replicas.start(opened)?);
         }
         let mut threads = Vec::new();
@@ -463,6 +466,7 @@ pub(crate) fn unless_it_panics(thread: &str, run: Box<dyn FnOnce() + Send>) {
 fn status(shared: &GroupShared) -> GroupStatus {
     let view = shared.view();
     let role = match view.role {
+        _ if view.quarantined => GroupStatus::QUARANTINED,
         Role::Leader => "leader",
         Role::Follower => "follower",
         Role::Candidate => "candidate",

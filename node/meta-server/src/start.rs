@@ -4,6 +4,8 @@ use crate::boot_note::{self, Note};
 use crate::config::MetaConfig;
 use crate::shared::GroupShared;
 use crate::steady_clock;
+use meta_core::kv::KvError;
+use proto::control::{ControlAnswer, ControlQuery};
 use raft_core::{Group, GroupConfig, HardState, LogStart, Members, Quarantine, slog};
 use raft_log::{RaftLog, Recovery};
 use state_store::{SharedCache, StateStore};
@@ -11,7 +13,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
-use types::{GroupId, LogIndex, NodeId, ReplicaId};
+use types::{FeatureLevel, GroupId, LogIndex, NodeId, ReplicaId};
 
 /// The metadata service cannot start; the message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,17 @@ pub enum StartError {
     /// The stored members of a group are not what was written, or were written by a newer program.
     #[error("the members of {0} cannot be read; this node must be replaced")]
     Members(GroupId),
+    /// The placement map in the state of the control group cannot be read.
+    #[error("the placement map cannot be read")]
+    Map(#[from] KvError),
+    /// The cluster has gone on to what this program does not know.
+    #[error("the cluster is at level {cluster}, this program does {program} at most: start a newer one")]
+    TooOld {
+        /// The level of the cluster.
+        cluster: FeatureLevel,
+        /// The newest this program can do.
+        program: FeatureLevel,
+    },
     /// A folder or a thread could not be made.
     #[error("the metadata folder cannot be used")]
     Io(#[from] io::Error),
@@ -141,6 +154,16 @@ pub(crate) fn open_replica(
     }
     let shared = Arc::new(GroupShared::new(id, (replica, members), raft.view(), store, applied));
     Ok(StartedGroup { shared, raft, hard_state: recovered.hard_state, path: path.to_owned() })
+}
+
+/// Refuses a cluster that has gone on to what this program does not know, as far as the state here tells. Asked before anything is applied:
+/// the log goes on with entries that this program may be unable to read.
+pub(crate) fn understands(control: &GroupShared, program: FeatureLevel) -> Result<(), StartError> {
+    let Some(store) = control.readable() else { return Ok(()) };
+    match meta_core::control_query(&store.view(), &ControlQuery::Map)? {
+        ControlAnswer::Map(Some(map)) if map.level > program => Err(StartError::TooOld { cluster: map.level, program }),
+        _ => Ok(()),
+    }
 }
 
 /// The members as of what the store has applied. One that the group began with notes them at once, so that a snapshot of it, of

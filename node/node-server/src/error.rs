@@ -97,5 +97,14 @@ pub enum StartError {
     },
     /// The metadata.
     #[error("metadata")]
-    Metadata(#[from] meta_server::StartError),
+    Metadata(#[source] meta_server::StartError),
+}
+
+impl From<meta_server::StartError> for StartError {
+    fn from(error: meta_server::StartError) -> Self {
+        match error {
+            meta_server::StartError::TooOld { cluster, program } => Self::TooOld { cluster, program },
+            other => Self::Metadata(other),
+        }
+    }
 }

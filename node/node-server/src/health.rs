@@ -60,6 +60,9 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
         if group.leader.is_none() {
             found.push(format!("{} has no leader", group.group));
         }
+        if group.is_quarantined() {
+            found.push(format!("the replica of {} may have forgotten promises and does not vote yet", group.group));
+        }
         if group.diverged {
             found.push(format!("the state of {} has diverged here and is being made anew", group.group));
         }
@@ -145,6 +148,9 @@ mod tests {
         let mut leaderless = status();
         leaderless.groups[0].leader = None;
         assert_eq!(problems(&leaderless, leader, &up).len(), 1);
+        let mut distrusted = status();
+        distrusted.groups[0].role = GroupStatus::QUARANTINED.to_owned();
+        assert_eq!(problems(&distrusted, leader, &up).len(), 1);
         let mut behind = status();
         behind.groups[0].applied = LogIndex(5);
         assert_eq!(problems(&behind, leader, &up).len(), 1);

@@ -85,12 +85,6 @@ impl NodeServer {
                 return Err(error);
             }
         };
-        if let Err(error) = understands(&meta, &peers, config.level) {
-            endpoint.close().await;
-            meta.stop().await;
-            chunks.close().await;
-            return Err(error);
-        }
         let last_heard = Arc::new(LastHeard::default());
         let orphans: Arc<Mutex<OrphanStatus>> = Arc::default();
         let status = Arc::new(Status {
@@ -192,10 +186,11 @@ impl NodeServer {
     }
 }
 
-/// Whether this program can do what the cluster relies on, as far as is known here before anybody is asked.
-fn understands(meta: &MetaServer, peers: &Peers, program: FeatureLevel) -> Result<(), StartError> {
-    let known = meta.map().map(|map| map.level).max(Some(peers.map().level)).unwrap_or_default();
-    if known > program { Err(StartError::TooOld { cluster: known, program }) } else { Ok(()) }
+/// Whether this program can do what the cluster relies on, as far as the map says that was noted last. What the replica of the control
+/// group says is looked at where that is opened.
+fn understands(peers: &Peers, program: FeatureLevel) -> Result<(), StartError> {
+    let cluster = peers.map().level;
+    if cluster > program { Err(StartError::TooOld { cluster, program }) } else { Ok(()) }
 }
 
 /// What is opened on the disks.
@@ -207,6 +202,7 @@ struct Services {
 
 impl Services {
     async fn open(config: &NodeConfig, endpoint: &Endpoint, peers: &Peers) -> Result<Services, StartError> {
+        understands(peers, config.level)?;
         let folder = incarnation::begin(&config.meta, config.create)?;
         let chunks = ChunkService::open(service_config(config)?, Arc::new(PeerSource(peers.clone()))).await?;
         let network = Arc::new(QuicNetwork::new(endpoint.clone(), &peers.map()));

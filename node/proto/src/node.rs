@@ -105,7 +105,7 @@ pub struct OrphanStatus {
 pub struct GroupStatus {
     /// Which.
     pub group: GroupId,
-    /// Leader, follower, candidate or learner.
+    /// Leader, follower, candidate or learner; [`GroupStatus::QUARANTINED`] for a voter that does not vote.
     pub role: String,
     /// Who leads, as far as it knows.
     pub leader: Option<NodeId>,
@@ -125,6 +125,17 @@ pub struct GroupStatus {
     pub learners: Vec<NodeId>,
     /// Its state was found to differ from what most replicas have: it answers nothing and is made anew.
     pub diverged: bool,
+}
+
+impl GroupStatus {
+    /// The role of a replica that may have forgotten promises and does not vote before it knows better.
+    pub const QUARANTINED: &str = "quarantined";
+
+    /// Whether it is in quarantine: the group must not lose another voter now.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.role == Self::QUARANTINED
+    }
 }
 
 /// One disk of a node.

@@ -135,6 +135,8 @@ pub struct GroupView {
     pub start: LogIndex,
     /// Last entry of the log.
     pub last: LogIndex,
+    /// It keeps from voting, because it may have forgotten promises.
+    pub quarantined: bool,
 }
 
 /// One replica of one group.
@@ -535,6 +537,7 @@ impl Group {
             commit: LogIndex(raft.raft_log.committed),
             start: self.raw.store().start().index,
             last: LogIndex(raft.raft_log.last_index()),
+            quarantined: self.is_quarantined(),
         }
     }
 

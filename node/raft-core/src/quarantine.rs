@@ -2,7 +2,8 @@
 //!
 //! After a power cut a disk that lied about its flush may have lost the end of the log, and votes with it. Such a replica neither
 //! votes nor campaigns until it has caught up with a live leader's commit index (and with its own durable watermark), by a log that ends in
-//! that leader's term and so is part of the leader's. It tells the leader what it holds, since the leader counts on what it acknowledged before.
+//! that leader's term and so is part of the leader's. It tells the leader what it holds, since the leader counts on what it acknowledged before, and waits a
+//! second for that to have been noted.
 //!
 //! If nobody leads, because the whole cluster was cut, it waits until every other voter has said where its log ends. What this replica
 //! may have acknowledged and lost is then in the best of those logs, and no candidate it may have voted for is in a later term than the
@@ -75,14 +76,17 @@ struct LeaderHeard {
     term: Term,
     /// The newest entry that it named as committed; its own term, if it did not say of which the entry is.
     commit: LogStart,
-    /// Heartbeats since its last append: it sends an append after each answer while it knows of entries we lack.
+    /// Heartbeats of it.
     heartbeats: u32,
-    /// When it was last heard.
+    /// When it was first heard, and last.
+    since: u64,
     at: u64,
 }
 
-/// Heartbeats in a row without an append after which the leader has nothing for us.
-const QUIET_HEARTBEATS: u32 = 3;
+/// What must have come of a leader, and how long it must have been heard, before it is certain to have taken note of what is in the log here: it is greeted twice in that
+/// time, and whatever it had counted on before, on a promise that is forgotten here, it names as committed. Not a silence between its appends: under load there is none.
+const HEARTBEATS_MIN: u32 = 3;
+const HEARD_TICKS: u64 = 2 * GREETING_TICKS;
 
 /// Whether it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +150,7 @@ impl Quarantine {
         self.note(message);
         if matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
             let known = self.leader.filter(|leader| leader.term == message.term);
-            let quiet = known.map_or(0, |leader| leader.heartbeats) + 1;
+            let heartbeats = known.map_or(0, |leader| leader.heartbeats);
             let of_entry = if message.commit_term == Term(0) { message.term } else { message.commit_term };
             let said = LogStart { index: message.commit, term: of_entry };
             let before = known.map(|leader| leader.commit).filter(|before| before.index > said.index);
@@ -154,14 +158,15 @@ impl Quarantine {
                 node: message.from,
                 term: message.term,
                 commit: before.unwrap_or(said),
-                heartbeats: if message.kind == MessageKind::Heartbeat { quiet } else { 0 },
+                heartbeats: heartbeats + u32::from(message.kind == MessageKind::Heartbeat),
+                since: known.map_or(self.ticks, |leader| leader.since),
                 at: self.ticks,
             });
         }
         let caught_up = self.leader.is_some_and(|leader| {
             // A log that ends in the leader's term is part of the leader's; any other may have old entries where the leader has new ones.
-            let quiet = leader.heartbeats >= QUIET_HEARTBEATS && last.term == leader.term;
-            quiet && last.index >= leader.commit.index.max(self.owed())
+            let settled = leader.heartbeats >= HEARTBEATS_MIN && self.ticks - leader.since >= HEARD_TICKS;
+            settled && last.term == leader.term && last.index >= leader.commit.index.max(self.owed())
         });
         if caught_up {
             return Release::Now;

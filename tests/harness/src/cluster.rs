@@ -222,12 +222,13 @@ impl Cluster {
         })
     }
 
-    /// Whether every node answers, knows a leader of each of its groups, and has no disk out of service.
+    /// Whether every node answers, knows a leader of each of its groups, votes in them, and has no disk out of service.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         (0..self.nodes()).all(|at| {
             self.status(at).is_ok_and(|page| {
-                page.groups.iter().all(|group| group.leader.is_some()) && page.disks.iter().all(|disk| !disk.fenced)
+                page.groups.iter().all(|group| group.leader.is_some() && !group.is_quarantined())
+                    && page.disks.iter().all(|disk| !disk.fenced)
             })
         })
     }

@@ -129,6 +129,22 @@ fn a_replica_that_lost_its_log_and_does_not_know_it_is_sent_all_of_it_again_by_t
     assert_eq!(net.replicas[&leader].group.view().role, Role::Leader, "nobody was disturbed");
 }
 
+/// Found by a fault test: only a leader without anything to append ended a quarantine, and under load there is none.
+#[test]
+fn a_quarantine_ends_under_load_too() {
+    let mut net = Net::new(5);
+    let leader = net.tick_until_leader();
+    (0..10).for_each(|i| net.propose(leader, &[i]));
+    let (victim, _) = forget(&mut net, leader, LogIndex(10));
+    for i in 0..30 {
+        net.tick();
+        net.propose(leader, &[i]);
+    }
+    tick(&mut net, 2);
+    assert!(!net.replicas[&victim].group.is_quarantined());
+    assert_eq!(net.replicas[&victim].state.entries, net.replicas[&leader].state.entries);
+}
+
 #[test]
 fn a_replica_that_lost_its_log_votes_only_for_whoever_has_all_it_may_have_acknowledged() {
     for seed in 0..20 {

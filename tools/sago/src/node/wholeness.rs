@@ -18,6 +18,8 @@ pub(super) enum Amiss {
     Fenced(NodeId),
     /// It has not applied what was committed when the look began.
     Behind(NodeId, GroupId),
+    /// It may have forgotten what it promised the group, and does not vote yet.
+    Quarantined(NodeId, GroupId),
     /// Nobody leads the group.
     Leaderless(GroupId),
     /// Its voters change.
@@ -34,6 +36,7 @@ impl fmt::Display for Amiss {
             Amiss::Unheard(node) => write!(f, "the cluster has not heard yet that {node} was started again"),
             Amiss::Fenced(node) => write!(f, "a disk of {node} is out of service"),
             Amiss::Behind(node, group) => write!(f, "{node} has not caught up in {group}"),
+            Amiss::Quarantined(node, group) => write!(f, "{node} does not vote in {group} yet"),
             Amiss::Leaderless(group) => write!(f, "{group} has no leader"),
             Amiss::Unsettled(group) => write!(f, "the voters of {group} change"),
             Amiss::Copies(pg) => write!(f, "a copy of {pg} is missing or moves"),
@@ -78,6 +81,7 @@ pub(super) fn amiss(map: &PlacementMap, statuses: &BTreeMap<NodeId, NodeStatus>,
         for voter in &placed.voters {
             match of(voter) {
                 Some(group) if group.leader.is_none() => return Some(Amiss::Leaderless(placed.id)),
+                Some(group) if group.is_quarantined() => return Some(Amiss::Quarantined(*voter, placed.id)),
                 Some(group) if group.applied >= target && !group.diverged => {}
                 Some(_) | None => return Some(Amiss::Behind(*voter, placed.id)),
             }
@@ -175,6 +179,8 @@ mod tests {
         assert_eq!(with(&|_, all| said(all, &|node| node.groups[0].applied = LogIndex(8))), behind);
         assert_eq!(with(&|_, all| said(all, &|node| node.groups[0].diverged = true)), behind);
         assert_eq!(with(&|_, all| said(all, &|node| node.groups.clear())), behind);
+        let distrusted = with(&|_, all| said(all, &|node| node.groups[0].role = GroupStatus::QUARANTINED.to_owned()));
+        assert_eq!(distrusted, Some(Amiss::Quarantined(two, GroupId(1))));
         let leaderless = with(&|_, all| said(all, &|node| node.groups[0].leader = None));
         assert_eq!(leaderless, Some(Amiss::Leaderless(GroupId(1))));
         let changing = with(&|map, _| map.raft_groups[0].wanted = [1, 2, 4].map(NodeId).into());
