@@ -118,7 +118,7 @@ impl LogView {
     }
 
     /// The term of an entry, if it is known without reading.
-    pub(crate) fn known_term_of(&self, index: LogIndex) -> Option<Term> {
+    fn known_term_of(&self, index: LogIndex) -> Option<Term> {
         if index == self.start.index {
             return Some(self.start.term);
         }

@@ -261,6 +261,25 @@ fn replicas_in_quarantine_vote_for_a_better_log_when_the_leader_is_silent() {
     assert_eq!(net.tick_until_leader(), leader);
 }
 
+/// Found by the simulator (seed 4695): a leader that had just come back said of what was committed before only where it is. A voter in quarantine took it for
+/// an entry of that leader's own term, and gave nobody its vote when that leader was lost for good.
+#[test]
+fn a_leader_that_has_just_come_back_says_of_which_term_what_is_committed_is() {
+    let mut net = Net::new(9);
+    let leader = net.tick_until_leader();
+    (0..10).for_each(|i| net.propose(leader, &[i]));
+    tick(&mut net, 2);
+    [1, 2, 3].map(NodeId).into_iter().for_each(|node| net.restart(node));
+    net.trace.clear();
+    net.tick_until_leader();
+    let says = |line: &&String| line.contains("commit: index-") && !line.contains("commit: index-0,");
+    let of_leaders =
+        net.trace.iter().filter(|line| line.contains("kind: Append,") || line.contains("kind: Heartbeat,"));
+    let said: Vec<_> = of_leaders.filter(says).collect();
+    assert!(!said.is_empty());
+    assert!(said.iter().all(|line| !line.contains("commit_term: term-0")), "{said:#?}");
+}
+
 #[test]
 fn one_replica_that_came_back_from_a_power_cut_alone_waits_for_the_others() {
     let mut net = Net::new(7);
