@@ -458,7 +458,7 @@ impl Group {
     /// A leader says of which term the entry is that it names as committed, which raft-rs leaves out: for whoever is in quarantine.
     fn name_commit(&self, message: &mut RaftMessage) {
         if matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
-            // Seldom read from the disk: what was committed last is in the cache, but for a leader that has just started.
+            // Read from the disk only for a follower that lags, and by a leader that has just come back: else it is in the cache.
             message.commit_term = self.raw.store().term_of(message.commit).unwrap_or_default();
         }
     }

@@ -85,8 +85,12 @@ fn summarize(rows: &[(&str, Wrong, Duration)]) {
 fn lockfile(root: &Path) -> anyhow::Result<Wrong> {
     let quiet = ["metadata", "--locked", "--format-version", "1"];
     let output = Command::new(cargo_path()).args(quiet).current_dir(root).output().context("cannot run cargo")?;
+    if output.status.success() {
+        return Ok(Wrong::new());
+    }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Ok(if output.status.success() { Wrong::new() } else { vec![said] })
+    println!("{said}");
+    Ok(vec![said])
 }
 
 fn fmt(root: &Path) -> anyhow::Result<Wrong> {
