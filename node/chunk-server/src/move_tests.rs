@@ -188,15 +188,34 @@ async fn the_newcomer_gets_the_union_of_the_members_without_what_one_has_deleted
     site.puller(4).one_round().await;
     assert_eq!((site.on(4).await, site.world.synced.lock().len()), (vec![], 0), "not before the barrier");
     site.change(|map| map.groups[0].moving.as_mut().expect("a move").phase = MovePhase::Copying);
-    // A member that is down is waited for.
-    site.change(|map| map.nodes[1].state = NodeState::Down);
-    site.puller(4).one_round().await;
-    assert!(site.world.synced.lock().is_empty());
-    site.change(|map| map.nodes[1].state = NodeState::Up);
     site.put(4, 9, 2).await.expect("writers write to the newcomer");
     site.puller(4).one_round().await;
     assert_eq!(site.on(4).await, [1, 2, 3, 9]);
     assert_eq!(*site.world.synced.lock(), [(PgId(0), PgEpoch(2), 3, digest_of(&[1, 2, 3]))]);
+}
+
+#[tokio::test]
+async fn a_member_that_is_down_is_waited_for_and_what_the_others_have_is_copied_at_once() {
+    let site = Site::new().await;
+    for (node, seqs) in [(2, [1, 2, 4].as_slice()), (3, &[1, 3, 4])] {
+        for seq in seqs {
+            site.put(node, *seq, 1).await.expect("a put");
+        }
+    }
+    site.delete(2, 4).await;
+    site.begin(MovePhase::Copying);
+    // One is lost, and one is restarted: the third has the only copies that can be had.
+    site.change(|map| (map.nodes[0].state, map.nodes[1].state) = (NodeState::Out, NodeState::Down));
+    let puller = site.puller(4);
+    puller.one_round().await;
+    assert_eq!((site.on(4).await, site.world.synced.lock().len()), (vec![1, 3, 4], 0));
+    site.put(3, 5, 2).await.expect("a put");
+    puller.one_round().await;
+    assert_eq!(site.on(4).await, [1, 3, 4], "it looks again after a while");
+    site.change(|map| map.nodes[1].state = NodeState::Up);
+    puller.one_round().await;
+    assert_eq!(site.on(4).await, [1, 2, 3, 5]);
+    assert_eq!(*site.world.synced.lock(), [(PgId(0), PgEpoch(2), 4, digest_of(&[1, 2, 3, 5]))]);
 }
 
 #[tokio::test]

@@ -6,8 +6,9 @@
 //!
 //! While clients call the node, it copies one chunk after the other and leaves as much time between two as one took; but for what has one copy left.
 //!
-//! Every member that is not lost is listed, so a member that is only down is waited for: it may hold what the others lack. A crash or a new
-//! epoch ends a pull; the next round begins it anew and finds what was copied.
+//! Every member that is not lost is listed, so a member that is only down is waited for: it may hold what the others lack. What the others have is
+//! copied all the same, for they may be lost before it is back; the move is not done by that. A crash or a new epoch ends a pull; the next round begins it anew and finds what
+//! was copied.
 
 use crate::metrics::{MOVE_BYTES, MOVE_CHUNKS};
 use crate::move_host::MoveHost;
@@ -16,6 +17,7 @@ use chunk_core::pull::{self, Union, Wanted};
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest, LIST_CHUNKS_MAX, ListedChunk};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -32,6 +34,8 @@ const PAGE: usize = 1024;
 const _: () = assert!(PAGE <= LIST_CHUNKS_MAX);
 /// The longest pause for clients after a chunk.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Pause after all was copied that can be had while a member is away: what is written meanwhile goes to the newcomer anyway.
+const AWAY_PAUSE: Duration = Duration::from_secs(60);
 /// Times a page is compared before the pull is given up for this round.
 const ATTEMPTS: usize = 8;
 
@@ -65,6 +69,13 @@ struct Job {
     copies_left: usize,
 }
 
+impl Job {
+    /// Nothing may hold it back.
+    fn is_of_last_copies(&self) -> bool {
+        self.copies_left <= 1
+    }
+}
+
 /// The worker of a node.
 pub struct PullWorker {
     host: Arc<dyn MoveHost>,
@@ -72,6 +83,8 @@ pub struct PullWorker {
     own: NodeId,
     /// When the next chunk may be copied.
     pace: Mutex<Option<Instant>>,
+    /// Pulls that have all they can have while a member is away, and when they look again.
+    waiting: Mutex<BTreeMap<(PgId, PgEpoch), Instant>>,
     /// Held by the one copy at a time that is made while clients call.
     turn: tokio::sync::Mutex<()>,
 }
@@ -80,7 +93,8 @@ impl PullWorker {
     /// A worker that has not begun.
     #[must_use]
     pub fn new(host: Arc<dyn MoveHost>, chunks: Arc<ChunkService>, own: NodeId) -> Self {
-        PullWorker { host, chunks, own, pace: Mutex::new(None), turn: tokio::sync::Mutex::new(()) }
+        let waiting = Mutex::new(BTreeMap::new());
+        PullWorker { host, chunks, own, pace: Mutex::new(None), waiting, turn: tokio::sync::Mutex::new(()) }
     }
 
     /// Works for ever; may be dropped at any time.
@@ -95,6 +109,7 @@ impl PullWorker {
 
     pub(crate) async fn one_round(&self) {
         let jobs = jobs(&self.host.map(), self.own);
+        self.waiting.lock().retain(|move_of, _| jobs.iter().any(|job| (job.pg, job.epoch) == *move_of));
         let pulls = futures::stream::iter(jobs).map(|job| async move {
             match self.pull(&job).await {
                 Ok((chunks, digest)) => {
@@ -109,11 +124,14 @@ impl PullWorker {
 
     async fn pull(&self, job: &Job) -> Result<(u64, SetDigest), PullStop> {
         let map = self.host.map();
-        if let Some(away) = job.members.iter().find(|member| !map.is_lost(**member) && !map.is_up(member.node)) {
-            return Err(PullStop::Away(away.node));
+        let kept = job.members.iter().filter(|member| !map.is_lost(**member)).map(|member| member.node);
+        let (sources, away): (Vec<NodeId>, Vec<NodeId>) = kept.partition(|node| map.is_up(*node));
+        let away = away.first().map(|node| PullStop::Away(*node));
+        if let Some(away) = away
+            && (sources.is_empty() || self.waits(job))
+        {
+            return Err(away);
         }
-        let sources: Vec<NodeId> =
-            job.members.iter().filter(|member| !map.is_lost(**member)).map(|member| member.node).collect();
         if sources.is_empty() {
             return Err(PullStop::NoSource);
         }
@@ -130,7 +148,13 @@ impl PullWorker {
                 }
             }
         }
-        Ok((chunks, digest))
+        let Some(away) = away else { return Ok((chunks, digest)) };
+        self.waiting.lock().insert((job.pg, job.epoch), Instant::now() + AWAY_PAUSE);
+        Err(away)
+    }
+
+    fn waits(&self, job: &Job) -> bool {
+        self.waiting.lock().get(&(job.pg, job.epoch)).is_some_and(|again| Instant::now() < *again)
     }
 
     /// Has the disk hold all of a page; returns the page.
@@ -196,7 +220,7 @@ impl PullWorker {
 
     async fn fetch(&self, job: &Job, chunk: ChunkRef, from: Vec<NodeId>) -> Result<(), ChunkError> {
         let pull = self.chunks.pull(job.disk, chunk, job.epoch, from);
-        if job.copies_left <= 1 || !self.chunks.clients_call() {
+        if job.is_of_last_copies() || !self.chunks.clients_call() {
             return pull.await;
         }
         let _turn = self.turn.lock().await;
@@ -210,7 +234,7 @@ impl PullWorker {
     /// Holds a chunk back for the cap; never while only one copy of the group is left.
     async fn keep_pace(&self, job: &Job, chunk: &ChunkRef) {
         let rate = self.host.map().options.copy_bytes_per_second;
-        if job.copies_left <= 1 || rate == 0 {
+        if job.is_of_last_copies() || rate == 0 {
             return;
         }
         let begin = {

@@ -5,7 +5,7 @@ use crate::shared::GroupShared;
 use crate::writer::fence;
 use meta_core::Applied;
 use proto::log::LogBatch;
-use raft_core::{Entry, EntryKind, LogStart, Members, SnapshotPoint, StateHash};
+use raft_core::{Entry, EntryKind, LogStart, Members, StateHash, StatePoint};
 use state_store::{AppliedPoint, SharedCache, StateStore};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) enum ApplyTask {
     /// Apply these, in order, and answer.
     Entries(Committed),
     /// Replace the whole state by the snapshot in `dir`.
-    Install { point: SnapshotPoint, dir: PathBuf, done: SyncSender<()> },
+    Install { point: StatePoint, dir: PathBuf, done: SyncSender<()> },
     /// Make the state durable, so that the log may be cut.
     Sync,
 }
@@ -173,7 +173,7 @@ impl Applier {
         }
     }
 
-    fn install(&self, point: &SnapshotPoint, dir: &std::path::Path) {
+    fn install(&self, point: &StatePoint, dir: &std::path::Path) {
         self.shared.close_store();
         let opened =
             StateStore::install(dir, &self.path).map_err(|error| fence("a snapshot cannot be installed", &error));

@@ -5,7 +5,7 @@ use meta_core::Applied;
 use parking_lot::Mutex;
 use proto::raft_wire::RaftBatch;
 use proto::rpc::GroupError;
-use raft_core::{RaftMessage, SnapshotPoint, StateHash};
+use raft_core::{RaftMessage, StateHash, StatePoint};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(crate) enum Event {
     SnapshotFetched {
         group: GroupId,
         message: Box<RaftMessage>,
-        fetched: Option<(SnapshotPoint, PathBuf)>,
+        fetched: Option<(StatePoint, PathBuf)>,
     },
     /// Have somebody else lead what this node leads.
     HandOver,

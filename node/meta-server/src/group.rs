@@ -8,7 +8,7 @@ use crate::shared::GroupShared;
 use crate::steady_clock;
 use crate::writer::{Install, WriteTask, fence};
 use proto::rpc::GroupError;
-use raft_core::{Effects, Group, HardState, LogStart, RaftMessage, Role, SnapshotPoint, Step};
+use raft_core::{Effects, Group, HardState, LogStart, RaftMessage, Role, StatePoint, Step};
 use raft_log::{Mark, RaftLog};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -367,7 +367,7 @@ impl GroupDriver {
     pub(crate) fn step_snapshot(
         &mut self,
         message: RaftMessage,
-        fetched: Option<(SnapshotPoint, PathBuf)>,
+        fetched: Option<(StatePoint, PathBuf)>,
         outbox: &mut Outbox,
     ) {
         self.fetching = false;

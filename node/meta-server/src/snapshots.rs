@@ -10,7 +10,7 @@ use crate::shared::GroupShared;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proto::raft_wire::{SnapshotError, SnapshotFile, SnapshotReply, SnapshotRequest};
-use raft_core::{LogStart, Members, RaftMessage, SnapshotPoint};
+use raft_core::{LogStart, Members, RaftMessage, StatePoint};
 use state_store::StateStore;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -198,7 +198,7 @@ impl Fetcher {
         // Of a replica of its own: the fetch for a former one may still be under way.
         let dir = self.dir.join(format!("fetched-{}-{}", group.0, message.to.0));
         self.runtime.spawn(async move {
-            let at = message.snapshot.as_ref().map_or(LogIndex(0), |point| point.at.index);
+            let at = message.point.as_ref().map_or(LogIndex(0), |point| point.at.index);
             let fetched = match fetch_files(&*network, group, message.from.node(), at, &dir).await {
                 Ok(point) => Some((point, dir)),
                 Err(error) => {
@@ -231,7 +231,7 @@ async fn fetch_files(
     from: NodeId,
     at_least: LogIndex,
     dir: &Path,
-) -> Result<SnapshotPoint, FetchError> {
+) -> Result<StatePoint, FetchError> {
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir)?;
     let opened = network.snapshot(from, SnapshotRequest::Open { group, index: at_least }).await?;
@@ -249,7 +249,7 @@ async fn fetch_files(
     let (point, members) = read.map_err(io::Error::other)?;
     // What the files say counts, not what the sender says of them.
     match members.and_then(|members| Members::decode(&members)) {
-        Some(members) if (point.index, point.term) == (at.index, at.term) => Ok(SnapshotPoint { at, members }),
+        Some(members) if (point.index, point.term) == (at.index, at.term) => Ok(StatePoint { at, members }),
         _ => Err(FetchError::Corrupt),
     }
 }

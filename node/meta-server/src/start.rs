@@ -6,7 +6,7 @@ use crate::shared::GroupShared;
 use crate::steady_clock;
 use meta_core::kv::KvError;
 use proto::control::{ControlAnswer, ControlQuery};
-use raft_core::{Group, GroupConfig, HardState, LogStart, Members, Quarantine, slog};
+use raft_core::{Group, GroupConfig, HardState, LogStart, Members, slog};
 use raft_log::{RaftLog, Recovery};
 use state_store::{SharedCache, StateStore};
 use std::collections::BTreeSet;
@@ -132,7 +132,7 @@ pub(crate) fn open_replica(
     let forgetful = doubts.is_some_and(|doubts| doubts.distrust.is_some() || doubts.recovery.amnesia.contains(&id));
     let quarantine = forgetful.then(|| {
         tracing::warn!(group = %id, "this replica may have forgotten promises: it does not vote before it has caught up");
-        Quarantine::new(members.other_voters(replica), recovered.owed.unwrap_or(LogIndex(0)))
+        recovered.owed.unwrap_or(LogIndex(0))
     });
     let mut raft = Group::new(GroupConfig {
         replica,

@@ -6,7 +6,7 @@ use crate::applier::ApplyTask;
 use crate::event::{Event, Persisted, PersistedQueue};
 use crate::outbox::Outbox;
 use crate::replicas::ReplicaTask;
-use raft_core::{Entry, HardState, RaftMessage, SnapshotPoint};
+use raft_core::{Entry, HardState, RaftMessage, StatePoint};
 use raft_log::{GroupWrite, Mark, RaftLog};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(crate) struct WriteTask {
 
 /// A fetched snapshot that replaces state and log.
 pub(crate) struct Install {
-    pub(crate) point: SnapshotPoint,
+    pub(crate) point: StatePoint,
     pub(crate) hard_state: HardState,
     pub(crate) dir: PathBuf,
     pub(crate) applier: Sender<ApplyTask>,

@@ -23,7 +23,7 @@ use crate::entry::{Entry, HardState, LogReader, LogStart};
 use crate::lease::{Lease, VOTE_GUARD_MILLIS};
 use crate::log_view::LogView;
 use crate::membership::Members;
-use crate::message::{MessageKind, RaftMessage, SnapshotPoint, entry_from_raft};
+use crate::message::{MessageKind, RaftMessage, StatePoint, entry_from_raft};
 use crate::quarantine::{LEADER_SILENT_TICKS, Quarantine, Release};
 use raft::eraftpb as pb;
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
@@ -61,8 +61,8 @@ pub struct GroupConfig {
     pub reader: Arc<dyn LogReader>,
     /// Seed of the election timeouts.
     pub seed: u64,
-    /// Set if this replica may have forgotten what it promised.
-    pub quarantine: Option<Quarantine>,
+    /// Set if this replica may have forgotten what it promised: its durable watermark, which its log has to reach before it votes. 0 if it has none.
+    pub quarantine: Option<LogIndex>,
     /// When it starts.
     pub now: Moment,
     /// Where raft-rs logs to.
@@ -85,7 +85,7 @@ pub struct Effects {
     /// Whether durable means flushed (a mere advance of the commit index need not be).
     pub must_sync: bool,
     /// The state must be replaced by the snapshot fetched for [`Group::step_snapshot`] before anything else.
-    pub snapshot: Option<SnapshotPoint>,
+    pub snapshot: Option<StatePoint>,
     /// To be applied.
     pub committed: Vec<Entry>,
     /// The members once all of `committed` is applied, if these change them: to be stored together with what they change.
@@ -205,6 +205,8 @@ impl Group {
         if applied.index > last.index || applied.index < start.index {
             return Err(StartError::AppliedOutsideLog { applied: applied.index, start: start.index, last: last.index });
         }
+        let known = StatePoint { at: applied, members: config.members.clone() };
+        let quarantine = config.quarantine.map(|watermark| Quarantine::new(config.replica, known, watermark));
         let mut hard_state = config.hard_state;
         if hard_state.commit > last.index {
             return Err(StartError::CommitOutsideLog { commit: hard_state.commit, last: last.index });
@@ -212,14 +214,14 @@ impl Group {
         // The commit index is not flushed by itself: what was applied had been committed.
         hard_state.commit = hard_state.commit.max(applied.index);
         // The process before this one may have heard a leader up to its end. Who was never in a term, and has forgotten none, has heard nobody.
-        let is_new = hard_state.term == Term(0) && config.quarantine.is_none();
+        let is_new = hard_state.term == Term(0) && quarantine.is_none();
         let guarded = if is_new { config.now } else { config.now + VOTE_GUARD_MILLIS };
         let view = LogView::new(hard_state, config.members.clone(), start, last, applied, config.reader);
         let raw = RawNode::new(&raft_config, view, &config.logger).map_err(|e| StartError::Raft(e.to_string()))?;
         let mut group = Group {
             raw,
             timeouts: Timeouts::new(config.seed),
-            quarantine: config.quarantine,
+            quarantine,
             greetings: Vec::new(),
             installing: None,
             members: config.members,
@@ -425,7 +427,7 @@ impl Group {
             not_understood: None,
         };
         for message in effects.send_now.iter_mut().chain(&mut effects.send_after_persist) {
-            self.name_commit(message);
+            self.complete(message);
         }
         effects.send_now.append(&mut self.greetings);
         if !ready.must_sync() {
@@ -439,7 +441,7 @@ impl Group {
         }
         if !ready.snapshot().is_empty() {
             let meta = ready.snapshot().get_metadata();
-            let point = SnapshotPoint {
+            let point = StatePoint {
                 at: LogStart { index: LogIndex(meta.index), term: Term(meta.term) },
                 members: Members::from_raft(meta.get_conf_state()),
             };
@@ -455,11 +457,24 @@ impl Group {
         effects
     }
 
-    /// A leader says of which term the entry is that it names as committed, which raft-rs leaves out: for whoever is in quarantine.
-    fn name_commit(&self, message: &mut RaftMessage) {
-        if matches!(message.kind, MessageKind::Append | MessageKind::Heartbeat) {
+    /// What raft-rs leaves out, for whoever is in quarantine: a leader says of which term the entry is that it names as committed, and whoever asks for a vote whom it counts.
+    fn complete(&self, message: &mut RaftMessage) {
+        match message.kind {
             // Read from the disk only for a follower that lags, and by a leader that has just come back: else it is in the cache.
-            message.commit_term = self.raw.store().term_of(message.commit).unwrap_or_default();
+            MessageKind::Append | MessageKind::Heartbeat => {
+                message.commit_term = self.raw.store().term_of(message.commit).unwrap_or_default();
+            }
+            MessageKind::Vote | MessageKind::PreVote => message.point = Some(self.point()),
+            _ => {}
+        }
+    }
+
+    /// How far this replica has come, and the members there.
+    fn point(&self) -> StatePoint {
+        let index = LogIndex(self.raw.raft.raft_log.applied).max(self.changed.0);
+        StatePoint {
+            at: LogStart { index, term: self.term_of(index).unwrap_or_default() },
+            members: self.members.clone(),
         }
     }
 

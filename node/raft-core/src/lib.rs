@@ -19,6 +19,5 @@ pub use entry::{Entry, EntryKind, HardState, LogReadError, LogReader, LogStart};
 pub use group::{ChangeError, Effects, Group, GroupConfig, GroupView, ProposeError, Role, StartError};
 pub use lease::LEASE_MILLIS;
 pub use membership::{Change, LeaderView, MEMBERS_MAX, Members, Step, next_step};
-pub use message::{MessageKind, NotCarried, RaftMessage, SnapshotPoint};
-pub use quarantine::Quarantine;
+pub use message::{MessageKind, NotCarried, RaftMessage, StatePoint};
 pub use slog;

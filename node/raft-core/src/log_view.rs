@@ -2,7 +2,7 @@
 
 use crate::entry::{Entry, HardState, LogReader, LogStart};
 use crate::membership::Members;
-use crate::message::{SnapshotPoint, entry_to_raft, snapshot_to_raft};
+use crate::message::{StatePoint, entry_to_raft, snapshot_to_raft};
 use raft::eraftpb as pb;
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use std::collections::VecDeque;
@@ -107,7 +107,7 @@ impl LogView {
     }
 
     /// A snapshot replaces the whole log.
-    pub(crate) fn restore(&mut self, point: &SnapshotPoint) {
+    pub(crate) fn restore(&mut self, point: &StatePoint) {
         self.start = point.at;
         self.last = point.at;
         self.applied = point.at;
@@ -223,6 +223,6 @@ impl Storage for LogView {
         if too_old || !self.members.contains(ReplicaId(to)) {
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         }
-        Ok(snapshot_to_raft(&SnapshotPoint { at: self.applied, members: self.members.clone() }))
+        Ok(snapshot_to_raft(&StatePoint { at: self.applied, members: self.members.clone() }))
     }
 }

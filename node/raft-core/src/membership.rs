@@ -84,6 +84,18 @@ impl Members {
         self.all().filter(move |other| *other != replica && self.is_voter(*other))
     }
 
+    /// Whether those that `are` with it are a majority of the voters, in both halves of a joint change.
+    #[must_use]
+    pub fn is_quorum(&self, are: impl Fn(ReplicaId) -> bool) -> bool {
+        let most = |voters: &[ReplicaId]| voters.iter().filter(|voter| are(**voter)).count() * 2 > voters.len();
+        most(&self.voters) && (self.outgoing.is_empty() || most(&self.outgoing))
+    }
+
+    /// Whether a message may name so many.
+    pub(crate) fn is_bounded(&self) -> bool {
+        [&self.voters, &self.outgoing, &self.learners].iter().all(|list| list.len() <= MEMBERS_MAX)
+    }
+
     /// Bytes to be stored beside the state they belong to: a version, then the coding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

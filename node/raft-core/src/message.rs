@@ -62,8 +62,9 @@ pub struct RaftMessage {
     pub commit: LogIndex,
     /// Its term.
     pub commit_term: Term,
-    /// Where the snapshot begins that the receiver should fetch.
-    pub snapshot: Option<SnapshotPoint>,
+    /// Where the snapshot begins that the receiver should fetch. Of whoever asks for a vote, or answers a replica in quarantine: how far it has come, and who belongs to
+    /// the group as far as it knows.
+    pub point: Option<StatePoint>,
     /// A follower asks for a snapshot at or after this index.
     pub request_snapshot: LogIndex,
     /// The receiver refused.
@@ -74,10 +75,10 @@ pub struct RaftMessage {
     pub context: Bytes,
 }
 
-/// What a snapshot message names: the files themselves are fetched from the sender.
+/// How far a state has come: what a message says of a snapshot, whose files are fetched from the sender, or of the sender itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotPoint {
-    /// The last entry in the snapshot.
+pub struct StatePoint {
+    /// The last entry in it.
     pub at: LogStart,
     /// The members at that point.
     pub members: Members,
@@ -101,7 +102,7 @@ impl RaftMessage {
             entries: Vec::new(),
             commit: LogIndex(0),
             commit_term: Term(0),
-            snapshot: None,
+            point: None,
             request_snapshot: LogIndex(0),
             reject: false,
             reject_hint: LogIndex(0),
@@ -124,9 +125,9 @@ impl RaftMessage {
     }
 
     pub(crate) fn from_raft(message: pb::Message) -> Result<Self, NotCarried> {
-        let snapshot = message.snapshot.as_ref().filter(|s| !s.is_empty()).map(|snapshot| {
+        let point = message.snapshot.as_ref().filter(|s| !s.is_empty()).map(|snapshot| {
             let meta = snapshot.get_metadata();
-            SnapshotPoint {
+            StatePoint {
                 at: LogStart { index: LogIndex(meta.index), term: Term(meta.term) },
                 members: Members::from_raft(meta.get_conf_state()),
             }
@@ -141,7 +142,7 @@ impl RaftMessage {
             entries: message.entries.into_iter().map(entry_from_raft).collect(),
             commit: LogIndex(message.commit),
             commit_term: Term(message.commit_term),
-            snapshot,
+            point,
             request_snapshot: LogIndex(message.request_snapshot),
             reject: message.reject,
             reject_hint: LogIndex(message.reject_hint),
@@ -166,14 +167,14 @@ impl RaftMessage {
             ..pb::Message::default()
         };
         message.set_entries(self.entries.into_iter().map(entry_to_raft).collect());
-        if let Some(point) = &self.snapshot {
+        if let Some(point) = self.point.as_ref().filter(|_| self.kind == MessageKind::Snapshot) {
             message.set_snapshot(snapshot_to_raft(point));
         }
         message
     }
 }
 
-pub(crate) fn snapshot_to_raft(point: &SnapshotPoint) -> pb::Snapshot {
+pub(crate) fn snapshot_to_raft(point: &StatePoint) -> pb::Snapshot {
     let mut snapshot = pb::Snapshot::default();
     let meta = snapshot.mut_metadata();
     meta.index = point.at.index.0;
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn a_message_survives_the_wire_and_raft_rs() {
         let message = RaftMessage {
-            kind: MessageKind::Append,
+            kind: MessageKind::Snapshot,
             to: ReplicaId(1),
             from: ReplicaId(2),
             term: Term(3),
@@ -280,7 +281,7 @@ mod tests {
             ],
             commit: LogIndex(9),
             commit_term: Term(2),
-            snapshot: Some(SnapshotPoint {
+            point: Some(StatePoint {
                 at: LogStart { index: LogIndex(5), term: Term(1) },
                 members: Members {
                     voters: vec![ReplicaId(1), ReplicaId(2)],

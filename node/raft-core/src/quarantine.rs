@@ -10,14 +10,15 @@
 //! newest it has heard of. So it votes for candidates whose log is at least the best, in later terms than that; and if its own log is
 //! the best, it goes on as any other, in a new term. If some voters stay silent, a majority suffices after [`ALONE_TICKS_MAX`], with what
 //! they have said; a replica whose log ends before its watermark is never released that way, and nobody gets its vote. Who speaks and is no voter as far as this
-//! replica knows counts with its log as well, and is answered: it may have become one by an entry that was lost here. A leader that falls silent before that leaves behind
+//! replica knows counts with its log as well, and is answered: it may have become one by an entry that was lost here. Who votes is as of the newest entry that anybody is known to have
+//! applied: whoever asks for a vote says whom it counts, and this replica may have lost the change that made it so. A leader that falls silent before that leaves behind
 //! what it knew to be committed: this replica goes on, and after long anybody gets its vote, only with that in the log; and the wait begins anew.
 //!
 //! Source: DESIGN section 4; the rules R3, R3b and R5 behind it.
 
 use crate::entry::LogStart;
-use crate::message::{MessageKind, RaftMessage};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::message::{MessageKind, RaftMessage, StatePoint};
+use std::collections::BTreeMap;
 use types::{LogIndex, ReplicaId, Term};
 
 /// Ticks after which a majority suffices when some voters stay silent: 30 seconds.
@@ -32,7 +33,9 @@ pub(crate) const LEADER_SILENT_TICKS: u64 = 20;
 /// Why and until when a replica does not vote.
 #[derive(Clone, Debug)]
 pub struct Quarantine {
-    others: BTreeSet<ReplicaId>,
+    own: ReplicaId,
+    /// Who votes, as of the newest entry that this replica or another is known to have applied.
+    known: StatePoint,
     heard: BTreeMap<ReplicaId, Heard>,
     /// The log must reach at least here: the durable watermark.
     watermark: LogIndex,
@@ -100,22 +103,24 @@ pub enum Release {
 }
 
 impl Quarantine {
-    /// `others` are the other voters, `watermark` what the replica knows to have acknowledged.
-    #[must_use]
-    pub fn new(others: impl IntoIterator<Item = ReplicaId>, watermark: LogIndex) -> Self {
-        Quarantine {
-            others: others.into_iter().collect(),
-            heard: BTreeMap::new(),
-            watermark,
-            committed: None,
-            ticks: 0,
-            leader: None,
+    /// Of the replica `own`, whose state has come to `known`; `watermark` is what it knows to have acknowledged.
+    pub(crate) fn new(own: ReplicaId, known: StatePoint, watermark: LogIndex) -> Self {
+        Quarantine { own, known, heard: BTreeMap::new(), watermark, committed: None, ticks: 0, leader: None }
+    }
+
+    /// Members as of some entry that was committed. Older ones than are known are not news.
+    pub(crate) fn learn(&mut self, point: &StatePoint) {
+        if point.at.index > self.known.at.index && point.members.is_bounded() {
+            self.known = point.clone();
         }
     }
 
-    /// The voters have changed.
-    pub(crate) fn set_others(&mut self, others: impl Iterator<Item = ReplicaId>) {
-        self.others = others.collect();
+    fn others(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.known.members.other_voters(self.own)
+    }
+
+    fn is_stranger(&self, node: ReplicaId) -> bool {
+        !self.known.members.is_voter(node)
     }
 
     /// Whom to tell now that this replica is back, and where its log ends. After a power cut of everything all replicas are kept
@@ -123,12 +128,8 @@ impl Quarantine {
     pub(crate) fn to_greet(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         let now = self.ticks % GREETING_TICKS == 1;
         let leader = self.leader.map(|leader| leader.node);
-        let strangers = self.heard.keys().filter(|node| !self.others.contains(node));
-        self.others
-            .iter()
-            .chain(strangers)
-            .copied()
-            .filter(move |node| now && leader.is_none_or(|leader| leader == *node))
+        let strangers = self.heard.keys().copied().filter(|node| self.is_stranger(*node));
+        self.others().chain(strangers).filter(move |node| now && leader.is_none_or(|leader| leader == *node))
     }
 
     /// A tick has passed; the log ends at `last` now.
@@ -141,7 +142,7 @@ impl Quarantine {
             self.ticks = 0;
         }
         // Who has others to ask is released by what they say.
-        let alone = self.others.is_empty() && self.ticks >= ALONE_TICKS_MAX;
+        let alone = self.others().next().is_none() && self.ticks >= ALONE_TICKS_MAX;
         release(alone && last >= self.owed() && self.leader.is_none())
     }
 
@@ -189,9 +190,12 @@ impl Quarantine {
 
     /// Takes note of what a message says of its sender.
     fn note(&mut self, message: &RaftMessage) {
-        let strangers = self.heard.len().saturating_sub(self.others.len());
-        if !self.others.contains(&message.from) && !self.heard.contains_key(&message.from) && strangers >= STRANGERS_MAX
-        {
+        if let Some(point) = &message.point {
+            self.learn(point);
+        }
+        let strangers = self.heard.keys().filter(|node| self.is_stranger(**node)).count();
+        let is_new = self.is_stranger(message.from) && !self.heard.contains_key(&message.from);
+        if is_new && strangers >= STRANGERS_MAX {
             return;
         }
         let known = self.heard.entry(message.from).or_default();
@@ -221,14 +225,14 @@ impl Quarantine {
         }
         let lately = |heard: &&Heard| self.ticks - heard.at < ALONE_TICKS_MAX;
         let ends = |heard: &Heard| heard.last;
-        let voters = self.others.iter().filter_map(|node| self.heard.get(node).filter(lately).and_then(ends)).count();
-        let majority = (voters + 1) * 2 > self.others.len() + 1;
+        let has_said = |node| self.heard.get(&node).filter(lately).and_then(ends).is_some();
+        let majority = self.known.members.is_quorum(|node| node == self.own || has_said(node));
         let after_long = majority && self.ticks >= ALONE_TICKS_MAX;
         let without_all = after_long
             && last.index >= self.watermark
             && self.committed.is_none_or(|committed| committed.is_in(candidate));
         let mut lasts = self.heard.values().filter(lately).filter_map(ends);
-        (voters == self.others.len() || without_all) && lasts.all(|last| order(&candidate) >= order(&last))
+        (self.others().all(has_said) || without_all) && lasts.all(|last| order(&candidate) >= order(&last))
     }
 
     /// The newest term that any of the others is in, but for `except`.
@@ -250,6 +254,18 @@ fn release(now: bool) -> Release {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::membership::{MEMBERS_MAX, Members};
+
+    /// Of replica 3, which knows of two other voters.
+    fn quarantine() -> Quarantine {
+        let known = StatePoint { at: OWN, members: members(&[1, 2, 3], &[]) };
+        Quarantine::new(ReplicaId(3), known, LogIndex(0))
+    }
+
+    fn members(voters: &[u64], outgoing: &[u64]) -> Members {
+        let ids = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect();
+        Members { voters: ids(voters), outgoing: ids(outgoing), ..Members::default() }
+    }
 
     const OWN: LogStart = LogStart { index: LogIndex(53), term: Term(1) };
 
@@ -270,7 +286,7 @@ mod tests {
 
     #[test]
     fn after_long_a_majority_suffices_and_who_knows_of_a_better_log_waits_for_it() {
-        let mut quarantine = Quarantine::new([1, 2].map(ReplicaId), LogIndex(0));
+        let mut quarantine = quarantine();
         pass(&mut quarantine, ALONE_TICKS_MAX);
         assert_eq!(quarantine.heard(&greeting(2, 63), OWN, Term(1)), Release::NotYet, "its log is better");
         assert!(!quarantine.may_vote(&asks(1, 62), OWN));
@@ -282,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_voter_that_is_not_known_here_counts_with_its_log_and_is_answered() {
-        let mut quarantine = Quarantine::new([1, 2].map(ReplicaId), LogIndex(0));
+        let mut quarantine = quarantine();
         assert_eq!(quarantine.heard(&greeting(4, 75), OWN, Term(1)), Release::NotYet);
         assert_eq!(quarantine.heard(&greeting(1, 41), OWN, Term(1)), Release::NotYet);
         assert_eq!(
@@ -293,6 +309,31 @@ mod tests {
         assert!(quarantine.may_vote(&asks(4, 75), OWN) && !quarantine.may_vote(&asks(2, 63), OWN));
         pass(&mut quarantine, 1);
         assert_eq!(quarantine.to_greet().collect::<Vec<_>>(), [1, 2, 4].map(ReplicaId));
+    }
+
+    /// Found by the simulator (seed 5206): the change that had made another a voter was lost here, and two of three that were left stood still for want of the one that
+    /// it had replaced.
+    #[test]
+    fn who_votes_is_as_whoever_has_come_furthest_says() {
+        let asks = |at, members| {
+            let point = StatePoint { at: LogStart { index: LogIndex(at), term: Term(1) }, members };
+            RaftMessage { point: Some(point), ..asks(4, 75) }
+        };
+        let too_many: Vec<u64> = (3..=3 + MEMBERS_MAX as u64).collect();
+        for (at, voters, outgoing, votes) in [
+            (60, &[1, 3, 4][..], &[][..], true),
+            (60, &[1, 3, 4], &[1, 2, 3], false),
+            (60, &[1, 3, 4], &[2, 3, 4], true),
+            (60, &[1, 2, 3, 4], &[], false),
+            (52, &[1, 3, 4], &[], false),
+            (60, &too_many, &[], false),
+        ] {
+            let mut quarantine = quarantine();
+            pass(&mut quarantine, ALONE_TICKS_MAX);
+            assert_eq!(quarantine.heard(&asks(at, members(voters, outgoing)), OWN, Term(1)), Release::NotYet);
+            let vote = quarantine.may_vote(&asks(0, Members::default()), OWN);
+            assert_eq!(vote, votes, "{voters:?} and {outgoing:?} at {at}");
+        }
     }
 
     /// What a leader says.
@@ -306,7 +347,7 @@ mod tests {
         let candidate = |index, log_term| RaftMessage { log_term: Term(log_term), term: Term(9), ..asks(1, index) };
         // Of which term the entry is was said, or was not.
         for (commit_term, of_entrys_term) in [(2, true), (0, false)] {
-            let mut quarantine = Quarantine::new([1, 2].map(ReplicaId), LogIndex(0));
+            let mut quarantine = quarantine();
             assert_eq!(quarantine.heard(&leads(2, 4, 60, commit_term), OWN, Term(4)), Release::NotYet);
             pass(&mut quarantine, LEADER_SILENT_TICKS);
             assert_eq!(quarantine.heard(&greeting(1, 50), OWN, Term(4)), Release::NotYet);
@@ -332,7 +373,8 @@ mod tests {
 
     #[test]
     fn a_single_voter_waits_and_goes_on() {
-        let mut quarantine = Quarantine::new([], LogIndex(0));
+        let known = StatePoint { at: OWN, members: members(&[3], &[]) };
+        let mut quarantine = Quarantine::new(ReplicaId(3), known, LogIndex(0));
         pass(&mut quarantine, ALONE_TICKS_MAX - 1);
         assert_eq!(quarantine.tick(OWN.index), Release::Now);
     }

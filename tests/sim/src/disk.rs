@@ -3,7 +3,7 @@
 use crate::bug::Bug;
 use crate::random::Random;
 use crate::rows::Rows;
-use raft_core::{Entry, HardState, LogReadError, LogReader, LogStart, Members, RaftMessage, SnapshotPoint};
+use raft_core::{Entry, HardState, LogReadError, LogReader, LogStart, Members, RaftMessage, StatePoint};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use types::{LogIndex, ReplicaId};
@@ -29,7 +29,7 @@ pub struct LogWrite {
     /// The new hard state.
     pub hard_state: Option<HardState>,
     /// A snapshot that replaces state and log.
-    pub install: Option<(Rows, SnapshotPoint)>,
+    pub install: Option<(Rows, StatePoint)>,
     /// To be sent once it is flushed.
     pub send_after: Vec<RaftMessage>,
 }

@@ -20,8 +20,8 @@ use proto::log::{LogBatch, LogCommand};
 use proto::meta::{Answer, ChunkVerdict, Command, Query, Refusal};
 use proto::object::NewContent;
 use raft_core::{
-    Effects, Entry, EntryKind, Group, GroupConfig, HardState, LEASE_MILLIS, LogStart, Members, MessageKind, Quarantine,
-    RaftMessage, Role, SnapshotPoint, Step, slog,
+    Effects, Entry, EntryKind, Group, GroupConfig, HardState, LEASE_MILLIS, LogStart, Members, MessageKind,
+    RaftMessage, Role, StatePoint, Step, slog,
 };
 pub use reads::Question;
 use reads::Reads;
@@ -132,7 +132,6 @@ impl Replica {
         let durable = disk.durable();
         let own = durable.replica.expect("a replica is here");
         let members = durable.members.clone();
-        let others: Vec<_> = members.other_voters(own).collect();
         let last = durable.last();
         let mut hard_state = durable.hard_state;
         hard_state.commit = hard_state.commit.min(last.index).max(durable.applied.index);
@@ -146,7 +145,7 @@ impl Replica {
             reader: disk.reader(),
             seed: start.seed,
             now: start.now,
-            quarantine: start.distrust.then(|| Quarantine::new(others, LogIndex(0))),
+            quarantine: start.distrust.then_some(LogIndex(0)),
             logger: slog::Logger::root(slog::Discard, slog::o!()),
         };
         let group = Group::new(config).unwrap_or_else(|error| panic!("{} cannot start: {error}", start.node));
@@ -285,15 +284,15 @@ impl Replica {
     }
 
     /// The state that a snapshot message named was fetched; it holds what `point` says.
-    pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, point: SnapshotPoint) {
+    pub fn step_snapshot(&mut self, message: RaftMessage, state: Rows, point: StatePoint) {
         self.fetched = Some(state);
         self.group.step_snapshot(message, point);
     }
 
     /// What a snapshot of it is, now.
     #[must_use]
-    pub fn snapshot(&self) -> (Rows, SnapshotPoint) {
-        (self.state.clone(), SnapshotPoint { at: self.applied, members: self.members.clone() })
+    pub fn snapshot(&self) -> (Rows, StatePoint) {
+        (self.state.clone(), StatePoint { at: self.applied, members: self.members.clone() })
     }
 
     /// Takes a command; an answer at once means that it was not taken.

@@ -197,12 +197,13 @@ impl Group {
     }
 
     pub(super) fn set_members(&mut self, at: LogIndex, members: Members) {
-        if let Some(quarantine) = &mut self.quarantine {
-            quarantine.set_others(members.other_voters(ReplicaId(self.raw.raft.id)));
-        }
         self.unfit.retain(|replica| members.contains(*replica));
         self.lease.void();
         self.members = members;
         self.changed = (at, self.ticks);
+        let point = self.point();
+        if let Some(quarantine) = &mut self.quarantine {
+            quarantine.learn(&point);
+        }
     }
 }

@@ -305,7 +305,7 @@ fn a_voter_that_lost_everything_says_so_in_quarantine_too() {
     lost.log.0.lock().expect("not poisoned").clear();
     (lost.start, lost.hard_state, lost.state) = Default::default();
     net.restart(NodeId(4));
-    net.of_node(4).group.quarantine = Some(Quarantine::new([], LogIndex(0)));
+    net.of_node(4).group.distrust(LogIndex(0));
     // Nothing is proposed: no append shows the leader what it does not hold.
     (0..60).for_each(|_| net.tick());
     let steps = net.change_to(&[leader.0, 4, 5]);

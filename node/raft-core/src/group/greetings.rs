@@ -28,13 +28,16 @@ impl Group {
         self.greetings.extend(greetings);
     }
 
-    /// Who does not campaign, since it has not applied that it votes, tells a replica in quarantine where its log ends, as those who campaign do by that: the replica may
-    /// know better who votes, and wait for it. Not while somebody leads: who leads is what counts then.
+    /// Who does not campaign, since it has not applied that it votes, tells a replica in quarantine where its log ends and who votes, as those who campaign do by that; and so does
+    /// who would not ask that replica, since it does not know it for a voter. One of the two may know better than the other. Not while somebody leads: who leads is what
+    /// counts then.
     pub(super) fn answer_greeting(&mut self, message: &RaftMessage) {
-        let silent = self.role() == Role::Learner && self.quarantine.is_none() && !self.members.is_empty();
-        if silent && self.raw.raft.leader_id == raft::INVALID_ID {
-            let greeting = self.greeting(message.from);
-            self.greetings.push(greeting);
+        let silent = self.role() == Role::Learner || !self.members.is_voter(message.from);
+        let has_news = self.quarantine.is_none() && !self.members.is_empty();
+        // An answer is not answered.
+        if silent && has_news && message.point.is_none() && self.raw.raft.leader_id == raft::INVALID_ID {
+            let answer = RaftMessage { point: Some(self.point()), ..self.greeting(message.from) };
+            self.greetings.push(answer);
         }
     }
 

@@ -1,14 +1,14 @@
 //! Snapshots on their way to a replica, and what a leader has to be told about them.
 
 use super::Group;
-use crate::message::{MessageKind, RaftMessage, SnapshotPoint};
+use crate::message::{MessageKind, RaftMessage, StatePoint};
 use raft::{ProgressState, SnapshotStatus};
 use types::ReplicaId;
 
 impl Group {
     /// Takes a snapshot message whose files lie ready locally. `fetched` is what they really hold, at or after what the message named.
-    pub fn step_snapshot(&mut self, mut message: RaftMessage, fetched: SnapshotPoint) {
-        let Some(point) = &mut message.snapshot else { return };
+    pub fn step_snapshot(&mut self, mut message: RaftMessage, fetched: StatePoint) {
+        let Some(point) = &mut message.point else { return };
         let own = self.replica();
         if message.to != own || fetched.at.index < point.at.index || !fetched.members.contains(own) {
             return;

@@ -80,6 +80,13 @@ pub(super) fn config(replica: ReplicaId, log: &Arc<MemoryLog>, hard_state: HardS
     }
 }
 
+impl Group {
+    /// As if it had been started with [`GroupConfig::quarantine`].
+    pub(super) fn distrust(&mut self, watermark: LogIndex) {
+        self.quarantine = Some(Quarantine::new(self.replica(), self.point(), watermark));
+    }
+}
+
 impl Replica {
     fn new(replica: ReplicaId, members: Members, seed: u64) -> Self {
         let log = Arc::new(MemoryLog::default());
@@ -216,7 +223,7 @@ impl Net {
             let failed = replica.group.not_fetched(&message);
             self.queue.push_back(failed);
         } else if let Some(state) = state.filter(|_| !self.losing.contains(&to.node())) {
-            let point = SnapshotPoint { at: state.at, members: state.members.clone() };
+            let point = StatePoint { at: state.at, members: state.members.clone() };
             replica.fetched = Some(state);
             replica.group.step_snapshot(message, point);
         }

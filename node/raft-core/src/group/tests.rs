@@ -76,7 +76,7 @@ fn forget(net: &mut Net, leader: NodeId, watermark: LogIndex) -> (NodeId, NodeId
     let replica = net.replicas.get_mut(&victim).expect("a replica");
     replica.log = Arc::new(MemoryLog::default());
     let mut config = config(ReplicaId::founding(victim), &replica.log, HardState::default(), 5);
-    config.quarantine = Some(Quarantine::new([leader, other].map(ReplicaId::founding), watermark));
+    config.quarantine = Some(watermark);
     replica.group = Group::new(config).expect("it starts");
     replica.state = State { members: Members::founding([1, 2, 3].map(NodeId)), ..State::default() };
     (victim, other)
@@ -191,8 +191,7 @@ fn an_old_entry_in_place_of_one_that_was_lost_is_not_taken_for_committed() {
     lost.state.entries.retain(|entry| entry.index <= last);
     lost.state.at = LogStart { index: last, term };
     net.restart(victim);
-    let others = [first, second].map(ReplicaId::founding);
-    net.replicas.get_mut(&victim).expect("a replica").group.quarantine = Some(Quarantine::new(others, LogIndex(0)));
+    net.of_node(victim.0).group.distrust(LogIndex(0));
     tick(&mut net, 50);
     assert_eq!(net.replicas[&victim].state.entries, net.replicas[&second].state.entries);
     assert!(!net.replicas[&victim].group.is_quarantined());
@@ -205,10 +204,9 @@ fn replicas_that_all_came_back_from_a_power_cut_find_each_other_and_elect_a_lead
     net.propose(leader, b"kept");
     for node in [NodeId(1), NodeId(2), NodeId(3)] {
         let replica = net.replicas.get_mut(&node).expect("a replica");
-        let others = [1, 2, 3].map(ReplicaId).into_iter().filter(|other| other.node() != node);
         let hard_state = HardState { commit: LogIndex(0), ..replica.hard_state };
         let mut config = config(ReplicaId(node.0), &replica.log, hard_state, 6);
-        config.quarantine = Some(Quarantine::new(others, LogIndex(0)));
+        config.quarantine = Some(LogIndex(0));
         replica.group = Group::new(config).expect("it starts");
     }
     let leader = net.tick_until_leader();
@@ -223,9 +221,8 @@ fn replicas_in_quarantine_are_not_stuck_when_the_leader_dies_as_well() {
     net.propose(leader, b"kept");
     for node in [NodeId(1), NodeId(2), NodeId(3)].into_iter().filter(|node| *node != leader) {
         let replica = net.replicas.get_mut(&node).expect("a replica");
-        let others = [1, 2, 3].map(ReplicaId).into_iter().filter(|other| other.node() != node);
         let mut config = config(ReplicaId(node.0), &replica.log, replica.hard_state, 8);
-        config.quarantine = Some(Quarantine::new(others, LogIndex(0)));
+        config.quarantine = Some(LogIndex(0));
         replica.group = Group::new(config).expect("it starts");
     }
     // They hear the leader once and are not released yet.
@@ -246,9 +243,8 @@ fn replicas_in_quarantine_vote_for_a_better_log_when_the_leader_is_silent() {
     let others: Vec<NodeId> = net.replicas.keys().copied().filter(|node| *node != leader).collect();
     for node in &others {
         let replica = net.replicas.get_mut(node).expect("a replica");
-        let voters = [1, 2, 3].map(ReplicaId).into_iter().filter(|other| other.node() != *node);
         let mut config = config(ReplicaId(node.0), &replica.log, replica.hard_state, 8);
-        config.quarantine = Some(Quarantine::new(voters, LogIndex(0)));
+        config.quarantine = Some(LogIndex(0));
         replica.group = Group::new(config).expect("it starts");
     }
     (0..2).for_each(|_| net.replicas.get_mut(&leader).expect("a replica").group.tick(NOW));
@@ -292,9 +288,8 @@ fn one_replica_that_came_back_from_a_power_cut_alone_waits_for_the_others() {
         net.replicas.get_mut(&node).expect("a replica").up = node == leader;
     }
     let replica = net.replicas.get_mut(&leader).expect("a replica");
-    let others = [1, 2, 3].map(ReplicaId).into_iter().filter(|other| other.node() != leader);
     let mut config = config(ReplicaId(leader.0), &replica.log, replica.hard_state, 7);
-    config.quarantine = Some(Quarantine::new(others, LogIndex(0)));
+    config.quarantine = Some(LogIndex(0));
     replica.group = Group::new(config).expect("it starts");
     for _ in 0..1000 {
         net.replicas.get_mut(&leader).expect("a replica").group.tick(NOW);
@@ -309,8 +304,8 @@ fn a_snapshot_that_is_applied_before_the_log_is_durable_is_noted_later() {
     let mut group = Group::new(config(ReplicaId(1), &log, HardState::default(), 1)).expect("it starts");
     let at = LogStart { index: LogIndex(10), term: Term(2) };
     let mut message = RaftMessage::bare(MessageKind::Snapshot, ReplicaId(2), ReplicaId(1), Term(2));
-    let point = SnapshotPoint { at, members: Members::founding([1, 2, 3].map(NodeId)) };
-    message.snapshot = Some(point.clone());
+    let point = StatePoint { at, members: Members::founding([1, 2, 3].map(NodeId)) };
+    message.point = Some(point.clone());
     group.step_snapshot(message, point);
     let effects = group.ready();
     assert!(effects.snapshot.is_some());
@@ -361,24 +356,37 @@ fn a_follower_that_died_while_it_fetched_a_snapshot_is_sent_one_again_at_once() 
 }
 
 #[test]
-fn a_learner_that_hears_no_leader_tells_a_replica_in_quarantine_where_its_log_ends() {
+fn who_would_not_ask_a_replica_in_quarantine_for_its_vote_tells_it_where_its_log_ends_and_who_votes() {
     let log = Arc::new(MemoryLog::default());
     let entry = Entry { term: Term(2), index: LogIndex(1), kind: EntryKind::Normal, data: b"x".to_vec().into() };
     log.0.lock().expect("not poisoned").insert(1, entry);
-    let mut config = config(ReplicaId(4), &log, HardState { term: Term(2), ..HardState::default() }, 1);
-    config.members.learners = vec![ReplicaId(4)];
-    let mut group = Group::new(config).expect("it starts");
-    let greeting = RaftMessage {
-        reject: true,
-        ..RaftMessage::bare(MessageKind::HeartbeatResponse, ReplicaId(2), ReplicaId(4), Term(2))
-    };
-    group.step(greeting.clone(), NOW);
-    let said = group.ready().send_now;
-    let [answer] = &said[..] else { panic!("{said:?}") };
-    assert!(answer.to == ReplicaId(2) && answer.reject && answer.kind == MessageKind::HeartbeatResponse);
-    assert_eq!((answer.index, answer.log_term, answer.term), (LogIndex(1), Term(2), Term(2)));
-    group.step(RaftMessage::bare(MessageKind::Heartbeat, ReplicaId(1), ReplicaId(4), Term(2)), NOW);
-    group.ready();
-    group.step(greeting, NOW);
-    assert!(!group.has_ready() || group.ready().send_now.iter().all(|said| said.to != ReplicaId(2)));
+    // A learner asks nobody, a voter nobody that it does not know for one.
+    for (own, sender, answers) in [(4, 2, true), (1, 5, true), (1, 2, false)] {
+        let mut config = config(ReplicaId(own), &log, HardState { term: Term(2), ..HardState::default() }, 1);
+        config.members.learners = vec![ReplicaId(4)];
+        let members = config.members.clone();
+        let mut group = Group::new(config).expect("it starts");
+        let said = |group: &mut Group| -> Vec<RaftMessage> {
+            let said = if group.has_ready() { group.ready().send_now } else { vec![] };
+            said.into_iter().filter(|said| said.to == ReplicaId(sender)).collect()
+        };
+        let bare = RaftMessage::bare(MessageKind::HeartbeatResponse, ReplicaId(sender), ReplicaId(own), Term(2));
+        let greeting = RaftMessage { reject: true, ..bare };
+        group.step(greeting.clone(), NOW);
+        let answer = said(&mut group);
+        assert_eq!(answer.len(), usize::from(answers), "{answer:?}");
+        for answer in answer {
+            assert!(answer.reject && answer.kind == MessageKind::HeartbeatResponse);
+            assert_eq!((answer.index, answer.log_term, answer.term), (LogIndex(1), Term(2), Term(2)));
+            let point = answer.point.expect("it says who votes");
+            assert_eq!(point.members, members);
+            // Else two that know of no leader would go on for ever.
+            group.step(RaftMessage { point: Some(point), ..greeting.clone() }, NOW);
+            assert_eq!(said(&mut group), []);
+        }
+        group.step(RaftMessage::bare(MessageKind::Heartbeat, ReplicaId(3), ReplicaId(own), Term(2)), NOW);
+        said(&mut group);
+        group.step(greeting, NOW);
+        assert_eq!(said(&mut group), [], "who leads is what counts");
+    }
 }

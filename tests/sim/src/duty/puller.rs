@@ -1,6 +1,6 @@
 //! Fills the disk of a node for the moves that bring it in, in the order of `chunk-server`'s `pull_worker.rs`: every member that is not lost lists its
 //! chunks, slot by slot and page by page; what is missing is copied, what is dead is deleted, and a page is compared again until nothing is left
-//! to do. When all pages are through, the control group is told what was compared.
+//! to do. When all pages are through, the control group is told what was compared; unless a member is away, which may hold what the others lack.
 
 use super::{CopyJob, Got, Scene, Want};
 use crate::bug::Bug;
@@ -36,6 +36,8 @@ struct Pull {
     epoch: PgEpoch,
     slots: VecDeque<Slot>,
     sources: Vec<NodeId>,
+    /// No member is away.
+    whole: bool,
     after: Option<ChunkId>,
     attempts: u32,
     chunks: u64,
@@ -87,7 +89,9 @@ impl Puller {
         if scene.map.group(job.pg).is_none_or(|group| group.epoch != job.epoch) {
             return self.next_job(scene);
         }
-        let Some(slot) = job.slots.front().copied() else { return self.tell(&job) };
+        let Some(slot) = job.slots.front().copied() else {
+            return if job.whole { self.tell(&job) } else { self.next_job(scene) };
+        };
         let want = Want::List(job.sources.clone(), slot, job.after, PAGE);
         self.want(Stage::Listing(job), want)
     }
@@ -160,16 +164,17 @@ fn jobs(scene: &Scene<'_>) -> Vec<PgId> {
     jobs.into_iter().map(|(_, pg)| pg).collect()
 }
 
-/// A pull, unless a member is away that may hold what the others lack, or none is left.
+/// A pull of what those members have that are up, unless none is.
 fn begin(pg: PgId, scene: &Scene<'_>) -> Option<Pull> {
     let group = scene.map.group(pg).filter(|group| is_ours(group, scene))?;
-    let left = || group.members.iter().filter(|member| !scene.map.is_lost(**member)).map(|member| member.node);
-    let sources: Vec<NodeId> = left().collect();
-    if sources.is_empty() || !left().all(|node| scene.map.is_up(node)) {
+    let left = group.members.iter().filter(|member| !scene.map.is_lost(**member)).map(|member| member.node);
+    let (sources, away): (Vec<NodeId>, Vec<NodeId>) = left.partition(|node| scene.map.is_up(*node));
+    if sources.is_empty() {
         return None;
     }
+    let whole = away.is_empty();
     let (slots, digest) = (scene.map.slots_of(pg).collect(), SetDigest::default());
-    Some(Pull { pg, epoch: group.epoch, slots, sources, after: None, attempts: 0, chunks: 0, digest })
+    Some(Pull { pg, epoch: group.epoch, slots, sources, whole, after: None, attempts: 0, chunks: 0, digest })
 }
 
 #[cfg(test)]
@@ -177,7 +182,7 @@ mod tests {
     use super::*;
     use crate::chunks::{ChunkStore, Flush};
     use bytes::Bytes;
-    use types::{Member, Move, NodeEntry, PlacementMap};
+    use types::{Member, Move, NodeEntry, NodeState, PlacementMap};
 
     fn map() -> PlacementMap {
         let disk = |id: u64| types::DiskId([id as u8; 16]);
@@ -196,10 +201,14 @@ mod tests {
     }
 
     /// A round against members with these stores: what the control group is told, and the store afterwards.
-    fn pull(members: &BTreeMap<NodeId, ChunkStore>, mut own: ChunkStore) -> (Option<u64>, ChunkStore) {
-        let (map, mut puller, mut got, mut told) = (map(), Puller::default(), Got::Begin, None);
+    fn pull(
+        map: &PlacementMap,
+        members: &BTreeMap<NodeId, ChunkStore>,
+        mut own: ChunkStore,
+    ) -> (Option<u64>, ChunkStore) {
+        let (mut puller, mut got, mut told) = (Puller::default(), Got::Begin, None);
         loop {
-            let want = puller.step(got, &Scene::of(NodeId(4), &map, &own));
+            let want = puller.step(got, &Scene::of(NodeId(4), map, &own));
             got = match want {
                 Want::List(nodes, slot, after, max) => {
                     Got::Listed(nodes.into_iter().map(|node| (node, members[&node].known(slot, after, max))).collect())
@@ -233,7 +242,11 @@ mod tests {
         members.get_mut(&NodeId(1)).expect("one of three").delete(ChunkId(7), false);
         let mut own = ChunkStore::default();
         [7, 8].into_iter().for_each(|id| put(&mut own, id));
-        let (told, own) = pull(&members, own);
+        let mut away = map();
+        away.nodes[0].state = NodeState::Down;
+        let (told, own) = pull(&away, &members, own);
+        assert_eq!((told, own.count()), (None, 20), "the first may have what the others lack");
+        let (told, own) = pull(&map(), &members, own);
         assert_eq!((told, own.count()), (Some(29), 29));
         assert!(!own.has(ChunkId(7)));
     }
