@@ -24,6 +24,8 @@ pub(super) struct Copies {
     written: BTreeMap<ChunkId, Written>,
     /// No member takes a put of an older epoch any more.
     barriers: BTreeMap<PgId, PgEpoch>,
+    /// The newest move of a group: the disk it brings in, and the epoch it began with.
+    moves: BTreeMap<PgId, (Member, PgEpoch)>,
     /// Who took a put of an older epoch after that, being no member any more.
     late: BTreeMap<ChunkId, NodeId>,
 }
@@ -74,8 +76,20 @@ impl Judge {
         self.copies.written.get(&chunk).is_none_or(|written| !written.given_up && written.at >= since)
     }
 
-    /// Committed chunks that all members of their group were sent before an epoch of it, and had.
-    pub fn settled_before(&self, epoch: PgEpoch) -> impl Iterator<Item = ChunkId> + '_ {
+    /// A group has changed. A recovery raises the epoch of a move that goes on: what was put since that began was sent to the newcomer, and is noted if it missed it.
+    pub fn moves(&mut self, was: &PlacementGroup, is: &PlacementGroup) {
+        let Some(moving) = &is.moving else { return };
+        let recovered = is.epoch.0 > was.epoch.0 + 1;
+        let goes_on = was.epoch == is.epoch || recovered;
+        let known = self.copies.moves.get(&is.id).is_some_and(|(to, _)| *to == moving.to);
+        if !(known && goes_on) {
+            self.copies.moves.insert(is.id, (moving.to, is.epoch));
+        }
+    }
+
+    /// Committed chunks that all members of their group were sent before its last move began, and had.
+    pub fn settled_before_move(&self, pg: PgId) -> impl Iterator<Item = ChunkId> + '_ {
+        let epoch = self.copies.moves.get(&pg).map_or(PgEpoch(0), |(_, epoch)| *epoch);
         let whole = self.copies.written.iter().filter(move |(_, written)| written.whole && written.epoch < epoch);
         whole.map(|(chunk, _)| *chunk)
     }

@@ -187,6 +187,7 @@ impl World<'_> {
         if is.epoch < was.epoch || changed.len() > 1 || nodes.len() < is.members.len() {
             return Err(Violation::new(Rule::Move, format!("{was:?} has become {is:?}")));
         }
+        self.judge.moves(was, is);
         match (&was.moving, &is.moving) {
             (None, Some(_)) => self.report.marks.hit(Mark::MoveBegun),
             (Some(_), None) if changed.is_empty() => self.report.marks.hit(Mark::MoveAborted),
@@ -212,7 +213,7 @@ impl World<'_> {
         let everywhere =
             |chunk: ChunkId| was.members.iter().all(|member| self.nodes[&member.node].chunks.has_good(chunk));
         let settled =
-            self.judge.settled_before(was.epoch).filter(|chunk| of(chunk) && !self.ever_damaged.contains(chunk));
+            self.judge.settled_before_move(was.id).filter(|chunk| of(chunk) && !self.ever_damaged.contains(chunk));
         let lacks = |chunk: ChunkId| !node.chunks.has(chunk) && !node.chunks.is_deleted(chunk);
         let mut lacking = settled.filter(|chunk| lacks(*chunk) && everywhere(*chunk));
         match lacking.next() {
