@@ -247,11 +247,14 @@ impl Group {
         self.now = self.now.max(now);
         self.ticks += 1;
         self.forget_silent_leader();
-        let last = self.raw.store().last().index;
+        let (last, term, leads) = (self.raw.store().last().index, self.term(), self.role() == Role::Leader);
         if let Some(quarantine) = &mut self.quarantine {
             if quarantine.tick(last) == Release::Now {
                 self.quarantine = None;
-            } else if self.role() != Role::Leader {
+            } else if !leads {
+                if let Some(fresh) = quarantine.leap(last, term) {
+                    self.enter(fresh);
+                }
                 // No tick, no campaign.
                 self.greet();
                 self.greet_as_empty();
@@ -306,8 +309,7 @@ impl Group {
                 Release::Now => self.quarantine = None,
                 Release::InTerm(term) => {
                     self.quarantine = None;
-                    let nothing = RaftMessage::bare(MessageKind::HeartbeatResponse, message.from, message.to, term);
-                    self.step_raft(nothing.into_raft());
+                    self.enter(term);
                 }
                 Release::NotYet => match message.kind {
                     MessageKind::Vote | MessageKind::PreVote if !quarantine.may_vote(&message, last) => return,
@@ -351,6 +353,12 @@ impl Group {
             return;
         }
         self.step_raft(message.into_raft());
+    }
+
+    /// Goes into a later term, without a vote in it.
+    fn enter(&mut self, term: Term) {
+        let nothing = RaftMessage::bare(MessageKind::HeartbeatResponse, self.replica(), self.replica(), term);
+        self.step_raft(nothing.into_raft());
     }
 
     /// raft-rs 0.7 lets a delayed rejection move a follower's next index to or below what it is known to hold (its

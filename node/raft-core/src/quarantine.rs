@@ -9,7 +9,7 @@
 //! may have acknowledged and lost is then in the best of those logs, and no candidate it may have voted for is in a later term than the
 //! newest it has heard of. So it votes for candidates whose log is at least the best, in later terms than that; and if its own log is
 //! the best, it goes on as any other, in a new term. If some voters stay silent, a majority suffices after [`ALONE_TICKS_MAX`], with what
-//! they have said; a replica whose log ends before its watermark is never released that way, and nobody gets its vote. Who speaks and is no voter as far as this
+//! they have said, and in terms far ahead of what they know ([`LEAP_TERMS`]): who is silent may know of a later one in which this replica led; a replica whose log ends before its watermark is never released that way, and nobody gets its vote. Who speaks and is no voter as far as this
 //! replica knows counts with its log as well, and is answered: it may have become one by an entry that was lost here. Who votes is as of the newest entry that anybody is known to have
 //! applied: whoever asks for a vote says whom it counts, and this replica may have lost the change that made it so. A leader that falls silent before that leaves behind
 //! what it knew to be committed: this replica goes on, and after long anybody gets its vote, only with that in the log; and the wait begins anew.
@@ -23,6 +23,10 @@ use types::{LogIndex, ReplicaId, Term};
 
 /// Ticks after which a majority suffices when some voters stay silent: 30 seconds.
 const ALONE_TICKS_MAX: u64 = 300;
+
+/// Terms between the newest that is known to a majority and the first in which a replica votes that may have forgotten its votes. Each takes an election timeout at least, so
+/// these are eighteen hours of elections of which nobody in the majority heard.
+const LEAP_TERMS: u64 = 1 << 16;
 
 /// Ticks from one greeting to the next: half a second.
 const GREETING_TICKS: u64 = 5;
@@ -43,6 +47,8 @@ pub struct Quarantine {
     committed: Option<Committed>,
     ticks: u64,
     leader: Option<LeaderHeard>,
+    /// The replica has gone into a term in which it cannot have voted, and so into none in which it may have.
+    leapt: bool,
 }
 
 /// What another replica has said of itself.
@@ -105,7 +111,16 @@ pub enum Release {
 impl Quarantine {
     /// Of the replica `own`, whose state has come to `known`; `watermark` is what it knows to have acknowledged.
     pub(crate) fn new(own: ReplicaId, known: StatePoint, watermark: LogIndex) -> Self {
-        Quarantine { own, known, heard: BTreeMap::new(), watermark, committed: None, ticks: 0, leader: None }
+        Quarantine {
+            own,
+            known,
+            heard: BTreeMap::new(),
+            watermark,
+            committed: None,
+            ticks: 0,
+            leader: None,
+            leapt: false,
+        }
     }
 
     /// Members as of some entry that was committed. Older ones than are known are not news.
@@ -174,9 +189,24 @@ impl Quarantine {
         }
         let whole = last.index >= self.watermark && self.committed.is_none_or(|committed| committed.is_in(last));
         match whole && self.has_all(last, last) {
-            true => Release::InTerm(Term(self.newest_term(None).max(term).0 + 1)),
+            true => Release::InTerm(self.fresh_term(term)),
             false => Release::NotYet,
         }
+    }
+
+    /// The term that the replica has to go into before it votes on the word of a majority. `None`: none, or it was told already.
+    pub(crate) fn leap(&mut self, last: LogIndex, term: Term) -> Option<Term> {
+        let due = !self.leapt && self.leader.is_none() && self.majority_suffices(last) && !self.has_heard_all();
+        let fresh = due.then(|| self.fresh_term(term));
+        self.leapt |= due;
+        fresh
+    }
+
+    /// A term in which this replica cannot have voted; it is in `term` itself. What it has forgotten of an election that it won is known to a majority, and so to one of all others;
+    /// a vote that it gave itself in one that it lost binds nobody.
+    fn fresh_term(&self, term: Term) -> Term {
+        let ahead = if self.leapt || self.has_heard_all() { 1 } else { LEAP_TERMS };
+        Term(self.newest_term(None).max(term).0 + ahead)
     }
 
     /// Whether a candidate may have the vote: it has everything that this replica may have forgotten, and this replica cannot have
@@ -185,7 +215,8 @@ impl Quarantine {
         let candidate = LogStart { index: request.index, term: request.log_term };
         let has_all = order(&candidate) >= order(&last) && self.has_all(candidate, last);
         let asks_only = request.kind == MessageKind::PreVote;
-        has_all && (asks_only || request.term > self.newest_term(Some(request.from)))
+        let is_fresh = self.leapt || self.has_heard_all() && request.term > self.newest_term(Some(request.from));
+        has_all && (asks_only || is_fresh)
     }
 
     /// Takes note of what a message says of its sender.
@@ -223,16 +254,30 @@ impl Quarantine {
         if self.leader.is_some() {
             return false;
         }
-        let lately = |heard: &&Heard| self.ticks - heard.at < ALONE_TICKS_MAX;
-        let ends = |heard: &Heard| heard.last;
-        let has_said = |node| self.heard.get(&node).filter(lately).and_then(ends).is_some();
-        let majority = self.known.members.is_quorum(|node| node == self.own || has_said(node));
-        let after_long = majority && self.ticks >= ALONE_TICKS_MAX;
-        let without_all = after_long
-            && last.index >= self.watermark
-            && self.committed.is_none_or(|committed| committed.is_in(candidate));
-        let mut lasts = self.heard.values().filter(lately).filter_map(ends);
-        (self.others().all(has_said) || without_all) && lasts.all(|last| order(&candidate) >= order(&last))
+        let without_all =
+            self.majority_suffices(last.index) && self.committed.is_none_or(|committed| committed.is_in(candidate));
+        let mut lasts = self.heard.values().filter_map(|heard| self.said_lately(heard));
+        (self.has_heard_all() || without_all) && lasts.all(|last| order(&candidate) >= order(&last))
+    }
+
+    /// Whether it has been long since nobody led, a majority has said where its logs end, and the one here, which ends at `last`, reaches its watermark.
+    fn majority_suffices(&self, last: LogIndex) -> bool {
+        self.ticks >= ALONE_TICKS_MAX
+            && last >= self.watermark
+            && self.known.members.is_quorum(|node| node == self.own || self.has_said(node))
+    }
+
+    fn has_heard_all(&self) -> bool {
+        self.others().all(|node| self.has_said(node))
+    }
+
+    fn has_said(&self, node: ReplicaId) -> bool {
+        self.heard.get(&node).and_then(|heard| self.said_lately(heard)).is_some()
+    }
+
+    /// Where a log ends, unless that was said long ago.
+    fn said_lately(&self, heard: &Heard) -> Option<LogStart> {
+        heard.last.filter(|_| self.ticks - heard.at < ALONE_TICKS_MAX)
     }
 
     /// The newest term that any of the others is in, but for `except`.
@@ -284,16 +329,45 @@ mod tests {
         (0..ticks).for_each(|_| assert_eq!(quarantine.tick(OWN.index), Release::NotYet));
     }
 
+    /// Into a term in which it cannot have voted.
+    fn leap(quarantine: &mut Quarantine) {
+        assert_eq!(quarantine.leap(OWN.index, Term(1)), Some(Term(1 + LEAP_TERMS)));
+    }
+
     #[test]
     fn after_long_a_majority_suffices_and_who_knows_of_a_better_log_waits_for_it() {
         let mut quarantine = quarantine();
         pass(&mut quarantine, ALONE_TICKS_MAX);
         assert_eq!(quarantine.heard(&greeting(2, 63), OWN, Term(1)), Release::NotYet, "its log is better");
+        leap(&mut quarantine);
         assert!(!quarantine.may_vote(&asks(1, 62), OWN));
         assert!(quarantine.may_vote(&asks(2, 63), OWN));
         // It may be lost for good.
         pass(&mut quarantine, ALONE_TICKS_MAX);
-        assert_eq!(quarantine.heard(&greeting(1, 41), OWN, Term(1)), Release::InTerm(Term(2)));
+        let term = Term(1 + LEAP_TERMS);
+        assert_eq!(quarantine.heard(&greeting(1, 41), OWN, term), Release::InTerm(Term(term.0 + 1)));
+    }
+
+    /// Found by asking why the simulator had found a vote given twice (seed 14336): who is silent may have elected this replica in a term that is forgotten here.
+    #[test]
+    fn on_the_word_of_a_majority_it_votes_only_far_ahead_of_what_that_knows() {
+        let mut quarantine = quarantine();
+        pass(&mut quarantine, ALONE_TICKS_MAX - 1);
+        quarantine.heard(&greeting(2, 63), OWN, Term(1));
+        assert_eq!(quarantine.leap(OWN.index, Term(1)), None, "not yet");
+        pass(&mut quarantine, 1);
+        assert!(!quarantine.may_vote(&asks(2, 63), OWN));
+        assert_eq!(quarantine.leap(OWN.index, Term(7)), Some(Term(7 + LEAP_TERMS)));
+        assert_eq!(quarantine.leap(OWN.index, Term(7 + LEAP_TERMS)), None, "once is enough");
+        assert!(quarantine.may_vote(&asks(2, 63), OWN));
+        // All of them know more than most.
+        let mut quarantine = self::quarantine();
+        pass(&mut quarantine, ALONE_TICKS_MAX);
+        for from in [1, 2] {
+            assert_eq!(quarantine.heard(&greeting(from, 63), OWN, Term(1)), Release::NotYet);
+        }
+        assert_eq!(quarantine.leap(OWN.index, Term(1)), None);
+        assert!(quarantine.may_vote(&asks(2, 63), OWN));
     }
 
     #[test]
@@ -331,6 +405,7 @@ mod tests {
             let mut quarantine = quarantine();
             pass(&mut quarantine, ALONE_TICKS_MAX);
             assert_eq!(quarantine.heard(&asks(at, members(voters, outgoing)), OWN, Term(1)), Release::NotYet);
+            assert_eq!(quarantine.leap(OWN.index, Term(1)).is_some(), votes);
             let vote = quarantine.may_vote(&asks(0, Members::default()), OWN);
             assert_eq!(vote, votes, "{voters:?} and {outgoing:?} at {at}");
         }
@@ -356,6 +431,7 @@ mod tests {
             assert_eq!(quarantine.heard(&greeting(1, 50), OWN, Term(4)), Release::NotYet);
             pass(&mut quarantine, 1);
             assert_eq!(quarantine.heard(&greeting(1, 50), OWN, Term(4)), Release::NotYet, "its own log lacks it");
+            assert!(quarantine.leap(OWN.index, Term(4)).is_some());
             for (index, log_term, votes) in [
                 (70, 5, true),
                 (54, 5, true),

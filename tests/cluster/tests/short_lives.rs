@@ -179,6 +179,9 @@ fn alone(campaign: &mut Campaign, victim: usize, load: Load) -> anyhow::Result<(
     campaign.cluster.kill(other)?;
     campaign.serves_again(Instant::now())?;
     campaign.judge(load)?;
+    // What the load has deleted and overwritten would fill the disks.
+    let bucket = &campaign.cluster.target().bucket;
+    campaign.cluster.operate(&["trash", "purge", bucket, "--yes", "--json"])?;
     campaign.cluster.restart(other)?;
     campaign.whole_again()
 }

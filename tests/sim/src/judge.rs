@@ -204,10 +204,13 @@ impl Judge {
     }
 
     /// A node starts from a disk that may have lied: which votes it has given it need not know, for it votes in no term in which it may
-    /// have voted.
+    /// have voted for another, or been elected. What it gave itself in an election that it never won binds nobody any more.
     pub fn forgets(&mut self, node: NodeId) {
-        for group in self.groups.values_mut() {
-            group.last_votes.retain(|replica, _| replica.node() != node);
+        for Consensus { last_votes, votes, leaders, .. } in self.groups.values_mut() {
+            last_votes.retain(|replica, _| replica.node() != node);
+            votes.retain(|(replica, term), vote| {
+                replica.node() != node || vote != replica || leaders.get(term) == Some(&node)
+            });
         }
     }
 
