@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Time in which a mistake must be found.
 const FOUND_MAX: Duration = Duration::from_secs(600);
+/// Exit code of a test program that cannot run here, as `tests/harness` has it.
+const CANNOT_RUN: i32 = 77;
 /// Between two looks whether a test has ended.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -79,6 +81,7 @@ struct Built {
 enum End {
     Passed,
     Failed,
+    CannotRun,
     TooLate,
 }
 
@@ -100,6 +103,7 @@ pub fn run(root: &Path, only: &[String]) -> anyhow::Result<bool> {
         let (found, took) = one(&built, planted, Some(planted.name))?;
         let verdict = match (sound, found) {
             (End::Passed, End::Failed) => format!("found after {:.0} s", took.as_secs_f64()),
+            (End::CannotRun, _) | (_, End::CannotRun) => "CANNOT RUN HERE".into(),
             (End::Passed, _) => "NOT FOUND".into(),
             (_, _) => "FAILS WITHOUT IT".into(),
         };
@@ -145,7 +149,11 @@ fn one(built: &Built, planted: &Planted, name: Option<&str>) -> anyhow::Result<(
     let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
     loop {
         if let Some(status) = child.try_wait()? {
-            let end = if status.success() { End::Passed } else { End::Failed };
+            let end = match status.code() {
+                Some(0) => End::Passed,
+                Some(CANNOT_RUN) => End::CannotRun,
+                _ => End::Failed,
+            };
             return Ok((end, begun.elapsed()));
         }
         if begun.elapsed() > FOUND_MAX {
