@@ -355,12 +355,6 @@ impl Group {
         self.step_raft(message.into_raft());
     }
 
-    /// Goes into a later term, without a vote in it.
-    fn enter(&mut self, term: Term) {
-        let nothing = RaftMessage::bare(MessageKind::HeartbeatResponse, self.replica(), self.replica(), term);
-        self.step_raft(nothing.into_raft());
-    }
-
     /// raft-rs 0.7 lets a delayed rejection move a follower's next index to or below what it is known to hold (its
     /// pull request 557); such a rejection is dropped, or its hint raised.
     fn is_fresh_rejection(&self, message: &mut RaftMessage) -> bool {
@@ -463,27 +457,6 @@ impl Group {
         self.raw.advance_append_async(ready);
         self.change_members(&mut effects);
         effects
-    }
-
-    /// What raft-rs leaves out, for whoever is in quarantine: a leader says of which term the entry is that it names as committed, and whoever asks for a vote whom it counts.
-    fn complete(&self, message: &mut RaftMessage) {
-        match message.kind {
-            // Read from the disk only for a follower that lags, and by a leader that has just come back: else it is in the cache.
-            MessageKind::Append | MessageKind::Heartbeat => {
-                message.commit_term = self.raw.store().term_of(message.commit).unwrap_or_default();
-            }
-            MessageKind::Vote | MessageKind::PreVote => message.point = Some(self.point()),
-            _ => {}
-        }
-    }
-
-    /// How far this replica has come, and the members there.
-    fn point(&self) -> StatePoint {
-        let index = LogIndex(self.raw.raft.raft_log.applied).max(self.changed.0);
-        StatePoint {
-            at: LogStart { index, term: self.term_of(index).unwrap_or_default() },
-            members: self.members.clone(),
-        }
     }
 
     /// Everything up to and including effects `number` is durable, `last` being the newest entry among it.

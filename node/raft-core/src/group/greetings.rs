@@ -1,15 +1,43 @@
 //! What a replica says of itself unasked, and what its leader makes of it: where its log really ends.
 
 use super::{Group, Role};
-use crate::message::{MessageKind, RaftMessage};
+use crate::entry::LogStart;
+use crate::message::{MessageKind, RaftMessage, StatePoint};
 use crate::quarantine::Quarantine;
 use raft::ProgressState;
-use types::ReplicaId;
+use types::{LogIndex, ReplicaId, Term};
 
 /// Ticks between two words of a replica that holds nothing to its leader.
 const EMPTY_TICKS: u64 = 5;
 
 impl Group {
+    /// What raft-rs leaves out, for whoever is in quarantine: a leader says of which term the entry is that it names as committed, and whoever asks for a vote whom it counts.
+    pub(super) fn complete(&self, message: &mut RaftMessage) {
+        match message.kind {
+            // Read from the disk only for a follower that lags, and by a leader that has just come back: else it is in the cache.
+            MessageKind::Append | MessageKind::Heartbeat => {
+                message.commit_term = self.raw.store().term_of(message.commit).unwrap_or_default();
+            }
+            MessageKind::Vote | MessageKind::PreVote => message.point = Some(self.point()),
+            _ => {}
+        }
+    }
+
+    /// How far this replica has come, and the members there.
+    pub(super) fn point(&self) -> StatePoint {
+        let index = LogIndex(self.raw.raft.raft_log.applied).max(self.changed.0);
+        StatePoint {
+            at: LogStart { index, term: self.term_of(index).unwrap_or_default() },
+            members: self.members.clone(),
+        }
+    }
+
+    /// Goes into a later term, without a vote in it.
+    pub(super) fn enter(&mut self, term: Term) {
+        let nothing = RaftMessage::bare(MessageKind::HeartbeatResponse, self.replica(), self.replica(), term);
+        self.step_raft(nothing.into_raft());
+    }
+
     /// Who holds nothing says so to its leader, in quarantine as well, where it knows of nobody else: a leader that believes in more would take what it
     /// asks for old news.
     pub(super) fn greet_as_empty(&mut self) {
