@@ -127,13 +127,8 @@ impl PullWorker {
         let kept = job.members.iter().filter(|member| !map.is_lost(**member)).map(|member| member.node);
         let (sources, away): (Vec<NodeId>, Vec<NodeId>) = kept.partition(|node| map.is_up(*node));
         let away = away.first().map(|node| PullStop::Away(*node));
-        if let Some(away) = away
-            && (sources.is_empty() || self.waits(job))
-        {
-            return Err(away);
-        }
-        if sources.is_empty() {
-            return Err(PullStop::NoSource);
+        if sources.is_empty() || away.is_some() && self.waits(job) {
+            return Err(away.unwrap_or(PullStop::NoSource));
         }
         let (mut chunks, mut digest) = (0, SetDigest::default());
         for slot in &job.slots {
