@@ -1,8 +1,8 @@
 //! `sago fsck` on the folders of a real cluster: nothing to report after a kill, nothing changed, and a damage is named until it is mended.
 
-use anyhow::{Context, ensure};
-use cluster::Shelf;
+use anyhow::ensure;
 use cluster::exit::{DAMAGE, DONE, UNCHECKED};
+use cluster::{Shelf, fsck};
 use harness::{Cluster, Options, must, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,14 +28,14 @@ fn run() -> anyhow::Result<()> {
     const VICTIM: usize = 1;
     let mut cluster = Cluster::start(Options::default())?;
     let shelf = fill(&cluster)?;
-    let (code, _) = fsck(&cluster, VICTIM)?;
+    let (code, _) = fsck(&cluster, VICTIM, &["--deep"])?;
     ensure!(code == UNCHECKED, "a node that runs was checked: {code}");
 
     cluster.kill(VICTIM)?;
     let folder = cluster.node_folder(VICTIM);
     let before = bytes_of(&folder)?;
     for _ in 0..2 {
-        let (code, report) = fsck(&cluster, VICTIM)?;
+        let (code, report) = fsck(&cluster, VICTIM, &["--deep"])?;
         ensure!(code == DONE, "a node that was killed is damaged: {code}, {report}");
         let homes = &report["homes"];
         ensure!(homes["wanted"].as_u64().unwrap_or(0) >= OBJECTS as u64, "too few chunks are wanted here: {report}");
@@ -44,7 +44,7 @@ fn run() -> anyhow::Result<()> {
     }
 
     flip(&folder, &shelf.titles.content(DAMAGED))?;
-    let (code, report) = fsck(&cluster, VICTIM)?;
+    let (code, report) = fsck(&cluster, VICTIM, &["--deep"])?;
     // By the index, or by the segment if the node died before its index was written the first time.
     let named = count(&report, "chunk-damaged") + count(&report, "segment-damaged");
     ensure!(code == DAMAGE && named == 1, "the damage is not named: {code}, {report}");
@@ -61,7 +61,7 @@ fn run() -> anyhow::Result<()> {
     })?;
     cluster.kill_nodes()?;
     for node in 0..cluster.nodes() {
-        let (code, report) = fsck(&cluster, node)?;
+        let (code, report) = fsck(&cluster, node, &["--deep"])?;
         ensure!(code == DONE, "node {node} is damaged: {code}, {report}");
     }
     Ok(())
@@ -76,13 +76,6 @@ fn fill(cluster: &Cluster) -> anyhow::Result<Shelf> {
         cluster.sago(&["rm", &format!("{}/{}", shelf.bucket, shelf.titles.key(number))])?;
     }
     Ok(shelf)
-}
-
-fn fsck(cluster: &Cluster, node: usize) -> anyhow::Result<(i32, Value)> {
-    let folder = cluster.node_folder(node);
-    let folder = folder.to_str().context("a folder with a name of text")?;
-    let (code, said) = cluster.sago_alone(&["fsck", folder, "--deep", "--json"])?;
-    Ok((code, if said.is_empty() { Value::Null } else { serde_json::from_str(&said)? }))
 }
 
 fn count(report: &Value, code: &str) -> u64 {

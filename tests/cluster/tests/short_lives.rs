@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 use cluster::exit::DAMAGE;
-use cluster::{Campaign, Shelf, segments};
+use cluster::{Campaign, Shelf, fsck, segments};
 use harness::{Load, Options, must, schedule, until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -195,9 +195,7 @@ fn sound(campaign: &mut Campaign) -> anyhow::Result<()> {
     campaign.whole_again()?;
     campaign.cluster.kill_nodes()?;
     for at in 0..campaign.cluster.nodes() {
-        let folder = campaign.cluster.node_folder(at);
-        let folder = folder.to_str().context("a folder with a name of text")?;
-        let (code, report) = campaign.cluster.sago_alone(&["fsck", folder, "--deep", "--json"])?;
+        let (code, report) = fsck(&campaign.cluster, at, &["--deep"])?;
         ensure!(code != DAMAGE, "node {} is damaged: {report}", at + 1);
     }
     Ok(())

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, ensure};
 use cluster::exit::DONE;
-use cluster::{Background, Shelf, Traffic};
+use cluster::{Background, Shelf, Traffic, fsck};
 use harness::{Cluster, Options, must, schedule, until};
 use serde_json::Value;
 use std::fs;
@@ -112,9 +112,7 @@ fn finalized(cluster: &mut Cluster, last: &str) -> anyhow::Result<()> {
     until("every node has the rest in its state", KNOWN_MAX, || cluster.is_whole())?;
     cluster.kill_nodes()?;
     for at in 0..cluster.nodes() {
-        let folder = cluster.node_folder(at);
-        let folder = folder.to_str().context("a folder with a name of text")?;
-        let (code, report) = cluster.sago_alone(&["fsck", folder, "--json"])?;
+        let (code, report) = fsck(cluster, at, &[])?;
         ensure!(code == DONE, "node {at} is damaged: {code}, {report}");
     }
     (0..cluster.nodes()).try_for_each(|at| cluster.restart(at))?;
