@@ -90,9 +90,11 @@ fn lacks(cluster: &mut Cluster) -> anyhow::Result<Option<Value>> {
     let (code, report) = fsck(cluster, LEFT, &[])?;
     cluster.restart(LEFT)?;
     until("all nodes serve again", STARTED_MAX, || cluster.is_whole())?;
+    ensure!(code == DONE, "it is damaged: {code}, {report}");
+    // Who is killed before its index was written the first time cannot say; it writes it when it starts.
     let homes = report["homes"].clone();
-    ensure!(code == DONE && homes["wanted"].as_u64() >= Some(OBJECTS as u64), "it is not sound: {code}, {report}");
-    Ok(Some(homes).filter(|homes| homes["noted"] != 0 || homes["missing"] != 0))
+    let all = homes["wanted"].as_u64() >= Some(OBJECTS as u64) && homes["noted"] == 0 && homes["missing"] == 0;
+    Ok(Some(homes).filter(|_| !all))
 }
 
 fn aside(cluster: &Cluster, node: usize) -> std::path::PathBuf {
