@@ -38,7 +38,8 @@ fn mortal_node(credentials: &Credentials, addr: SocketAddr) -> (Runtime, Endpoin
 
 fn kill((runtime, endpoint): (Runtime, Endpoint)) {
     drop(endpoint);
-    runtime.shutdown_background();
+    // Nothing is answered any more once this returns; a runtime is waited for on a thread that runs no tasks.
+    std::thread::scope(|scope| scope.spawn(|| runtime.shutdown_timeout(10 * SECOND)).join()).expect("kill");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -312,11 +312,13 @@ impl Fakes {
         self.running.insert(id, Running { runtime, endpoint, frozen: None });
     }
 
-    /// As `kill -9`: no packet says good-bye.
+    /// As `kill -9`: no packet says good-bye, and nothing is answered any more once this returns.
     pub fn kill(&mut self, id: u64) {
         let Running { runtime, endpoint, frozen } = self.running.remove(&NodeId(id)).expect("running");
         drop((endpoint, frozen));
-        runtime.shutdown_background();
+        // A runtime is waited for on a thread that runs no tasks.
+        std::thread::scope(|scope| scope.spawn(|| runtime.shutdown_timeout(Duration::from_secs(10))).join())
+            .expect("kill");
     }
 
     /// As `kill -STOP`: the node's only thread does nothing until it is thawed.
