@@ -20,6 +20,7 @@
 
 mod admission;
 mod answers;
+mod audit_worker;
 mod collect_worker;
 mod compaction_worker;
 mod fullness;
@@ -36,6 +37,7 @@ mod scrub_worker;
 mod service;
 mod sweep_worker;
 
+pub use audit_worker::{AuditHost, AuditStatus, AuditWorker};
 pub use chunk_store::{OpenError, StoreConfig};
 pub use collect_worker::{CollectHost, CollectWorker};
 pub use compaction_worker::{CompactionConfig, compact_disks};

@@ -62,6 +62,12 @@ pub const GARBAGE_CONDEMNED: &str = "sago_garbage_condemned_total";
 pub const ORPHANS_DELETED: &str = "sago_orphans_deleted_total";
 /// Orphans found and held back by the breaker; an alarm unless 0.
 pub const ORPHANS_HELD: &str = "sago_orphans_held";
+/// Audits of one node for one group that came to their end.
+pub const AUDITS: &str = "sago_audits_total";
+/// Copies that were gone from a disk without a trace and were made anew.
+pub const AUDIT_MADE: &str = "sago_audit_made_total";
+/// Copies that the last audits could not have made, told by the leaders of their groups; an alarm unless 0.
+pub const AUDIT_UNMADE: &str = "sago_audit_unmade";
 
 /// Tells the recorder what the numbers mean. Once, at start.
 pub fn describe() {
@@ -94,6 +100,9 @@ pub fn describe() {
     describe_counter!(GARBAGE_CONDEMNED, Unit::Count, "chunks condemned");
     describe_counter!(ORPHANS_DELETED, Unit::Count, "orphans deleted");
     describe_gauge!(ORPHANS_HELD, Unit::Count, "orphans held back by the breaker");
+    describe_counter!(AUDITS, Unit::Count, "audits of one node for one group that came to their end");
+    describe_counter!(AUDIT_MADE, Unit::Count, "copies that were gone without a trace and were made anew");
+    describe_gauge!(AUDIT_UNMADE, Unit::Count, "copies that the last audits could not have made");
 }
 
 /// Shows how much garbage a group has.

@@ -60,6 +60,11 @@ pub(crate) enum State {
 }
 
 impl Chunk {
+    /// Whether something refers to it or its writer may still commit it, so that all members must have it.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.refs > 0 || self.state == State::Staged
+    }
+
     /// Whether no command may refer to it again.
     pub(crate) fn is_condemned(&self) -> bool {
         matches!(self.state, State::Condemned | State::Deleted)
@@ -214,4 +219,25 @@ pub(crate) fn under_replicated(
         found.push((ChunkRef { id, len: chunk.len, root: chunk.root }, missing));
     }
     Ok(found)
+}
+
+/// Chunks of which every member has a copy as far as is known here, among the `max` with the lowest ids greater than `after`, and the last id looked at
+/// if there may be more.
+pub(crate) fn whole(
+    kv: &dyn KvRead,
+    after: Option<ChunkId>,
+    max: usize,
+) -> Result<(Vec<ChunkRef>, Option<ChunkId>), KvError> {
+    let (start, end) = ChunkKey::range_after(after);
+    let rows = kv.scan(&start, &end, max)?;
+    let (mut found, mut last) = (Vec::new(), None);
+    for (key, value) in &rows {
+        let id = ChunkKey::decode(key).ok_or_else(|| Corrupt::Row(key.to_vec()))?.0;
+        let chunk = row::decode::<ChunkKey>(key, value)?;
+        last = Some(id);
+        if chunk.is_needed() && row::read(kv, &UnderReplicatedKey(id))?.is_none() {
+            found.push(ChunkRef { id, len: chunk.len, root: chunk.root });
+        }
+    }
+    Ok((found, last.filter(|_| rows.len() == max)))
 }

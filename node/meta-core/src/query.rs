@@ -81,6 +81,10 @@ fn answer(kv: &dyn KvRead, group: GroupId, query: &Query) -> Step<Answer> {
             let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
             Answer::UnderReplicated(chunk::under_replicated(kv, *after, max)?)
         }
+        Query::Whole { after, max } => {
+            let (chunks, next) = chunk::whole(kv, *after, (*max).min(PAGE_ENTRIES_MAX) as usize)?;
+            Answer::Whole { chunks, next }
+        }
         Query::ListTrash { bucket, filter, after, max } => {
             let max = (*max).min(PAGE_ENTRIES_MAX) as usize;
             Answer::Trash(trash::list(kv, *bucket, filter, *after, max)?)

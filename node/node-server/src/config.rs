@@ -78,6 +78,9 @@ pub struct StoreConfig {
     pub compact_rate_bytes: u64,
     /// Every chunk is looked at within this many days. 1 to 60, default 14.
     pub scrub_days: u64,
+    /// Every copy that metadata says is on a disk is asked for there within this time, and soon after its node was started. 100 ms to 60 days, default 7
+    /// days.
+    pub audit: Duration,
     /// Used share of a disk's file system from which on there is a warning, percent. Default 85.
     pub nearfull_percent: u8,
     /// From which on the disk takes no copies from other nodes. Above the former, default 90.
@@ -160,6 +163,7 @@ impl Default for StoreConfig {
             compact_percent: 50,
             compact_rate_bytes: 32 << 20,
             scrub_days: 14,
+            audit: Duration::from_millis(7 * DAY_MILLIS),
             nearfull_percent: 85,
             backfillfull_percent: 90,
             full_percent: 95,
@@ -207,6 +211,7 @@ impl NodeConfig {
             ((1..=95).contains(&self.store.compact_percent), "compact_percent", "1 to 95"),
             ((1 << 20..=16 << 30).contains(&self.store.compact_rate_bytes), "compact_rate", "1 MiB to 16 GiB"),
             ((1..=60).contains(&self.store.scrub_days), "scrub_days", "1 to 60"),
+            (within(self.store.audit, 100, 60 * DAY_MILLIS), "audit_days", "1 to 60"),
             (self.store.fullness().is_valid(), "nearfull, backfillfull and full", "ascending, 1 to 99"),
             (within(self.garbage.session_lease, 1_000, DAY_MILLIS), "garbage.session_lease", "1 s to 1 day"),
             (within(self.garbage.round, 10, 3_600_000), "garbage.round", "10 ms to 1 h"),

@@ -164,7 +164,7 @@ fn take_verdicts(reply: Reply) -> Result<Vec<ChunkVerdict>, Option<NodeId>> {
 }
 
 /// What this node's own replica of a group answers.
-async fn ask_here(meta: Arc<MetaServer>, group: GroupId, query: Query) -> Option<Answer> {
+pub(crate) async fn ask_here(meta: Arc<MetaServer>, group: GroupId, query: Query) -> Option<Answer> {
     match tokio::task::spawn_blocking(move || meta.query(group, &query)).await {
         Ok(Ok(MetaReply::Answer(Ok(answer)))) => Some(*answer),
         _ => None,

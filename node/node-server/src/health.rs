@@ -1,10 +1,11 @@
 //! Whether a node does its work, as a list of what is wrong. Empty is healthy; nothing is painted over.
 
 use crate::status::Status;
+use chunk_server::AuditStatus;
 use proto::node::{DiskStatus, Fullness, NodeStatus};
 use serde::Serialize;
 use std::time::Duration;
-use types::{DiskState, NodeId, NodeState, PlacementMap};
+use types::{ChunkId, DiskState, GroupId, NodeId, NodeState, PlacementMap};
 
 /// The leader of the control group answers every heartbeat; after three lost ones this node is cut off, or there is no leader.
 const LEADER_SILENT_MAX: Duration = Duration::from_millis(1000);
@@ -32,7 +33,7 @@ pub(crate) fn health(status: &Status) -> Health {
         node: status.node.0,
         control_leader: leader.map(|leader| leader.0),
         problems,
-        warnings: warnings(&own),
+        warnings: [warnings(&own), gone(&status.audit.lock())].concat(),
     }
 }
 
@@ -46,6 +47,16 @@ fn warnings(status: &NodeStatus) -> Vec<String> {
         Fullness::Full | Fullness::Normal => None,
     };
     status.disks.iter().filter_map(filling).collect()
+}
+
+/// Copies that an audit has found gone and could not have made.
+fn gone(audit: &AuditStatus) -> Vec<String> {
+    let told = |((group, node), (count, first)): (&(GroupId, NodeId), &(u64, ChunkId))| {
+        format!(
+            "{count} copies of {group} are gone from node {node} and were not made anew, the first of chunk {first}"
+        )
+    };
+    audit.unmade.iter().map(told).collect()
 }
 
 fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> Vec<String> {
@@ -98,7 +109,7 @@ fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> 
 mod tests {
     use super::*;
     use proto::node::{GroupStatus, OrphanStatus, ScrubStatus};
-    use types::{ChunkId, DiskId, GroupId, Incarnation, LogIndex, NodeEntry, Term};
+    use types::{DiskId, Incarnation, LogIndex, NodeEntry, Term};
 
     fn status() -> NodeStatus {
         let group = GroupStatus {

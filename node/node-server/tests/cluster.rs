@@ -9,22 +9,10 @@ use proto::rpc::Rejection;
 use proto::{Reply, Request};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use support::{BOUND, Site, until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use support::{BOUND, Site, page, until};
 use tokio::time::timeout;
 use transport::{ClusterCa, Endpoint, Role, TransportConfig, TransportError};
 use types::{ClusterId, FeatureLevel, Incarnation, NodeId, NodeState};
-
-/// Status code and body of a page.
-async fn page(admin: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = tokio::net::TcpStream::connect(admin).await.expect("the admin port");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("a request");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.expect("an answer");
-    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
-    (code, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
-}
 
 async fn healthy(node: &NodeServer) -> bool {
     page(node.admin_addr(), "/health").await.0 == 200

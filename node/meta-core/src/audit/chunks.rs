@@ -1,6 +1,6 @@
 //! What a group's rows say of chunks, for whoever holds them against what lies on disks.
 
-use crate::chunk::{Chunk, State};
+use crate::chunk::Chunk;
 use crate::key::Table;
 use crate::key::chunk::{ChunkKey, UnderReplicatedKey};
 use crate::key::control::range_of;
@@ -30,8 +30,8 @@ pub struct StoredChunk {
 
 fn stored(kv: &dyn KvRead, id: ChunkId, chunk: &Chunk) -> Result<StoredChunk, KvError> {
     let missing = row::read(kv, &UnderReplicatedKey(id))?.unwrap_or(0);
-    let needed = chunk.refs > 0 || chunk.state == State::Staged;
-    Ok(StoredChunk { id, len: chunk.len, root: chunk.root, needed, condemned: chunk.is_condemned(), missing })
+    let (needed, condemned) = (chunk.is_needed(), chunk.is_condemned());
+    Ok(StoredChunk { id, len: chunk.len, root: chunk.root, needed, condemned, missing })
 }
 
 /// What a group knows of a chunk; `None` if it has never heard of it, or has forgotten it.

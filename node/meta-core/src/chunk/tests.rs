@@ -127,6 +127,28 @@ fn a_missing_copy_is_on_record_until_it_is_cleared() {
 }
 
 #[test]
+fn whole_are_those_that_are_needed_and_lack_no_copy() {
+    let mut group = Group::new();
+    let mut three = vec![extent(1, 0, 10), extent(2, 10, 10), extent(3, 20, 10)];
+    three[1].missing = 4;
+    group.put("a", NewContent::Chunks(three));
+    group.put("b", chunks(4, 1, 10));
+    group.put("b", chunks(5, 1, 10));
+    group.ok(Command::Stage { chunks: vec![(chunk(6, 10), 0)] });
+    let page = |after: Option<u32>, max| {
+        let query = Query::Whole { after: after.map(|seq| chunk(seq, 1).id), max };
+        let Ok(Answer::Whole { chunks, next }) = group.ask(query) else { panic!("an answer") };
+        let seq = |id: ChunkId| id.parts().seq;
+        (chunks.into_iter().map(|chunk| (seq(chunk.id), chunk.len)).collect::<Vec<_>>(), next.map(seq))
+    };
+    // The fourth lies in the trash and can be had back.
+    assert_eq!(page(None, 100), (vec![(1, 10), (3, 10), (4, 10), (5, 10), (6, 10)], None));
+    assert_eq!(page(None, 2), (vec![(1, 10)], Some(2)), "two were looked at");
+    assert_eq!(page(Some(2), 2), (vec![(3, 10), (4, 10)], Some(4)));
+    assert_eq!(page(Some(6), 2), (vec![], None));
+}
+
+#[test]
 fn the_last_reference_makes_garbage_and_a_new_one_takes_it_back() {
     let mut group = Group::new();
     let ino = group.create(group.root, "a", chunks(1, 1, 10)).ino;

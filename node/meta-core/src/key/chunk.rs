@@ -45,6 +45,11 @@ impl ChunkKey {
     pub(crate) fn decode(key: &[u8]) -> Option<Self> {
         only_chunk(Table::Chunk, key).map(ChunkKey)
     }
+
+    /// The range of all rows with an id greater than `after`.
+    pub(crate) fn range_after(after: Option<ChunkId>) -> (Vec<u8>, Vec<u8>) {
+        range_after(Table::Chunk, after)
+    }
 }
 
 impl UnderReplicatedKey {

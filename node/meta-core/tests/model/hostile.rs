@@ -36,7 +36,7 @@ fn any_query(random: &mut Random) -> Query {
     let delimiter = Bytes::from_static(b"/");
     let max = random.rng.below(20) as u32;
     let upload = UploadId([0; 16]);
-    match random.rng.below(17) {
+    match random.rng.below(18) {
         0 => Query::Object { bucket, key, content: Some((1, 2)) },
         1 => Query::ListObjects { bucket, prefix, delimiter, after: key, max },
         2 => Query::ListUploads { bucket, prefix, delimiter, after: Some((key, Some(upload))), max },
@@ -54,6 +54,7 @@ fn any_query(random: &mut Random) -> Query {
         }
         14 => Query::BucketStatus { bucket },
         15 => Query::GroupBuckets { after: Some(bucket), max },
+        16 => Query::Whole { after: Some(ChunkId(7)), max },
         _ => Query::UnderReplicated { after: Some(ChunkId(7)), max },
     }
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use transport::{Class, ClusterCa, Credentials, Endpoint, NodeKey, Role, TransportConfig, TransportError, join_proof};
 use types::{ClusterId, DiskId, FeatureLevel, InvitationId, NodeId, PlacementMap, Timestamp};
@@ -35,6 +36,8 @@ pub struct Site {
     pub map: PlacementMap,
     /// Nodes that joined later: the map they joined at, and what they were given.
     joined: BTreeMap<u64, (PlacementMap, Credentials)>,
+    /// How long a node waits between two audits.
+    pub audit: Duration,
 }
 
 impl Site {
@@ -52,7 +55,8 @@ impl Site {
             .collect();
         let map = placement::initial(&planned, &InitialPlan::default()).expect("a map");
         let folder = tempfile::tempdir().expect("a folder");
-        Site { folder, ca: ClusterCa::create(ClusterId([1; 16])).expect("an authority"), map, joined: BTreeMap::new() }
+        let ca = ClusterCa::create(ClusterId([1; 16])).expect("an authority");
+        Site { folder, ca, map, joined: BTreeMap::new(), audit: StoreConfig::default().audit }
     }
 
     pub fn path(&self, id: u64, name: &str) -> std::path::PathBuf {
@@ -83,6 +87,7 @@ impl Site {
                 nearfull_percent: 97,
                 backfillfull_percent: 98,
                 full_percent: 99,
+                audit: self.audit,
                 ..StoreConfig::default()
             },
             garbage: GarbageConfig::default(),
@@ -217,4 +222,15 @@ pub async fn until<F: Future<Output = bool>>(what: &str, check: impl Fn() -> F) 
         // wait-ok: a pause between two looks, bounded above
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Status code and body of a page.
+pub async fn page(admin: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = tokio::net::TcpStream::connect(admin).await.expect("the admin port");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("an answer");
+    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
+    (code, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }

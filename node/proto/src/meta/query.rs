@@ -162,6 +162,14 @@ pub enum Query {
         /// The last one.
         last: SessionId,
     },
+    /// Chunks of which every member has a copy, as far as the group knows: referred to or staged, and not noted as lacking one. A page looks at a
+    /// bounded number of chunks. -> [`Answer::Whole`]
+    Whole {
+        /// Only ids greater than this.
+        after: Option<ChunkId>,
+        /// At most so many, 0..=1,024.
+        max: u32,
+    },
 }
 
 /// The answer to a query.
@@ -201,6 +209,13 @@ pub enum Answer {
     Garbage(GarbageStatus),
     /// Whether they are.
     SessionsOver(bool),
+    /// A page of chunks, in order of their ids.
+    Whole {
+        /// The chunks; fewer than asked for does not mean that there are no more.
+        chunks: Vec<ChunkRef>,
+        /// From which id on to ask for the rest; `None` at the end.
+        next: Option<ChunkId>,
+    },
 }
 
 /// What a group knows of a chunk on some node.

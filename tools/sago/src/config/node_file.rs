@@ -98,6 +98,8 @@ pub struct StoreSection {
     pub compact_rate: Size,
     /// Every chunk is looked at within this many days. 1 to 60, default 14.
     pub scrub_days: u64,
+    /// Every copy that metadata says is here is asked for within this many days, and soon after the node was started. 1 to 60, default 7.
+    pub audit_days: u64,
     /// Used share of a disk's file system from which on there is a warning, percent. Default 85.
     pub nearfull_percent: u8,
     /// From which on the disk takes no copies from other nodes, percent. Above the former, default 90.
@@ -165,6 +167,7 @@ impl Default for StoreSection {
             compact_percent: 50,
             compact_rate: Size(32 << 20),
             scrub_days: 14,
+            audit_days: 7,
             nearfull_percent: 85,
             backfillfull_percent: 90,
             full_percent: 95,

@@ -101,6 +101,7 @@ fn resolve(args: &NodeArgs, path: &Path, file: &NodeFile, cluster: ClusterFile) 
             compact_percent: file.store.compact_percent,
             compact_rate_bytes: file.store.compact_rate.0,
             scrub_days: file.store.scrub_days,
+            audit: Duration::from_hours(24 * file.store.audit_days.min(1000)),
             nearfull_percent: file.store.nearfull_percent,
             backfillfull_percent: file.store.backfillfull_percent,
             full_percent: file.store.full_percent,
