@@ -36,8 +36,12 @@ fn run() -> anyhow::Result<()> {
     // By a process whose session the backup does not know.
     (OLD..OLD + NEW).try_for_each(|number| put_by_command(&cluster, &shelf, number))?;
     shelf.delete(0..DELETED)?;
+    // A node that was just started, and has no lease yet, is given what it missed.
+    until("every node has its copies", GROWN_MAX, || {
+        chunks(&cluster).is_ok_and(|now| now.iter().all(|chunks| *chunks >= (OLD + NEW) as u64))
+    })
+    .with_context(|| format!("{:?}", chunks(&cluster)))?;
     let before = chunks(&cluster)?;
-    ensure!(before.iter().all(|chunks| *chunks >= (OLD + NEW) as u64), "too few chunks: {before:?}");
 
     lose_all_metadata(&mut cluster)?;
     restore(&mut cluster, &backup)?;
@@ -49,7 +53,6 @@ fn run() -> anyhow::Result<()> {
     shelf.check(100..100 + NEW)?;
     let kept = garbage(&cluster, &[])?;
     ensure!(kept["on"] == false && held(&kept) == GROUPS - 1, "not held: {kept}");
-    // A node without a lease yet is given what it missed.
     let grown = |(full, before): (&u64, &u64)| *full >= before + NEW as u64;
     until("every node has the new ones, and all it had", GROWN_MAX, || {
         chunks(&cluster).is_ok_and(|full| full.iter().zip(&before).all(grown))

@@ -1,6 +1,7 @@
 //! Planted mistakes are found, and the script that shows one is short.
 
 use sim::{Bug, Script, run, shrink};
+use std::time::Instant;
 
 /// Seeds within which a planted mistake must be found.
 const SEEDS_TO_FIND: u64 = 300;
@@ -14,13 +15,16 @@ const FAULTS_LEFT_MAX: usize = 8;
 /// Finds the mistake and shrinks the script: it must still fail, with at most so many faults.
 fn found(bug: Bug) {
     let battery = std::env::var_os("SAGO_BATTERY").is_some();
+    let begun = Instant::now();
     let script = (0..SEEDS_TO_FIND).map(|seed| Script::draw(seed, Some(bug))).find(|script| run(script).is_err());
     let script = script.unwrap_or_else(|| panic!("{bug:?} was not found in {SEEDS_TO_FIND} seeds"));
+    let found = begun.elapsed();
     let shrunk = shrink(&script, if battery { SHRINK_RUNS_BATTERY } else { SHRINK_RUNS });
     let (faults, operations) = (shrunk.script.faults.len(), shrunk.script.operations.len());
     println!(
-        "{bug:?}: seed {}, {faults} of {} faults and {operations} of {} operations after {} runs: {}",
+        "{bug:?}: seed {} after {:.1} s, {faults} of {} faults and {operations} of {} operations after {} runs: {}",
         script.seed,
+        found.as_secs_f64(),
         script.faults.len(),
         script.operations.len(),
         shrunk.runs,

@@ -1,9 +1,11 @@
 //! Promises: a sentence in `docs/SEMANTICS.md` or the README that promises something names the test that proves it.
 //!
 //! A promise is a table row whose first cell is a bold id (`**W1**`). Its last cell holds either tests, each in backquotes as
-//! `crate::test_name`, or the words `planned: <issue>`. A test exists if a file of that crate defines a function of that name.
+//! `crate::test_name`, or the words `planned: <issue>`. A test exists if a file of that crate defines a function of that name. No two
+//! promises of a file have one id.
 
 use crate::{Finding, source::Source};
+use std::collections::BTreeSet;
 
 /// Files that promise.
 const FILES: [&str; 2] = ["docs/SEMANTICS.md", "README.md"];
@@ -12,8 +14,12 @@ const FILES: [&str; 2] = ["docs/SEMANTICS.md", "README.md"];
 pub fn check(sources: &[Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for source in sources.iter().filter(|source| FILES.iter().any(|file| source.path == std::path::Path::new(file))) {
+        let mut ids = BTreeSet::new();
         for (number, line) in source.lines() {
-            let Some(proof) = proof(line) else { continue };
+            let Some((id, proof)) = promise(line) else { continue };
+            if !ids.insert(id) {
+                findings.push(Finding::at(&source.path, number, format!("another promise is called {id}")));
+            }
             let named: Vec<&str> = proof.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
             if named.is_empty() && !proof.contains("planned: ") {
                 findings.push(Finding::at(
@@ -30,10 +36,10 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
-/// The last cell of a row that promises.
-fn proof(line: &str) -> Option<&str> {
+/// The id and the last cell of a row that promises.
+fn promise(line: &str) -> Option<(&str, &str)> {
     let cells = line.strip_prefix("| **")?.trim_end().strip_suffix('|')?;
-    cells.rsplit('|').next()
+    Some((cells.split_once("**")?.0, cells.rsplit('|').next()?))
 }
 
 /// Whether a function of that name stands in a file of that crate.
@@ -68,6 +74,13 @@ mod tests {
         assert_eq!(found("| **W1** | it stays | `chunk-store::put_is_durable` |\n"), 0);
         assert_eq!(found("| **W1** | it stays | `chunk-store::put_is_dur` |\n"), 1);
         assert_eq!(found("| **W1** | it stays | `meta-core::put_is_durable` |\n"), 1);
+    }
+
+    #[test]
+    fn two_promises_have_two_ids() {
+        let row = |id: &str| format!("| **{id}** | it stays | `chunk-store::put_is_durable` |\n");
+        assert_eq!(found(&[row("W1"), row("W2")].concat()), 0);
+        assert_eq!(found(&[row("W1"), row("W1")].concat()), 1);
     }
 
     #[test]
