@@ -4,7 +4,7 @@
 use anyhow::{Context, ensure};
 use cluster::exit::{DONE, FAILED, UNCHECKED, USAGE};
 use cluster::{Copies, GROUPS, Newcomer, Shelf, fsck, garbage, hasty_collector, held};
-use harness::{Cluster, Options, must, until};
+use harness::{Cluster, Options, must, until, within};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -69,8 +69,10 @@ fn run() -> anyhow::Result<()> {
 
     let kept = garbage(&cluster, &[])?;
     ensure!(kept["on"] == false && held(&kept) == GROUPS - 1, "not held any more: {kept}");
-    let full = cluster.status(LEFT)?.chunks();
-    ensure!(full >= before + OBJECTS as u64, "chunks are deleted though nobody has said so: {before}, now {full}");
+    // Copies that were left out are made soon after; had anything been deleted, there would be too few for ever.
+    let full = || cluster.status(LEFT).ok().map(|page| page.chunks()).filter(|now| *now >= before + OBJECTS as u64);
+    let (full, _) =
+        within("all there was, and the new ones", WHOLE_MAX, full).with_context(|| format!("{before} before"))?;
     let released = garbage(&cluster, &["--on"])?;
     ensure!(released["on"] == true && held(&released) == 0, "still held: {released}");
     let left = full - DELETED as u64;
