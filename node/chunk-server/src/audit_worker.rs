@@ -46,16 +46,8 @@ pub trait AuditHost: RepairHost {
     async fn stat(&self, node: NodeId, chunks: Vec<ChunkId>) -> Option<Vec<Option<(u32, Blake3Root)>>>;
 }
 
-/// How the audits of the groups that this node leads go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditStatus {
-    /// Audits of one node for one group that came to their end, since this node was started.
-    pub audits: u64,
-    /// Copies that were gone without a trace and were made anew, since this node was started.
-    pub made: u64,
-    /// How many copies the last audit of a node for a group could not have made, and the first of them; only where there are any.
-    pub unmade: BTreeMap<(GroupId, NodeId), (u64, ChunkId)>,
-}
+/// Copies that the last audit of a node for a group could not have made: how many, and the first of them. Only where there are any.
+pub type Unmade = BTreeMap<(GroupId, NodeId), (u64, ChunkId)>;
 
 /// When a node is to be asked for a group.
 #[derive(Clone, Copy)]
@@ -70,7 +62,7 @@ pub struct AuditWorker {
     every: Duration,
     /// For each group that this node leads and each node that is up.
     due: BTreeMap<(GroupId, NodeId), Due>,
-    status: Arc<Mutex<AuditStatus>>,
+    unmade: Arc<Mutex<Unmade>>,
 }
 
 /// What one audit of a group knows of a node that it asks.
@@ -84,10 +76,10 @@ struct Asked {
 }
 
 impl AuditWorker {
-    /// A worker that has not begun. Each node is asked anew after `every`; `status` shows how it goes.
+    /// A worker that has not begun. Each node is asked anew after `every`; `unmade` shows what is amiss.
     #[must_use]
-    pub fn new(host: Arc<dyn AuditHost>, every: Duration, status: Arc<Mutex<AuditStatus>>) -> Self {
-        AuditWorker { host, every, due: BTreeMap::new(), status }
+    pub fn new(host: Arc<dyn AuditHost>, every: Duration, unmade: Arc<Mutex<Unmade>>) -> Self {
+        AuditWorker { host, every, due: BTreeMap::new(), unmade }
     }
 
     /// Works for ever; may be dropped at any time.
@@ -113,7 +105,7 @@ impl AuditWorker {
                 self.note(group, asked);
             }
         }
-        let unmade: u64 = self.status.lock().unmade.values().map(|(count, _)| count).sum();
+        let unmade: u64 = self.unmade.lock().values().map(|(count, _)| count).sum();
         gauge!(metrics::AUDIT_UNMADE).set(unmade as f64);
     }
 
@@ -124,7 +116,7 @@ impl AuditWorker {
             map.nodes.iter().filter(|node| map.is_up(node.id)).map(|node| (node.id, node.incarnation)).collect();
         let led: BTreeSet<GroupId> = led.iter().copied().collect();
         self.due.retain(|(group, node), _| led.contains(group) && up.contains_key(node));
-        self.status.lock().unmade.retain(|(group, node), _| led.contains(group) && map.node(*node).is_some());
+        self.unmade.lock().retain(|(group, node), _| led.contains(group) && map.node(*node).is_some());
         let at = Instant::now() + self.settle();
         for group in led {
             for (node, incarnation) in &up {
@@ -201,7 +193,6 @@ impl AuditWorker {
             Some(Ok(())) => {
                 tracing::warn!(chunk = %chunk.id, %node, "a copy was gone without a trace and was made anew");
                 counter!(metrics::AUDIT_MADE).increment(1);
-                self.status.lock().made += 1;
                 true
             }
             Some(Err(error)) => {
@@ -224,13 +215,10 @@ impl AuditWorker {
                 continue;
             }
             counter!(metrics::AUDITS).increment(1);
-            let mut status = self.status.lock();
-            status.audits += 1;
             match asked.first {
-                Some(first) => drop(status.unmade.insert((group, node), (asked.unmade, first))),
-                None => drop(status.unmade.remove(&(group, node))),
-            }
-            drop(status);
+                Some(first) => self.unmade.lock().insert((group, node), (asked.unmade, first)),
+                None => self.unmade.lock().remove(&(group, node)),
+            };
             if asked.made + asked.unmade > 0 {
                 tracing::warn!(%group, %node, made = asked.made, unmade = asked.unmade, "an audit found copies gone");
             }
@@ -405,8 +393,7 @@ mod tests {
         assert!(host.has(1, 0) && host.has(2, 1023) && host.has(2, 1024) && host.has(3, 2499));
         let asked = (1..=3).map(|id| (NodeId(id), 2500)).collect();
         assert_eq!(host.asked(), asked, "each member once, for all it should have, and nobody else");
-        let status = worker.status.lock().clone();
-        assert_eq!(status, AuditStatus { audits: 4, made: 4, unmade: BTreeMap::new() });
+        assert_eq!(*worker.unmade.lock(), Unmade::new());
     }
 
     #[tokio::test(start_paused = true)]
@@ -453,11 +440,11 @@ mod tests {
         let mut worker = worker(&host);
         pass(&mut worker, 2 * SETTLE_MAX).await;
         let told = BTreeMap::from([((GROUP, NodeId(1)), (1, chunk(5).id))]);
-        assert_eq!(worker.status.lock().unmade, told);
+        assert_eq!(*worker.unmade.lock(), told);
         host.0.lock().refuse = None;
         pass(&mut worker, 2 * SETTLE_MAX).await;
         assert!(host.has(1, 5));
-        assert_eq!(worker.status.lock().unmade, BTreeMap::new());
+        assert_eq!(*worker.unmade.lock(), Unmade::new());
     }
 
     #[tokio::test(start_paused = true)]
@@ -467,10 +454,10 @@ mod tests {
         host.0.lock().refuse = Some(ChunkError::NoSource);
         let mut worker = worker(&host);
         pass(&mut worker, 2 * SETTLE_MAX).await;
-        assert_eq!(worker.status.lock().unmade.len(), 1);
+        assert_eq!(worker.unmade.lock().len(), 1);
         host.0.lock().led.clear();
         host.asked();
         pass(&mut worker, 2 * EVERY).await;
-        assert_eq!((host.asked(), worker.status.lock().unmade.clone()), Default::default());
+        assert_eq!((host.asked(), worker.unmade.lock().clone()), Default::default());
     }
 }

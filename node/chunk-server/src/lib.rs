@@ -37,7 +37,7 @@ mod scrub_worker;
 mod service;
 mod sweep_worker;
 
-pub use audit_worker::{AuditHost, AuditStatus, AuditWorker};
+pub use audit_worker::{AuditHost, AuditWorker, Unmade};
 pub use chunk_store::{OpenError, StoreConfig};
 pub use collect_worker::{CollectHost, CollectWorker};
 pub use compaction_worker::{CompactionConfig, compact_disks};

@@ -2,7 +2,7 @@
 //!
 //! The store names what is quarantined: found by a read, by the scrub or by a reader's report. The chunk's id, length and hash come from the
 //! node's own index, the members that may have it from the placement map; what they send is verified. (Where the index's row itself is gone,
-//! nothing here knows of the chunk: that is for the audit of the owning group.)
+//! nothing here knows of the chunk: that is for [`crate::AuditWorker`].)
 //!
 //! | members say | then |
 //! | --- | --- |

@@ -1,7 +1,7 @@
 //! Whether a node does its work, as a list of what is wrong. Empty is healthy; nothing is painted over.
 
 use crate::status::Status;
-use chunk_server::AuditStatus;
+use chunk_server::Unmade;
 use proto::node::{DiskStatus, Fullness, NodeStatus};
 use serde::Serialize;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) fn health(status: &Status) -> Health {
         node: status.node.0,
         control_leader: leader.map(|leader| leader.0),
         problems,
-        warnings: [warnings(&own), gone(&status.audit.lock())].concat(),
+        warnings: [warnings(&own), gone(&status.unmade.lock())].concat(),
     }
 }
 
@@ -50,13 +50,13 @@ fn warnings(status: &NodeStatus) -> Vec<String> {
 }
 
 /// Copies that an audit has found gone and could not have made.
-fn gone(audit: &AuditStatus) -> Vec<String> {
+fn gone(unmade: &Unmade) -> Vec<String> {
     let told = |((group, node), (count, first)): (&(GroupId, NodeId), &(u64, ChunkId))| {
         format!(
             "{count} copies of {group} are gone from node {node} and were not made anew, the first of chunk {first}"
         )
     };
-    audit.unmade.iter().map(told).collect()
+    unmade.iter().map(told).collect()
 }
 
 fn problems(status: &NodeStatus, leader: Option<NodeId>, map: &PlacementMap) -> Vec<String> {

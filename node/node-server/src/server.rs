@@ -22,8 +22,8 @@ use crate::repair::Host;
 use crate::status::Status;
 use crate::trash::{Host as TrashHost, TrashKeeper};
 use chunk_server::{
-    AuditStatus, AuditWorker, ChunkService, CollectWorker, CompactionConfig, LeftoverWorker, PeerSource, PullWorker,
-    RepairWorker, ServiceConfig, SweepWorker, compact_disks, rewrite_chunks, scrub_disks,
+    AuditWorker, ChunkService, CollectWorker, CompactionConfig, LeftoverWorker, PeerSource, PullWorker, RepairWorker,
+    ServiceConfig, SweepWorker, Unmade, compact_disks, rewrite_chunks, scrub_disks,
 };
 use meta_server::{MetaConfig, MetaServer, QuicNetwork};
 use parking_lot::Mutex;
@@ -87,7 +87,7 @@ impl NodeServer {
         };
         let last_heard = Arc::new(LastHeard::default());
         let orphans: Arc<Mutex<OrphanStatus>> = Arc::default();
-        let audit: Arc<Mutex<AuditStatus>> = Arc::default();
+        let unmade: Arc<Mutex<Unmade>> = Arc::default();
         let status = Arc::new(Status {
             node: config.node,
             incarnation: folder.incarnation,
@@ -96,7 +96,7 @@ impl NodeServer {
             peers: peers.clone(),
             last_heard: last_heard.clone(),
             orphans: orphans.clone(),
-            audit: audit.clone(),
+            unmade: unmade.clone(),
         });
         let liveness = Mutex::default();
         let (meta_, chunks_) = (meta.clone(), chunks.clone());
@@ -126,7 +126,7 @@ impl NodeServer {
         tasks.spawn(SweepWorker::new(collector, config.garbage.sweep, orphans).run());
         let host = Arc::new(Host { meta: meta.clone(), chunks: chunks.clone(), peers: peers.clone() });
         tasks.spawn(RepairWorker::new(host.clone()).run());
-        tasks.spawn(AuditWorker::new(host, config.store.audit, audit).run());
+        tasks.spawn(AuditWorker::new(host, config.store.audit, unmade).run());
         tasks.spawn(compact_disks(chunks.clone()));
         tasks.spawn(scrub_disks(chunks.clone()));
         tasks.spawn(rewrite_chunks(chunks.clone()));

@@ -3,7 +3,7 @@
 use crate::garbage;
 use crate::heartbeat::LastHeard;
 use crate::peers::Peers;
-use chunk_server::{AuditStatus, ChunkService};
+use chunk_server::{ChunkService, Unmade};
 use meta_server::MetaServer;
 use parking_lot::Mutex;
 use proto::meta::GarbageStatus;
@@ -23,7 +23,7 @@ pub(crate) struct Status {
     pub(crate) peers: Peers,
     pub(crate) last_heard: Arc<LastHeard>,
     pub(crate) orphans: Arc<Mutex<OrphanStatus>>,
-    pub(crate) audit: Arc<Mutex<AuditStatus>>,
+    pub(crate) unmade: Arc<Mutex<Unmade>>,
 }
 
 impl Status {
