@@ -62,6 +62,8 @@ pub const GARBAGE_CONDEMNED: &str = "sago_garbage_condemned_total";
 pub const ORPHANS_DELETED: &str = "sago_orphans_deleted_total";
 /// Orphans found and held back by the breaker; an alarm unless 0.
 pub const ORPHANS_HELD: &str = "sago_orphans_held";
+/// Chunks on record as lacking a copy when repair last went through them, told by the leaders of their groups.
+pub const LACKING: &str = "sago_repair_lacking_chunks";
 /// Audits of one node for one group that came to their end.
 pub const AUDITS: &str = "sago_audits_total";
 /// Copies that were gone from a disk without a trace and were made anew.
@@ -100,6 +102,7 @@ pub fn describe() {
     describe_counter!(GARBAGE_CONDEMNED, Unit::Count, "chunks condemned");
     describe_counter!(ORPHANS_DELETED, Unit::Count, "orphans deleted");
     describe_gauge!(ORPHANS_HELD, Unit::Count, "orphans held back by the breaker");
+    describe_gauge!(LACKING, Unit::Count, "chunks on record as lacking a copy");
     describe_counter!(AUDITS, Unit::Count, "audits of one node for one group that came to their end");
     describe_counter!(AUDIT_MADE, Unit::Count, "copies that were gone without a trace and were made anew");
     describe_gauge!(AUDIT_UNMADE, Unit::Count, "copies that the last audits could not have made");

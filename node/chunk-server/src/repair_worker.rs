@@ -11,6 +11,8 @@
 //! member of the group as it is now is asked to have the chunk, and the disk that a move brings in as well, so that a row is cleared only when
 //! nobody lacks it, whoever was a member when it was written.
 
+use crate::metrics;
+use ::metrics::gauge;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use proto::chunk::ChunkError;
@@ -96,6 +98,7 @@ impl RepairWorker {
 
     async fn one_round(&mut self) {
         self.round += 1;
+        let mut lacking = 0;
         for group in self.host.led_groups() {
             let mut after = None;
             loop {
@@ -103,12 +106,14 @@ impl RepairWorker {
                 let Some((last, _)) = page.last() else { break };
                 after = Some(last.id);
                 let full = page.len() >= PAGE as usize;
+                lacking += page.len();
                 self.repair(group, page).await;
                 if !full {
                     break;
                 }
             }
         }
+        gauge!(metrics::LACKING).set(lacking as f64);
     }
 
     async fn repair(&mut self, group: GroupId, page: Vec<(ChunkRef, u8)>) {

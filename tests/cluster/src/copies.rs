@@ -1,6 +1,7 @@
 //! What the planner says of the copies, and how long they take to be whole or even again.
 
-use harness::{Cluster, within};
+use harness::{Cluster, until, within};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Longest repair, and longest levelling.
@@ -8,8 +9,26 @@ const MOVED_MAX: Duration = Duration::from_secs(1800);
 /// By how much a disk may differ from its share, in percent, or by one group.
 const LEVEL_PERCENT: f64 = 5.0;
 
+/// Longest time until what a write has left out is made up for.
+const MADE_MAX: Duration = Duration::from_secs(120);
+
+/// Waits until no chunk is on record as lacking a copy: where a node was not heard for a moment, two copies were enough for a write.
+///
+/// # Errors
+/// There are such for two minutes, or nobody says.
+pub fn every_copy_is_made(cluster: &Cluster) -> anyhow::Result<()> {
+    let made = || {
+        let Ok(status) = cluster.sago(&["cluster", "status", "--json"]) else { return false };
+        let Ok(status) = serde_json::from_str::<Value>(&status) else { return false };
+        let groups = status["groups"].as_array().cloned().unwrap_or_default();
+        // The control group has no chunks.
+        groups.len() > 1 && groups[1..].iter().all(|group| group["lacking"] == 0)
+    };
+    until("every copy is made", MADE_MAX, made).map(drop)
+}
+
 /// What `sago placement status` tells.
-pub struct Copies(serde_json::Value);
+pub struct Copies(Value);
 
 impl Copies {
     /// Asks.

@@ -18,7 +18,7 @@ mod verdict;
 
 pub use campaign::Campaign;
 pub use collector::{garbage, hasty_collector, held};
-pub use copies::{Copies, Repaired, levelled_on, repaired};
+pub use copies::{Copies, Repaired, every_copy_is_made, levelled_on, repaired};
 pub use fault::{Violence, one_node_at_a_time};
 pub use fsck::fsck;
 pub use newcomer::{Background, Newcomer};

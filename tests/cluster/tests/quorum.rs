@@ -2,6 +2,7 @@
 //! is lost. T05 and T24 of the battery.
 
 use anyhow::{Context, ensure};
+use cluster::every_copy_is_made;
 use harness::{Cluster, Options, Payload, S3Client, S3Error, must, until};
 use rustix::fs::{Advice, fadvise};
 use std::fs::{self, File};
@@ -59,6 +60,7 @@ fn one_round(cluster: &mut Cluster, s3: &Face, mount: &Path, round: usize) -> an
     s3.put("kept", &old)?;
     let dirty = mount.join("dirty");
     fs::write(&dirty, &old)?;
+    every_copy_is_made(cluster)?;
     let reader = File::open(mount.join("read"))?;
     let mut writer = File::options().write(true).open(&dirty)?;
     let mut witness = File::options().write(true).open(&dirty)?;

@@ -7,16 +7,20 @@ use crate::output::{Output, bytes, table, time};
 use futures::future::join_all;
 use gateway_core::StoreConfig;
 use proto::control::{ControlAnswer, ControlQuery};
+use proto::meta::{Answer, Query};
 use proto::node::{Fullness, NodeReply, NodeRequest, NodeStatus, ScrubStatus};
 use proto::{Reply, Request};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::timeout;
 use transport::{Class, Endpoint};
 use types::{FeatureLevel, GroupId, GroupPlacement, NodeEntry, NodeId, NodeMode, NodeState, PlacementMap, Timestamp};
 
-/// How long a node is waited for. One that is down is noticed sooner.
+/// How long a node or a group is waited for. A node that is down is noticed sooner.
 const ASK_MAX: Duration = Duration::from_secs(3);
+/// Chunks that lack a copy are counted up to so many.
+const LACKING_MAX: u32 = 1024;
 
 #[derive(Serialize)]
 struct Shown {
@@ -108,6 +112,8 @@ struct ShownGroup {
     behind: BTreeMap<u64, u64>,
     /// Missing for the control group, and while no leader has answered.
     garbage: Option<ShownGarbage>,
+    /// Chunks that are on record as lacking a copy, counted up to [`LACKING_MAX`]; missing as `garbage`.
+    lacking: Option<u32>,
 }
 
 /// Carries out `sago cluster status`.
@@ -124,6 +130,7 @@ pub async fn status(args: StatusArgs, output: Output) -> Done {
         _ => return Err(crate::exit::Failure::new(Kind::Unavailable, "the cluster has no placement map yet")),
     };
     let statuses = ask_all(session.endpoint(), &map).await;
+    let lacking = ask_lacking(&session, &map).await;
     let rests = if map.level < FeatureLevel::RESTS { Ok(Vec::new()) } else { rests(&session).await };
     session.close().await;
     let rests: BTreeMap<NodeId, Timestamp> = rests?.into_iter().collect();
@@ -131,7 +138,20 @@ pub async fn status(args: StatusArgs, output: Output) -> Done {
     if let Ok(ControlAnswer::Sessions(sessions)) = sessions {
         sessions.into_iter().for_each(|(_, kind, _)| *counts.entry(kind).or_default() += 1);
     }
-    output.show(&shown(&map, &statuses, &rests, counts), text)
+    output.show(&shown(&map, &statuses, &lacking, &rests, counts), text)
+}
+
+/// How many chunks of each metadata group lack a copy, of groups that answer.
+async fn ask_lacking(session: &Session, map: &PlacementMap) -> BTreeMap<GroupId, u32> {
+    let groups = map.raft_groups.iter().map(|group| group.id).filter(|group| *group != GroupId::CONTROL);
+    let asked = groups.map(|group| async move {
+        let query = Query::UnderReplicated { after: None, max: LACKING_MAX };
+        match timeout(ASK_MAX, session.cluster.query(group, query)).await {
+            Ok(Ok(Ok(Answer::UnderReplicated(chunks)))) => Some((group, chunks.len() as u32)),
+            _ => None,
+        }
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 async fn rests(session: &Session) -> Done<Vec<(NodeId, Timestamp)>> {
@@ -157,6 +177,7 @@ pub(crate) async fn ask_all(endpoint: &Endpoint, map: &PlacementMap) -> BTreeMap
 fn shown(
     map: &PlacementMap,
     statuses: &BTreeMap<NodeId, NodeStatus>,
+    lacking: &BTreeMap<GroupId, u32>,
     rests: &BTreeMap<NodeId, Timestamp>,
     sessions: BTreeMap<String, u64>,
 ) -> Shown {
@@ -164,7 +185,7 @@ fn shown(
         map_version: map.version,
         level: map.level.0,
         nodes: map.nodes.iter().map(|node| shown_node(node, statuses.get(&node.id), rests.get(&node.id))).collect(),
-        groups: map.raft_groups.iter().map(|group| shown_group(group, statuses)).collect(),
+        groups: map.raft_groups.iter().map(|group| shown_group(group, statuses, lacking)).collect(),
         sessions,
         warnings: alone(map),
     }
@@ -248,7 +269,11 @@ fn shown_node(node: &NodeEntry, status: Option<&NodeStatus>, rests: Option<&Time
 }
 
 /// The group as its newest voter that answered sees it.
-fn shown_group(placed: &GroupPlacement, statuses: &BTreeMap<NodeId, NodeStatus>) -> ShownGroup {
+fn shown_group(
+    placed: &GroupPlacement,
+    statuses: &BTreeMap<NodeId, NodeStatus>,
+    lacking: &BTreeMap<GroupId, u32>,
+) -> ShownGroup {
     let (group, voters) = (placed.id, &placed.voters);
     let replicas: Vec<_> = voters
         .iter()
@@ -272,6 +297,7 @@ fn shown_group(placed: &GroupPlacement, statuses: &BTreeMap<NodeId, NodeStatus>)
         commit,
         behind: replicas.iter().map(|(voter, status)| (voter.0, commit - status.applied.0.min(commit))).collect(),
         garbage: leader.and_then(|leader| shown_garbage(group, statuses.get(&leader)?)),
+        lacking: lacking.get(&group).copied(),
     }
 }
 
@@ -311,7 +337,7 @@ fn text(shown: &Shown) -> String {
             ]));
         }
     }
-    let mut groups = vec![cells(&["GROUP", "LEADER", "VOTERS", "TERM", "COMMIT", "BEHIND", "GARBAGE"])];
+    let mut groups = vec![cells(&["GROUP", "LEADER", "VOTERS", "TERM", "COMMIT", "BEHIND", "LACKING", "GARBAGE"])];
     for group in &shown.groups {
         let name = if group.group == 0 { "control".to_owned() } else { group.group.to_string() };
         let leader = group.leader.map_or("none".to_owned(), |leader| leader.to_string());
@@ -319,13 +345,19 @@ fn text(shown: &Shown) -> String {
         let wanted = group.wanted.as_ref().map(|wanted| format!(" -> {}", list(wanted))).unwrap_or_default();
         let voters = format!("{}{wanted}", list(&group.voters));
         let behind = group.behind.iter().map(|(voter, count)| format!("{voter}:{count}")).collect::<Vec<_>>().join(" ");
+        let lacking = match group.lacking {
+            Some(LACKING_MAX..) => format!("{LACKING_MAX} or more"),
+            Some(count) => count.to_string(),
+            None => String::new(),
+        };
         let garbage = group.garbage.as_ref();
         let amount = |garbage: &ShownGarbage| {
             let held = if garbage.held { " held" } else { "" };
             format!("{}+{}{held}", garbage.waiting, garbage.condemned)
         };
         let garbage = garbage.map(amount).unwrap_or_default();
-        groups.push(vec![name, leader, voters, group.term.to_string(), group.commit.to_string(), behind, garbage]);
+        let (term, commit) = (group.term.to_string(), group.commit.to_string());
+        groups.push(vec![name, leader, voters, term, commit, behind, lacking, garbage]);
     }
     let sessions = shown.sessions.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
     let alarms = shown.nodes.iter().flat_map(alarms).map(|line| format!("ALARM: {line}\n")).collect::<String>();
