@@ -9,7 +9,7 @@
 //!                                  Pausing
 //!                                    |
 //! full, broken, unreachable, down    v
-//! ---------------------------->  Failed --needed for two copies--> Pausing
+//! ---------------------------->  Failed --needed--> Pausing
 //! ```
 //!
 //! Rules (DESIGN section 5):
@@ -17,7 +17,7 @@
 //! * A failed member, or one that lags behind its peers: the chunk goes to another placement group, as long as the driver
 //!   says that there is one with three responsive members ([`Alternative`]). Where there is none, two durable copies
 //!   are enough, and which member is missing is part of the result. Where there is one and too much was written again
-//!   already, the write waits: for the third member, or for the budget to fill.
+//!   already, the write waits: for the third member, which is asked again unless its disk is full or broken, or for the budget to fill.
 //! * Busy is no failure: that member is asked again after a pause, and the chunk is never rewritten because of it.
 //! * Never fewer than two.
 //! * While the group has a move in progress, the disk that comes in is written to as well, as member number `REPLICAS`. It counts for nothing: its
@@ -136,6 +136,8 @@ pub enum Failure {
     Down,
     /// It could not be reached, broke off or did not answer in time.
     Unreachable,
+    /// It takes nothing for the moment: it has lost touch with the control group, or was just started.
+    NoLease,
     /// Its disk is full.
     NoSpace,
     /// Its disk is broken, or it makes no sense.
@@ -163,7 +165,7 @@ enum Why {
     Busy,
     /// Its connection broke, for the first time.
     Lost,
-    /// Two copies cannot be had without it.
+    /// Two copies cannot be had without it, or not three where there shall be three.
     Needed,
 }
 
@@ -223,11 +225,12 @@ impl Write {
         let mut verdict = self.judge(now, alternative);
         if let WriteVerdict::Pending(_) = verdict {
             let late = self.lag_ends().is_some_and(|end| now >= end);
-            if (late || self.possible() < 2) && !self.enlist(now) {
+            let too_costly = alternative == Alternative::TooCostly;
+            if (late || too_costly || self.possible() < 2) && !self.enlist(now) {
                 return WriteStep { ask, verdict: WriteVerdict::Failed(self.failure()) };
             }
             self.ask_due(now, &mut ask);
-            let budget_again = (alternative == Alternative::TooCostly).then(|| now + self.times.pause_max);
+            let budget_again = too_costly.then(|| now + self.times.pause_max);
             verdict = WriteVerdict::Pending(self.wake(now).into_iter().chain(budget_again).min());
         }
         WriteStep { ask, verdict }
@@ -344,13 +347,12 @@ impl Write {
         &self.takers[..REPLICAS]
     }
 
-    /// Brings in members that were given up or skipped, when two copies cannot be had without them. `false` if there are not
-    /// enough of those either.
+    /// Brings in members that were given up or skipped, when they are needed. `false` if there are not enough for two copies even so.
     fn enlist(&mut self, now: Moment) -> bool {
         for member in 0..REPLICAS {
             match self.takers[member] {
                 State::Skipped => self.takers[member] = State::Pausing { until: now, why: Why::Needed },
-                State::Failed(Failure::Down | Failure::Unreachable) => {
+                State::Failed(Failure::Down | Failure::Unreachable | Failure::NoLease) => {
                     self.takers[member] = self.pause(now, member, Why::Needed);
                 }
                 _ => {}
@@ -415,7 +417,7 @@ fn failure_of(error: &ChunkError) -> Failure {
     match error {
         ChunkError::StaleEpoch { .. } | ChunkError::NotMember => Failure::Stale,
         ChunkError::NoSpace => Failure::NoSpace,
-        ChunkError::NoLease => Failure::Unreachable,
+        ChunkError::NoLease => Failure::NoLease,
         ChunkError::Conflict | ChunkError::Deleted => Failure::Conflict,
         ChunkError::Invalid => Failure::Invalid,
         ChunkError::HashMismatch
@@ -429,18 +431,33 @@ fn failure_of(error: &ChunkError) -> Failure {
 }
 
 /// Bytes that may be written again because a placement group failed them: a tenth of what was written, and a little to begin
-/// with, so that slowness cannot multiply the load that causes it.
+/// with, so that slowness cannot multiply the load that causes it. It fills with time too, or writes that all wait for it would wait for ever.
 #[derive(Clone, Debug)]
 pub struct RewriteBudget {
     bytes: u64,
     bytes_max: u64,
+    filled: Moment,
 }
+
+/// How long an empty budget takes to fill without a write.
+const FILL_MILLIS: u64 = 16_000;
 
 impl RewriteBudget {
     /// A full budget.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
-        RewriteBudget { bytes: bytes_max, bytes_max }
+        RewriteBudget { bytes: bytes_max, bytes_max, filled: Moment(0) }
+    }
+
+    /// Time has passed; earlier moments than before change nothing.
+    pub fn fill(&mut self, now: Moment) {
+        let millis = now.0.saturating_sub(self.filled.0).min(FILL_MILLIS);
+        let earned = self.bytes_max * millis / FILL_MILLIS;
+        // A fraction of a byte is left for later.
+        if earned > 0 {
+            self.bytes = (self.bytes + earned).min(self.bytes_max);
+            self.filled = now;
+        }
     }
 
     /// Chunks were written.

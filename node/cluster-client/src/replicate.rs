@@ -35,9 +35,11 @@ const REFRESH_PAUSE: Duration = Duration::from_millis(50);
 const REWRITE_BYTES_MAX: u64 = 64 << 20;
 /// How often it is looked whether the members that are waited for still live.
 const LIVENESS_CHECK: Duration = Duration::from_millis(50);
-/// How long a disk is avoided after it was full or broken, and after it lagged.
+/// How long a disk is avoided after it was full or broken, after it lagged, and while its node has no lease, which a node that was just started has within a
+/// second or two.
 const SHUN_FAILED: Duration = Duration::from_secs(10);
 const SHUN_SLOW: Duration = Duration::from_secs(3);
+const SHUN_NO_LEASE: Duration = Duration::from_secs(1);
 /// How long a put goes on that nobody waits for any more: a copy made late need not be repaired.
 const STRAGGLE: Duration = Duration::from_secs(2);
 
@@ -177,6 +179,7 @@ impl Writer {
             let member = &takers[member];
             match failure {
                 Failure::NoSpace | Failure::Broken => self.nodes.shun(member.node, member.disk, SHUN_FAILED),
+                Failure::NoLease => self.nodes.shun(member.node, member.disk, SHUN_NO_LEASE),
                 // Others will find the same, and the connection's state says more.
                 Failure::Down | Failure::Unreachable | Failure::Stale | Failure::Conflict | Failure::Invalid => {}
             }
@@ -270,12 +273,11 @@ impl Attempt<'_> {
     fn alternative(&self) -> Alternative {
         let view = self.writer.nodes.view(self.map);
         if self.tried.len() > REWRITES_MAX || !view.has_full_group(self.map, self.group.rule, self.tried) {
-            Alternative::None
-        } else if self.writer.rewrites.lock().affords(self.job.data.len() as u64) {
-            Alternative::Ready
-        } else {
-            Alternative::TooCostly
+            return Alternative::None;
         }
+        let mut budget = self.writer.rewrites.lock();
+        budget.fill(self.now());
+        if budget.affords(self.job.data.len() as u64) { Alternative::Ready } else { Alternative::TooCostly }
     }
 
     /// Lets puts that nobody waits for go on for a while if the chunk stays where it is; otherwise they are cut off.

@@ -4,7 +4,7 @@ mod support;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster_client::{ChunkOwner, ChunkPeer, Client, Cluster, Piece, ReadError, WriteError};
+use cluster_client::{ChunkOwner, ChunkPeer, Client, Cluster, Piece, ReadError, WriteError, WrittenChunk};
 use parking_lot::Mutex;
 use proto::chunk::ChunkError;
 use std::collections::HashMap;
@@ -175,6 +175,30 @@ async fn writes_under_way_when_a_node_dies_go_on_also_without_a_budget() {
     }
     let written = writes.join_all().await;
     assert!(written.iter().all(|written| written.as_ref().is_ok_and(|written| written.missing.count_ones() == 1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_on_without_a_budget_while_a_node_that_was_just_started_has_no_lease() {
+    // It answers, so that other groups seem to be at hand, and they have it too.
+    let fakes = Fakes::start(3, &[[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 3, 2]]);
+    let client = fakes.client_with(|config| config.write_bytes_max = 128 << 20).await;
+    let data = sample(CHUNK_BYTES_MAX);
+    fakes.faults(2, Faults { put: Some(ChunkError::NoLease), ..Faults::default() });
+    let start = Instant::now();
+    let mut writes = JoinSet::new();
+    for _ in 0..20 {
+        let (client, data) = (client.clone(), data.clone());
+        writes.spawn(async move { client.write_chunk(GROUP.into(), data).await });
+    }
+    let written = writes.join_all().await;
+    let by_two =
+        |written: &Result<WrittenChunk, WriteError>| written.as_ref().is_ok_and(|done| done.missing.count_ones() == 1);
+    assert!(written.iter().all(by_two), "after {:?}: {written:?}", start.elapsed());
+    fakes.faults(2, Faults::default());
+    let start = Instant::now();
+    while client.write_chunk(GROUP.into(), data.clone()).await.expect("write").missing != 0 {
+        assert!(start.elapsed() < 10 * SECOND);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

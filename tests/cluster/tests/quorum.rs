@@ -107,8 +107,15 @@ fn one_round(cluster: &mut Cluster, s3: &Face, mount: &Path, round: usize) -> an
         ensure!(*bytes == *old || *bytes == *new, "{key} is neither what was acknowledged nor what was refused");
     }
     // What was refused may have come through; what is written now is what is there.
-    fs::write(&dirty, &new)?;
-    ensure!(s3.runtime.block_on(s3.s3.get(&s3.bucket, "dirty"))?.as_ref() == new, "the mount goes on");
+    let mut again = File::create(&dirty)?;
+    again.write_all(&new).and_then(|()| again.sync_all()).context("the mount does not go on")?;
+    let bytes = s3.runtime.block_on(s3.s3.get(&s3.bucket, "dirty"))?;
+    ensure!(
+        bytes.as_ref() == new,
+        "of what was written last {} of {} bytes are there",
+        common(&bytes, &new),
+        new.len()
+    );
     Ok(())
 }
 
@@ -120,4 +127,9 @@ fn read_cold(mut file: File, content: &[u8]) -> anyhow::Result<()> {
     file.read_to_end(&mut bytes)?;
     ensure!(bytes == content, "other bytes");
     Ok(())
+}
+
+/// Bytes up to the first that differs.
+fn common(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(one, other)| one == other).count()
 }

@@ -105,6 +105,22 @@ fn a_spent_budget_makes_a_write_wait_and_never_content_with_two() {
 }
 
 #[test]
+fn with_a_spent_budget_a_member_that_may_come_back_is_asked_again() {
+    for gone in [refused(ChunkError::NoLease), PutAnswer::Unreachable, PutAnswer::TimedOut] {
+        let (mut write, _) = start(0);
+        let answers = [(0, PutAnswer::Stored), (1, PutAnswer::Stored), (2, gone.clone())];
+        let step = feed(&mut write, Alternative::TooCostly, &answers);
+        assert_eq!((step.ask, step.verdict), (vec![], Pending(Some(T0 + 20))));
+        assert_eq!(write.step(T0 + 20, || Alternative::TooCostly, WriteEvent::Tick).ask, [2]);
+        let step = write.step(T0 + 21, || Alternative::TooCostly, WriteEvent::Answer(2, gone));
+        assert_eq!((step.ask, step.verdict), (vec![], Pending(Some(T0 + 61))), "ever more seldom");
+        assert_eq!(write.step(T0 + 61, || Alternative::TooCostly, WriteEvent::Tick).ask, [2]);
+        let stored = write.step(T0 + 70, || Alternative::TooCostly, WriteEvent::Answer(2, PutAnswer::Stored));
+        assert_eq!(stored.verdict, Done { missing: 0 });
+    }
+}
+
+#[test]
 fn members_that_lag_behind_the_only_copy_send_it_elsewhere() {
     let (mut write, _) = start(0);
     feed(&mut write, Alternative::Ready, &[(0, PutAnswer::Stored)]);
@@ -202,6 +218,19 @@ fn the_rewrite_budget_follows_what_is_written() {
     budget.earn(100);
     assert!(budget.affords(15) && !budget.affords(16));
     budget.earn(u64::MAX / 2);
+    assert!(budget.affords(100) && !budget.affords(101));
+}
+
+#[test]
+fn the_rewrite_budget_fills_with_time_too() {
+    let mut budget = RewriteBudget::new(100);
+    budget.fill(Moment(500_000));
+    budget.spend(100);
+    // Looked at often, it fills as fast.
+    (0..=FILL_MILLIS / 2).for_each(|millis| budget.fill(Moment(500_000 + millis)));
+    assert!(budget.affords(50) && !budget.affords(51));
+    budget.fill(Moment(0));
+    budget.fill(Moment(u64::MAX));
     assert!(budget.affords(100) && !budget.affords(101));
 }
 
