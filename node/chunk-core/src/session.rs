@@ -232,6 +232,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::write::Blame;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use types::{Blake3Root, Member, NodeId, PgEpoch, PlacementGroup};
@@ -307,9 +308,13 @@ mod tests {
             assert!(map.group_of(got.chunk.slot()).is_some_and(|group| group.id == got.group));
         }
         let mut shunned = View::default();
-        shunned.shunned.insert((NodeId(5), 0));
+        let of_five = map.groups[2].members[1];
+        shunned.avoid(&of_five, Blame::Disk);
+        assert!(shunned.is_ready(&Member { disk: 1, ..of_five }));
         assert!(shunned.has_full_group(&map, RuleId::DEFAULT, &[PgId(0)]));
         assert!(!shunned.has_full_group(&map, RuleId::DEFAULT, &[PgId(0), PgId(1)]));
+        shunned.avoid(&of_five, Blame::Node);
+        assert!(!shunned.is_ready(&Member { disk: 1, ..of_five }));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a writer believes of the members of placement groups at the moment it chooses among them.
 
+use crate::write::Blame;
 use std::collections::BTreeSet;
 use types::{Member, NodeId, PgId, PlacementGroup, PlacementMap, RuleId};
 
@@ -28,6 +29,14 @@ impl View {
     #[must_use]
     pub fn is_ready(&self, member: &Member) -> bool {
         !self.down.contains(&member.node) && !self.shunned.contains(&(member.node, member.disk))
+    }
+
+    /// Believes no more in a member, or in its whole node.
+    pub fn avoid(&mut self, member: &Member, blame: Blame) {
+        match blame {
+            Blame::Node => self.down.insert(member.node),
+            Blame::Disk => self.shunned.insert((member.node, member.disk)),
+        };
     }
 
     /// What to expect of a placement group.

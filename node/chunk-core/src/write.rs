@@ -15,8 +15,8 @@
 //! Rules (DESIGN section 5):
 //! * Three durable copies: done.
 //! * A failed member, or one that lags behind its peers: the chunk goes to another placement group, as long as the driver
-//!   says that there is one with three responsive members ([`Alternative`]). Where there is none, two durable copies
-//!   are enough, and which member is missing is part of the result. Where there is one and too much was written again
+//!   says that there is one with three responsive members ([`Alternative`]), none of which is the one that has just failed
+//!   ([`Write::lacking`]). Where there is none, two durable copies are enough, and which member is missing is part of the result. Where there is one and too much was written again
 //!   already, the write waits: for the third member, which is asked again unless its disk is full or broken, or for the budget to fill.
 //! * Busy is no failure: that member is asked again after a pause, and the chunk is never rewritten because of it.
 //! * Never fewer than two.
@@ -150,6 +150,15 @@ pub enum Failure {
     Invalid,
 }
 
+/// What of a member keeps it from having the chunk, and would in every other placement group that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Its node.
+    Node,
+    /// Its disk.
+    Disk,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Skipped,
@@ -212,16 +221,21 @@ impl Write {
         (write, step)
     }
 
-    /// Takes note of an event. `alternative` is asked anew each time it matters: what was believed when the write began may be
-    /// wrong by now.
-    pub fn step(&mut self, now: Moment, alternative: impl FnOnce() -> Alternative, event: WriteEvent) -> WriteStep {
+    /// Takes note of an event. `alternative` is asked anew each time it matters, of the write as it stands: what was believed when it
+    /// began may be wrong by now.
+    pub fn step(
+        &mut self,
+        now: Moment,
+        alternative: impl FnOnce(&Write) -> Alternative,
+        event: WriteEvent,
+    ) -> WriteStep {
         match event {
             WriteEvent::Tick => {}
             WriteEvent::Answer(member, answer) => self.answered(now, member, answer),
             WriteEvent::Down(member) => self.down(member),
         }
         let mut ask = Vec::new();
-        let alternative = if self.lacks_a_member(now) { alternative() } else { Alternative::None };
+        let alternative = if self.lacks_a_member(now) { alternative(self) } else { Alternative::None };
         let mut verdict = self.judge(now, alternative);
         if let WriteVerdict::Pending(_) = verdict {
             let late = self.lag_ends().is_some_and(|end| now >= end);
@@ -245,6 +259,19 @@ impl Write {
             2.. if !busy && alternative == Alternative::None => WriteVerdict::Done { missing: self.missing() },
             _ => WriteVerdict::Failed(self.failure()),
         }
+    }
+
+    /// Which members the chunk cannot be had on as things stand, and what is to blame. Another placement group with one of them would do no better.
+    pub fn lacking(&self, now: Moment) -> impl Iterator<Item = (usize, Blame)> + '_ {
+        let blame = move |state: &State| match state {
+            State::Skipped | State::Failed(Failure::Down | Failure::Unreachable | Failure::NoLease) => {
+                Some(Blame::Node)
+            }
+            State::Failed(_) => Some(Blame::Disk),
+            State::Asked { since, .. } if self.lag_end(*since).is_some_and(|end| now >= end) => Some(Blame::Disk),
+            State::Asked { .. } | State::Pausing { .. } | State::Stored => None,
+        };
+        self.members().iter().enumerate().filter_map(move |(i, state)| Some((i, blame(state)?)))
     }
 
     /// Which members failed, and how, so that they can be avoided for a while.
@@ -313,22 +340,26 @@ impl Write {
 
     /// Whether a member has failed, was not asked, or lags.
     fn lacks_a_member(&self, now: Moment) -> bool {
-        self.members().iter().any(|state| matches!(state, State::Failed(_) | State::Skipped))
-            || self.lag_ends().is_some_and(|end| now >= end)
+        self.lacking(now).next().is_some()
     }
 
-    /// When a member that was asked and has said nothing is taken to lag: it is not busy, it hangs.
+    /// When the first member that was asked and has said nothing is taken to lag: it is not busy, it hangs.
     fn lag_ends(&self) -> Option<Moment> {
-        let since = match (self.durable.first(), self.durable.get(1)) {
+        let ends = self.members().iter().filter_map(|state| match state {
+            State::Asked { since, .. } => self.lag_end(*since),
+            _ => None,
+        });
+        ends.min()
+    }
+
+    /// The same of a member that was asked at `asked`.
+    fn lag_end(&self, asked: Moment) -> Option<Moment> {
+        let end = match (self.durable.first(), self.durable.get(1)) {
             (_, Some(second)) => *second + self.times.lag,
             (Some(first), None) => *first + 2 * self.times.lag,
             (None, None) => return None,
         };
-        let asked = self.members().iter().filter_map(|state| match state {
-            State::Asked { since, .. } => Some(*since),
-            _ => None,
-        });
-        asked.min().map(|asked| since.max(asked + self.times.lag))
+        Some(end.max(asked + self.times.lag))
     }
 
     /// Whether the disk that comes in may yet have the chunk in time.

@@ -234,7 +234,7 @@ impl Attempt<'_> {
                 }
                 () = sleep_until(wake) => {
                     if Instant::now() >= self.job.until {
-                        let verdict = write.expire(self.alternative());
+                        let verdict = write.expire(self.alternative(&write));
                         return self.finish(&write, verdict);
                     }
                     self.step(&mut write, WriteEvent::Tick)
@@ -245,7 +245,7 @@ impl Attempt<'_> {
     }
 
     fn step(&self, write: &mut Write, event: WriteEvent) -> WriteStep {
-        write.step(self.now(), || self.alternative(), event)
+        write.step(self.now(), |write| self.alternative(write), event)
     }
 
     /// Tells the write which of the members it waits for have stopped to answer.
@@ -269,9 +269,10 @@ impl Attempt<'_> {
         last.unwrap_or_else(|| self.step(write, WriteEvent::Tick))
     }
 
-    /// Whether the chunk could as well be written elsewhere.
-    fn alternative(&self) -> Alternative {
-        let view = self.writer.nodes.view(self.map);
+    /// Whether the chunk could as well be written elsewhere: without a member that it cannot be had on here.
+    fn alternative(&self, write: &Write) -> Alternative {
+        let mut view = self.writer.nodes.view(self.map);
+        write.lacking(self.now()).for_each(|(member, blame)| view.avoid(&self.takers[member], blame));
         if self.tried.len() > REWRITES_MAX || !view.has_full_group(self.map, self.group.rule, self.tried) {
             return Alternative::None;
         }

@@ -21,6 +21,7 @@ use types::{
 const SECOND: Duration = Duration::from_secs(1);
 /// Three nodes, every placement group on all of them.
 const THREE: &[[u64; 3]] = &[[1, 2, 3], [2, 3, 1]];
+const FOUR_OF_THREE: &[[u64; 3]] = &[[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 3, 2]];
 /// Five nodes: a failed one is not in every group.
 const FIVE: &[[u64; 3]] = &[[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 1], [5, 1, 2]];
 
@@ -179,8 +180,7 @@ async fn writes_under_way_when_a_node_dies_go_on_also_without_a_budget() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_go_on_without_a_budget_while_a_node_that_was_just_started_has_no_lease() {
-    // It answers, so that other groups seem to be at hand, and they have it too.
-    let fakes = Fakes::start(3, &[[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 3, 2]]);
+    let fakes = Fakes::start(3, FOUR_OF_THREE);
     let client = fakes.client_with(|config| config.write_bytes_max = 128 << 20).await;
     let data = sample(CHUNK_BYTES_MAX);
     fakes.faults(2, Faults { put: Some(ChunkError::NoLease), ..Faults::default() });
@@ -210,6 +210,23 @@ async fn a_member_that_stores_but_does_not_answer_lags() {
     let written = client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
     assert_eq!(written.missing.count_ones(), 1);
     assert!((SECOND / 5..2 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_every_group_has_the_member_that_fails_no_chunk_is_written_anew() {
+    for faults in [
+        Faults { hang_puts: true, ..Faults::default() },
+        Faults { put: Some(ChunkError::NoLease), ..Faults::default() },
+        Faults { put: Some(ChunkError::NoSpace), ..Faults::default() },
+    ] {
+        let fakes = Fakes::start(3, FOUR_OF_THREE);
+        let client = fakes.client_with(|config| config.write_lag = SECOND / 5).await;
+        let stored = 2 + usize::from(faults.hang_puts);
+        fakes.faults(1, faults);
+        let written = client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
+        assert_eq!(written.missing.count_ones(), 1);
+        assert_eq!(fakes.copies(), stored);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -543,7 +543,8 @@ fn log(folder: &Path, name: &str) -> anyhow::Result<File> {
 fn last_words(folder: &Path) -> String {
     const LINES: usize = 15;
     let mut out = String::from("last words of the logs:\n");
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+    let folders = [folder.to_path_buf(), folder.join("cluster/logs")];
+    for entry in folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
         if entry.path().extension().is_some_and(|ext| ext == "log") {
             let text = std::fs::read(entry.path()).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);

@@ -13,7 +13,7 @@ fn start(down: u8) -> (Write, WriteStep) {
 fn feed(write: &mut Write, alternative: Alternative, answers: &[(usize, PutAnswer)]) -> WriteStep {
     let mut last = None;
     for (member, answer) in answers {
-        last = Some(write.step(T0, || alternative, WriteEvent::Answer(*member, answer.clone())));
+        last = Some(write.step(T0, |_| alternative, WriteEvent::Answer(*member, answer.clone())));
     }
     last.expect("at least one answer")
 }
@@ -65,7 +65,7 @@ fn a_member_known_to_be_down_is_not_asked_and_not_waited_for() {
     // Found down while it is waited for.
     let (mut write, _) = start(0);
     feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
-    let step = write.step(T0, || Alternative::None, WriteEvent::Down(2));
+    let step = write.step(T0, |_| Alternative::None, WriteEvent::Down(2));
     assert_eq!(step.verdict, Done { missing: 0b100 });
 }
 
@@ -77,19 +77,55 @@ fn a_member_that_lags_is_given_up_after_its_time() {
         let (mut write, _) = start(0);
         feed(&mut write, alternative, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
         assert!(matches!(
-            write.step(Moment(999), || alternative, WriteEvent::Tick).verdict,
+            write.step(Moment(999), |_| alternative, WriteEvent::Tick).verdict,
             Pending(Some(Moment(1000)))
         ));
-        assert_eq!(write.step(Moment(1000), || alternative, WriteEvent::Tick).verdict, verdict);
+        assert_eq!(write.step(Moment(1000), |_| alternative, WriteEvent::Tick).verdict, verdict);
         assert_eq!(write.unanswered().collect::<Vec<_>>(), [2]);
     }
+}
+
+#[test]
+fn what_is_to_blame_for_each_member_that_lacks_the_chunk() {
+    let lacking = |write: &Write, now| write.lacking(now).collect::<Vec<_>>();
+    let (write, _) = start(0b100);
+    assert_eq!(lacking(&write, T0), [(2, Blame::Node)], "known to be down");
+    for (answer, blame) in [
+        (refused(ChunkError::NoLease), Some(Blame::Node)),
+        (PutAnswer::Unreachable, Some(Blame::Node)),
+        (PutAnswer::TimedOut, Some(Blame::Node)),
+        (refused(ChunkError::NoSpace), Some(Blame::Disk)),
+        (refused(ChunkError::Fenced), Some(Blame::Disk)),
+        (PutAnswer::Lost, None),
+        (refused(ChunkError::Busy), None),
+        (PutAnswer::Stored, None),
+    ] {
+        let (mut write, _) = start(0);
+        feed(&mut write, Alternative::TooCostly, &[(0, PutAnswer::Stored)]);
+        let mut seen = None;
+        let note = |write: &Write| {
+            seen = Some(lacking(write, T0));
+            Alternative::Ready
+        };
+        write.step(T0, note, WriteEvent::Answer(1, answer));
+        assert_eq!(seen, blame.map(|blame| vec![(1, blame)]));
+    }
+    // One that lags, and not the one that was asked later.
+    let (mut write, _) = start(0);
+    feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored), (1, PutAnswer::Lost)]);
+    write.step(T0 + 500, |_| Alternative::None, WriteEvent::Tick);
+    assert_eq!(lacking(&write, Moment(1999)), []);
+    assert_eq!(lacking(&write, Moment(2000)), [(1, Blame::Disk), (2, Blame::Disk)]);
+    write.step(Moment(700), |_| Alternative::None, WriteEvent::Answer(1, PutAnswer::Stored));
+    assert_eq!(lacking(&write, Moment(1699)), []);
+    assert_eq!(lacking(&write, Moment(1700)), [(2, Blame::Disk)]);
 }
 
 #[test]
 fn one_copy_alone_is_never_enough() {
     let (mut write, _) = start(0);
     feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored)]);
-    let step = write.step(Moment(60_000), || Alternative::None, WriteEvent::Tick);
+    let step = write.step(Moment(60_000), |_| Alternative::None, WriteEvent::Tick);
     assert!(matches!(step.verdict, Pending(_)));
     assert_eq!(write.expire(Alternative::None), Failed(WriteFailure::Unavailable));
 }
@@ -99,9 +135,12 @@ fn a_spent_budget_makes_a_write_wait_and_never_content_with_two() {
     let (mut write, _) = start(0);
     let answers = [(0, PutAnswer::Stored), (1, PutAnswer::Stored), (2, refused(ChunkError::NoSpace))];
     assert!(matches!(feed(&mut write, Alternative::TooCostly, &answers).verdict, Pending(Some(_))));
-    assert!(matches!(write.step(Moment(5000), || Alternative::TooCostly, WriteEvent::Tick).verdict, Pending(Some(_))));
+    assert!(matches!(write.step(Moment(5000), |_| Alternative::TooCostly, WriteEvent::Tick).verdict, Pending(Some(_))));
     assert_eq!(write.expire(Alternative::TooCostly), Failed(WriteFailure::Unavailable));
-    assert_eq!(write.step(Moment(5001), || Alternative::Ready, WriteEvent::Tick).verdict, Elsewhere { refresh: false });
+    assert_eq!(
+        write.step(Moment(5001), |_| Alternative::Ready, WriteEvent::Tick).verdict,
+        Elsewhere { refresh: false }
+    );
 }
 
 #[test]
@@ -111,11 +150,11 @@ fn with_a_spent_budget_a_member_that_may_come_back_is_asked_again() {
         let answers = [(0, PutAnswer::Stored), (1, PutAnswer::Stored), (2, gone.clone())];
         let step = feed(&mut write, Alternative::TooCostly, &answers);
         assert_eq!((step.ask, step.verdict), (vec![], Pending(Some(T0 + 20))));
-        assert_eq!(write.step(T0 + 20, || Alternative::TooCostly, WriteEvent::Tick).ask, [2]);
-        let step = write.step(T0 + 21, || Alternative::TooCostly, WriteEvent::Answer(2, gone));
+        assert_eq!(write.step(T0 + 20, |_| Alternative::TooCostly, WriteEvent::Tick).ask, [2]);
+        let step = write.step(T0 + 21, |_| Alternative::TooCostly, WriteEvent::Answer(2, gone));
         assert_eq!((step.ask, step.verdict), (vec![], Pending(Some(T0 + 61))), "ever more seldom");
-        assert_eq!(write.step(T0 + 61, || Alternative::TooCostly, WriteEvent::Tick).ask, [2]);
-        let stored = write.step(T0 + 70, || Alternative::TooCostly, WriteEvent::Answer(2, PutAnswer::Stored));
+        assert_eq!(write.step(T0 + 61, |_| Alternative::TooCostly, WriteEvent::Tick).ask, [2]);
+        let stored = write.step(T0 + 70, |_| Alternative::TooCostly, WriteEvent::Answer(2, PutAnswer::Stored));
         assert_eq!(stored.verdict, Done { missing: 0 });
     }
 }
@@ -124,8 +163,11 @@ fn with_a_spent_budget_a_member_that_may_come_back_is_asked_again() {
 fn members_that_lag_behind_the_only_copy_send_it_elsewhere() {
     let (mut write, _) = start(0);
     feed(&mut write, Alternative::Ready, &[(0, PutAnswer::Stored)]);
-    assert_eq!(write.step(Moment(1999), || Alternative::Ready, WriteEvent::Tick).verdict, Pending(Some(Moment(2000))));
-    assert_eq!(write.step(Moment(2000), || Alternative::Ready, WriteEvent::Tick).verdict, Elsewhere { refresh: false });
+    assert_eq!(write.step(Moment(1999), |_| Alternative::Ready, WriteEvent::Tick).verdict, Pending(Some(Moment(2000))));
+    assert_eq!(
+        write.step(Moment(2000), |_| Alternative::Ready, WriteEvent::Tick).verdict,
+        Elsewhere { refresh: false }
+    );
 }
 
 #[test]
@@ -134,14 +176,14 @@ fn busy_is_backed_off_and_sent_to_the_same_member_again() {
     feed(&mut write, Alternative::Ready, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
     let mut now = T0;
     for pause in [20, 40, 80, 160, 320, 320, 320, 320] {
-        let step = write.step(now, || Alternative::Ready, WriteEvent::Answer(2, refused(ChunkError::Busy)));
+        let step = write.step(now, |_| Alternative::Ready, WriteEvent::Answer(2, refused(ChunkError::Busy)));
         assert_eq!(step, WriteStep { ask: vec![], verdict: Pending(Some(now + pause)) });
         now = now + pause;
-        assert_eq!(write.step(now, || Alternative::Ready, WriteEvent::Tick).ask, [2]);
+        assert_eq!(write.step(now, |_| Alternative::Ready, WriteEvent::Tick).ask, [2]);
     }
     assert!(now > Moment(1000), "beyond the lag that is given to a silent member");
     assert_eq!(
-        write.step(now, || Alternative::Ready, WriteEvent::Answer(2, PutAnswer::Stored)).verdict,
+        write.step(now, |_| Alternative::Ready, WriteEvent::Answer(2, PutAnswer::Stored)).verdict,
         Done { missing: 0 }
     );
 }
@@ -170,10 +212,10 @@ fn with_two_members_down_they_are_asked_all_the_same() {
     let step = feed(&mut write, Alternative::None, &[(2, PutAnswer::Unreachable)]);
     // Both again after a pause, as long as the caller has patience.
     assert_eq!(step.verdict, Pending(Some(Moment(20))));
-    assert_eq!(write.step(Moment(20), || Alternative::None, WriteEvent::Tick).ask, [1, 2]);
-    let step = write.step(Moment(25), || Alternative::None, WriteEvent::Answer(2, PutAnswer::Stored));
+    assert_eq!(write.step(Moment(20), |_| Alternative::None, WriteEvent::Tick).ask, [1, 2]);
+    let step = write.step(Moment(25), |_| Alternative::None, WriteEvent::Answer(2, PutAnswer::Stored));
     assert!(matches!(step.verdict, Pending(_)));
-    let step = write.step(Moment(26), || Alternative::None, WriteEvent::Answer(1, PutAnswer::Unreachable));
+    let step = write.step(Moment(26), |_| Alternative::None, WriteEvent::Answer(1, PutAnswer::Unreachable));
     assert_eq!(step.verdict, Done { missing: 0b010 });
 }
 
@@ -202,12 +244,12 @@ fn a_stale_map_is_refreshed_and_an_invalid_chunk_is_given_up() {
 fn a_late_answer_counts() {
     let (mut write, _) = start(0);
     feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored)]);
-    write.step(T0, || Alternative::None, WriteEvent::Down(2));
+    write.step(T0, |_| Alternative::None, WriteEvent::Down(2));
     assert!(matches!(
-        write.step(T0, || Alternative::None, WriteEvent::Answer(2, PutAnswer::Stored)).verdict,
+        write.step(T0, |_| Alternative::None, WriteEvent::Answer(2, PutAnswer::Stored)).verdict,
         Pending(_)
     ));
-    assert_eq!(write.step(T0, || Alternative::None, WriteEvent::Down(1)).verdict, Done { missing: 0b010 });
+    assert_eq!(write.step(T0, |_| Alternative::None, WriteEvent::Down(1)).verdict, Done { missing: 0b010 });
 }
 
 #[test]
@@ -278,7 +320,7 @@ proptest! {
                 stored |= u8::from(*answer == PutAnswer::Stored) << member;
             }
             let busy_only = matches!(event, WriteEvent::Answer(_, PutAnswer::Refused(ChunkError::Busy)));
-            let step = write.step(now, || alternative, event);
+            let step = write.step(now, |_| alternative, event);
             for member in step.ask {
                 prop_assert_eq!(stored >> member & 1, 0, "a member that has the chunk is not asked");
                 asked[member] += 1;
@@ -331,7 +373,7 @@ proptest! {
                 (None, Some(Moment(wake))) => (wake, WriteEvent::Tick),
                 (None, None) => panic!("stuck: {write:?}"),
             };
-            let step = write.step(Moment(now), || Alternative::None, event);
+            let step = write.step(Moment(now), |_| Alternative::None, event);
             queue.extend(step.ask.into_iter().map(|member| (now + 7, member)));
             match step.verdict {
                 Pending(at) => wake = at,
@@ -355,7 +397,7 @@ fn the_disk_that_comes_in_is_waited_for_and_counts_for_nothing() {
     // It comes late, or not at all: the write is done, and says so.
     let (mut write, _) = begin(0);
     feed(&mut write, Alternative::Ready, &stored(&[0, 1, 2]));
-    let late = write.step(Moment(1000), || Alternative::Ready, WriteEvent::Tick);
+    let late = write.step(Moment(1000), |_| Alternative::Ready, WriteEvent::Tick);
     assert_eq!(late.verdict, Done { missing: 0b1000 });
     for answer in [refused(ChunkError::NoSpace), PutAnswer::TimedOut, PutAnswer::Unreachable] {
         let (mut write, _) = begin(0);

@@ -363,6 +363,11 @@ impl Fakes {
         client
     }
 
+    /// Copies of chunks that were ever stored.
+    pub fn copies(&self) -> usize {
+        self.world.lock().chunks.len()
+    }
+
     /// Nodes that have a chunk.
     pub fn holders(&self, chunk: ChunkId) -> Vec<u64> {
         let world = self.world.lock();

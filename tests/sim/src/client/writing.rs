@@ -106,7 +106,7 @@ impl Client {
         around: &mut Around<'_>,
     ) -> Course {
         if over {
-            let verdict = writing.write.expire(self.alternative(op, around));
+            let verdict = writing.write.expire(self.alternative(op, &writing.write, &writing.takers, around));
             op.until = around.now + DEADLINE / 2;
             return self.judge_write(op, writing, verdict, around);
         }
@@ -120,16 +120,19 @@ impl Client {
         self.step_write(op, writing, event, around)
     }
 
-    fn alternative(&self, op: &Op, around: &Around<'_>) -> Alternative {
-        let full = self.view(around.now).has_full_group(&self.map, RuleId::DEFAULT, &op.tried);
+    fn alternative(&self, op: &Op, write: &Write, takers: &[Member], around: &Around<'_>) -> Alternative {
+        let mut view = self.view(around.now);
+        write.lacking(Moment(around.now)).for_each(|(member, blame)| view.avoid(&takers[member], blame));
+        let full = view.has_full_group(&self.map, RuleId::DEFAULT, &op.tried);
         if full && op.tried.len() < GROUPS_TRIED_MAX { Alternative::Ready } else { Alternative::None }
     }
 
     fn step_write(&mut self, op: &mut Op, mut writing: Writing, event: WriteEvent, around: &mut Around<'_>) -> Course {
-        let alternative = self.alternative(op, around);
         let content_with_one =
             around.bug == Some(Bug::OneCopyIsEnough) && matches!(event, WriteEvent::Answer(_, PutAnswer::Stored));
-        let mut step = writing.write.step(Moment(around.now), || alternative, event);
+        let Writing { write, takers, .. } = &mut writing;
+        let alternative = |write: &Write| self.alternative(op, write, takers, around);
+        let mut step = write.step(Moment(around.now), alternative, event);
         if content_with_one {
             step.verdict = WriteVerdict::Done { missing: 0 };
         }
