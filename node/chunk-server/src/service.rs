@@ -351,6 +351,14 @@ impl ChunkService {
         self.store.fenced().into_iter().enumerate().map(condition).collect()
     }
 
+    /// A disk that is fenced only because its file system had no room, and that would take chunks now if it were opened anew.
+    #[must_use]
+    pub fn has_room_again(&self) -> Option<DiskId> {
+        let lacked = self.store.lacked_room();
+        let back = (0..lacked.len()).find(|disk| lacked[*disk] && self.fullness(*disk) < Fullness::Full)?;
+        self.disk_ids().get(back).copied()
+    }
+
     /// The ids of the disks, in the order of the configuration, as the placement map has to list them.
     #[must_use]
     pub fn disk_ids(&self) -> Vec<DiskId> {

@@ -3,6 +3,7 @@
 use crate::compaction::{self, CompactGoal, Compacted, Progress};
 use crate::config::StoreConfig;
 use crate::error::{CompactError, DeleteError, GetError, IndexError, OpenError, PutError, StoreError};
+use crate::fence::Fence;
 use crate::files::Files;
 use crate::get::{self, RangedRead};
 use crate::identity::Directory;
@@ -19,7 +20,6 @@ use parking_lot::Mutex;
 use rocksdb::Cache;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 use types::{Blake3Root, ChunkId, DiskId};
 
@@ -70,7 +70,7 @@ pub(crate) struct Disk {
     pub(crate) index: Arc<Index>,
     pub(crate) queue: Queue,
     pub(crate) compaction: Mutex<Progress>,
-    fenced: Arc<AtomicBool>,
+    fence: Arc<Fence>,
     observer: Arc<dyn Observer>,
     recovery: RecoveryReport,
     // Last, so that the lock is given back when all else is closed.
@@ -95,7 +95,7 @@ impl Disk {
         let (tail, recovery) = recover(&segments, &index, position, &identity.tag).map_err(failed)?;
         tracing::info!(disk = %identity.disk, path = %path.display(), chunks = index.totals().chunks, records = recovery.records, torn = recovery.torn, damaged = recovery.damaged, rebuilt = recovery.rebuilt, "disk open");
         let index = Arc::new(index);
-        let fenced = Arc::new(AtomicBool::new(false));
+        let fence = Arc::new(Fence::new(number, identity.disk, observer.clone()));
         let settings = WriterSettings {
             number,
             disk: identity.disk,
@@ -105,12 +105,12 @@ impl Disk {
             reserve_bytes: config.reserve_bytes,
             checkpoint_bytes: config.checkpoint_bytes,
         };
-        let writer = Writer::new(settings, segments.clone(), index.clone(), fenced.clone(), observer.clone(), tail);
+        let writer = Writer::new(settings, segments.clone(), index.clone(), fence.clone(), observer.clone(), tail);
         let name = format!("chunk-disk-{number}");
         let queue = Queue::start(writer, name, config.queue_bytes_max, config.batch_bytes_max)
             .map_err(|error| failed(error.into()))?;
         let compaction = Mutex::default();
-        Ok(Disk { number, segments, index, queue, compaction, fenced, observer, recovery, directory })
+        Ok(Disk { number, segments, index, queue, compaction, fence, observer, recovery, directory })
     }
 
     pub(crate) fn id(&self) -> DiskId {
@@ -126,7 +126,12 @@ impl Disk {
     }
 
     pub(crate) fn is_fenced(&self) -> bool {
-        self.fenced.load(Ordering::Acquire)
+        self.fence.is_set()
+    }
+
+    /// Whether it is fenced for want of room alone.
+    pub(crate) fn lacked_room(&self) -> bool {
+        self.fence.lacked_room()
     }
 
     pub(crate) fn entry(&self, chunk: ChunkId) -> Result<Option<Entry>, IndexError> {
@@ -187,10 +192,7 @@ impl Disk {
             return Err(CompactError::Fenced { disk: self.id() });
         }
         change().map_err(|error| {
-            if !self.fenced.swap(true, Ordering::AcqRel) {
-                tracing::error!(disk = %self.id(), %error, "the disk failed and is fenced");
-                self.observer.fenced(self.number);
-            }
+            self.fence.set(&error.into());
             CompactError::Fenced { disk: self.id() }
         })
     }

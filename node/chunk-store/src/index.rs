@@ -21,6 +21,7 @@ mod sums;
 pub(crate) use sums::{Totals, Use};
 
 use crate::error::IndexError;
+use crate::fence::index_lacks_room;
 use crate::record::{BatchNo, Place, SegmentNo};
 use parking_lot::Mutex;
 use rocksdb::{
@@ -115,6 +116,8 @@ impl Index {
         }
         match Index::try_open(&path, &distrust, disk, cache) {
             Ok(opened) => Ok(opened),
+            // Nothing is wrong with it; to make it anew would need more room.
+            Err(IndexError::Db(error)) if index_lacks_room(&error) => Err(error.into()),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "the chunk index does not open and is made anew from the segments");
                 clear(&path, &distrust)?;

@@ -36,6 +36,7 @@ mod compaction;
 mod config;
 mod disk;
 mod error;
+mod fence;
 mod files;
 mod get;
 pub mod identity;

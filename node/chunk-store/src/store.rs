@@ -316,6 +316,12 @@ impl ChunkStore {
         self.slots.iter().map(fenced).collect()
     }
 
+    /// For every disk whether it is fenced only because its file system had no room. Once it has room again, a start of the store takes it back.
+    #[must_use]
+    pub fn lacked_room(&self) -> Vec<bool> {
+        self.slots.iter().map(|slot| matches!(slot, Slot::Open(disk) if disk.lacked_room())).collect()
+    }
+
     /// Gives back space of deleted and superseded chunks, up to a budget. Chunks stay readable and deletable meanwhile; a crash at any
     /// moment loses nothing and brings nothing back. Blocks a thread; has no timer: call it again while there is more.
     ///

@@ -16,6 +16,7 @@
 
 use crate::buffer::AlignedBuffer;
 use crate::error::{DeleteError, IndexError, PutError, StoreError};
+use crate::fence::Fence;
 use crate::files::{SegmentFile, is_full};
 use crate::index::{Entry, Index, Located, Position};
 use crate::observer::{BatchWritten, Observer};
@@ -26,7 +27,6 @@ use mistakes::{Mistake, is_planted};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::oneshot;
 use types::{Blake3Root, ChunkId, DiskId, LeafList};
@@ -138,7 +138,7 @@ pub(crate) struct Writer {
     settings: WriterSettings,
     segments: Arc<Segments>,
     index: Arc<Index>,
-    fenced: Arc<AtomicBool>,
+    fence: Arc<Fence>,
     observer: Arc<dyn Observer>,
     tail: Tail,
     buffer: AlignedBuffer,
@@ -151,7 +151,7 @@ impl Writer {
         settings: WriterSettings,
         segments: Arc<Segments>,
         index: Arc<Index>,
-        fenced: Arc<AtomicBool>,
+        fence: Arc<Fence>,
         observer: Arc<dyn Observer>,
         tail: Tail,
     ) -> Self {
@@ -160,7 +160,7 @@ impl Writer {
             settings,
             segments,
             index,
-            fenced,
+            fence,
             observer,
             tail,
             buffer,
@@ -541,15 +541,11 @@ impl Writer {
     }
 
     fn is_fenced(&self) -> bool {
-        self.fenced.load(Ordering::Acquire)
+        self.fence.is_set()
     }
 
     fn fence(&self, error: &StoreError) {
-        if !self.fenced.swap(true, Ordering::AcqRel) {
-            let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            tracing::error!(disk = %self.settings.disk, %error, source, "the disk failed and is fenced");
-            self.observer.fenced(self.settings.number);
-        }
+        self.fence.set(error);
     }
 
     fn put_fenced(&self) -> PutError {

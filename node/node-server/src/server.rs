@@ -36,10 +36,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use transport::{Endpoint, Role, TransportConfig};
-use types::{FeatureLevel, GroupId, Incarnation, NodeId};
+use types::{DiskId, FeatureLevel, GroupId, Incarnation, NodeId};
 
 /// How often histograms are worked off.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often it is looked whether a disk that is fenced for want of room has some again.
+const ROOM_LOOK: Duration = Duration::from_secs(5);
 /// How long the recording of a node's state may take before it is tried again.
 const RECORD_MAX: Duration = Duration::from_secs(2);
 
@@ -175,6 +177,21 @@ impl NodeServer {
     /// Returns once the cluster has told this node that it was removed, else never: nobody listens to it any more. Cancel safe.
     pub async fn removed(&self) {
         self.peers.removed().await;
+    }
+
+    /// Returns once a disk that is fenced for want of room has room again, and has had for a while; else never. The disk is taken back when the
+    /// node is started anew: what is on it is found out as after a crash, and not believed to be what it was. Cancel safe.
+    pub async fn room_again(&self) -> DiskId {
+        let mut looks = interval(ROOM_LOOK);
+        let mut before = None;
+        loop {
+            looks.tick().await;
+            let disk = self.chunks.has_room_again();
+            match disk {
+                Some(disk) if before == Some(disk) => return disk,
+                _ => before = disk,
+            }
+        }
     }
 
     /// Stops serving, finishes what was begun on the disks, and flushes it. Calls in progress are lost; nothing acknowledged is.

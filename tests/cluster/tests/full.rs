@@ -98,7 +98,8 @@ fn crowded(campaign: &mut Campaign) -> anyhow::Result<()> {
     campaign.judge_reads(load)
 }
 
-/// Not a byte is left, not even for the log: the node may stop, and harms nobody. With room again it goes on from where it was.
+/// Not a byte is left, not even for the log: the node may stop, or fence its disk, and harms nobody. With room again it ends, if it has not, and
+/// whoever keeps it running has it back whole.
 fn to_the_last_byte(campaign: &mut Campaign) -> anyhow::Result<()> {
     let load = campaign.load()?;
     let victim = campaign.cluster.leader()?;
@@ -120,10 +121,14 @@ fn to_the_last_byte(campaign: &mut Campaign) -> anyhow::Result<()> {
         FULL.as_secs()
     );
     ensure!(during > 0, "nothing is written while one disk has no room");
-    if stopped {
-        campaign.cluster.restart(victim)?;
-    }
-    campaign.whole_again()?;
+    let cluster = &mut campaign.cluster;
+    let back = until("all nodes are at work", NOTICED_MAX * 2, || {
+        if !cluster.runs(victim) {
+            must(cluster.restart(victim));
+        }
+        cluster.is_whole()
+    });
+    back.with_context(|| cluster.last_words())?;
     campaign.judge(load)
 }
 

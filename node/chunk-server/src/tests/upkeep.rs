@@ -314,3 +314,49 @@ async fn a_disk_that_fills_refuses_in_steps_and_comes_back_by_itself() {
     drop(workers);
     service.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_a_byte_is_fenced_and_a_start_takes_it_back_once_there_is_room() {
+    let Some(small) = SmallDisk::new(256) else { return };
+    let folder = small.path().join("disk");
+    let open = || async {
+        let disks = StoreConfig::new(ME, vec![folder.clone()]);
+        let store = StoreConfig { segment_bytes: 64 << 20, reserve_bytes: 1 << 20, checkpoint_bytes: 1 << 20, ..disks };
+        ChunkService::open(ServiceConfig::new(store), Arc::new(FakeSource::default())).await.expect("the service opens")
+    };
+    let service = open().await;
+    let bytes = |seq: u32| data(seq as u8, 200_000 + seq as usize);
+    let store = |seq: u32| {
+        let (chunk, service) = (reference(id(0, seq), &bytes(seq)), &service);
+        async move { service.store.put(0, chunk.id, chunk.root, bytes(seq)).await }
+    };
+    let mut stored = vec![0];
+    store(0).await.expect("a put");
+    let ballast = small.path().join("ballast");
+    let mut file = std::fs::File::create(&ballast).expect("a file");
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    // The segment has its room already; the index finds none when it is flushed.
+    let fenced = loop {
+        let seq = stored.len() as u32;
+        match store(seq).await {
+            Ok(()) => stored.push(seq),
+            Err(error) => break error,
+        }
+        assert!(stored.len() < 300, "the segment holds no more");
+    };
+    assert!(matches!(fenced, chunk_store::PutError::Fenced { .. }), "{fenced}");
+    assert!(disk(&service, 0).fenced);
+    assert_eq!(service.has_room_again(), None, "there is none yet");
+    drop(file);
+    std::fs::remove_file(ballast).expect("it is removed");
+    assert_eq!(service.has_room_again(), Some(disk(&service, 0).disk));
+    assert!(disk(&service, 0).fenced, "nothing goes on as if nothing had happened");
+    service.close().await;
+    drop(service);
+    let service = open().await;
+    assert!(!disk(&service, 0).fenced);
+    assert_eq!(service.has_room_again(), None);
+    for seq in stored {
+        assert!(intact(&service, id(0, seq), &bytes(seq)).await, "{seq} is lost");
+    }
+}

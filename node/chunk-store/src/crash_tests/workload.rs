@@ -2,6 +2,7 @@
 
 use super::memory::{Fault, MemoryDisk};
 use crate::error::{DeleteError, PutError};
+use crate::fence::Fence;
 use crate::index::Index;
 use crate::observer::NoObserver;
 use crate::record::{self, Tag};
@@ -115,7 +116,9 @@ impl Rig {
             checkpoint_bytes: u64::MAX,
         };
         let index = Arc::new(index);
-        let writer = Writer::new(settings, segments.clone(), index.clone(), Arc::default(), Arc::new(NoObserver), tail);
+        let (fence, observer) =
+            (Fence::new(settings.number, settings.disk, Arc::new(NoObserver)), Arc::new(NoObserver));
+        let writer = Writer::new(settings, segments.clone(), index.clone(), Arc::new(fence), observer, tail);
         Rig { disk: disk.clone(), segments, index, report, tag, writer, _folder: folder }
     }
 

@@ -15,6 +15,9 @@ use types::{FeatureLevel, NodeId, PlacementMap};
 const REMOVED: &str = "was removed from the cluster, for ever: no other node listens to it. Its folder may be deleted; to use the machine \
      again, invite it under a new number (sago node invite)";
 
+/// What is said where a node ends so that whoever keeps it running starts it again.
+const ROOM_AGAIN: &str = "had no room and has some again: a start takes it back";
+
 /// Carries out `sago node`: serves until told to stop.
 ///
 /// # Errors
@@ -29,16 +32,14 @@ pub async fn node(args: NodeArgs) -> Done {
     let config = resolve(&args, &path, &file, cluster)?;
     let node = NodeServer::start(config).await.map_err(failure)?;
     allow_no_new_folders(&path)?;
-    let removed = tokio::select! {
-        () = stop => false,
-        () = node.removed() => true,
-    };
     let id = node.node();
+    let ended = tokio::select! {
+        () = stop => Ok(()),
+        () = node.removed() => Err(Failure::new(Kind::Failed, format!("{id} {REMOVED}"))),
+        disk = node.room_again() => Err(Failure::new(Kind::Failed, format!("{id} ends because of {disk}, which {ROOM_AGAIN}"))),
+    };
     node.stop().await;
-    match removed {
-        true => Err(Failure::new(Kind::Failed, format!("{id} {REMOVED}"))),
-        false => Ok(()),
-    }
+    ended
 }
 
 /// From now on a folder that is empty is one that is not mounted.
