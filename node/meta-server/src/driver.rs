@@ -4,6 +4,7 @@ use crate::boot_note::Note;
 use crate::event::{Event, PersistedQueue};
 use crate::group::GroupDriver;
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::replicas::ReplicaTask;
 use crate::snapshots::Fetcher;
 use crate::steady_clock;
@@ -49,6 +50,7 @@ pub(crate) struct Driver {
     pub(crate) coming_or_going: BTreeSet<GroupId>,
     /// Ticks since the log has answered last, or had nothing to answer.
     pub(crate) log_silent_ticks: u64,
+    pub(crate) pace: Pace,
 }
 
 impl Driver {
@@ -100,7 +102,7 @@ impl Driver {
         self.log_silent_ticks = if awaits { self.log_silent_ticks + 1 } else { 0 };
         if awaits && self.log_silent_ticks.is_multiple_of(LOG_SILENT_TICKS_MAX) {
             tracing::warn!(ticks = self.log_silent_ticks, "the disk of the raft log does not answer");
-            self.groups.values_mut().filter(|group| group.leads()).for_each(GroupDriver::hand_over);
+            self.hand_over();
         }
         if self.groups.values().all(|group| !group.raft.is_quarantined())
             && let Some(note) = self.note.take()
@@ -141,7 +143,7 @@ impl Driver {
                     driver.step_snapshot(*message, fetched, &mut self.outbox);
                 }
             }
-            Event::HandOver => self.groups.values_mut().for_each(GroupDriver::hand_over),
+            Event::HandOver => self.hand_over(),
             Event::HandOverGroup(group) => self.groups.get_mut(&group).into_iter().for_each(GroupDriver::hand_over),
             Event::Wanted(wanted) => self.wanted = wanted,
             Event::ReplicaMade { group, driver } => {
@@ -166,12 +168,26 @@ impl Driver {
     }
 
     fn note_persisted(&mut self) {
+        let (now, mut slow) = (Instant::now(), false);
         for done in std::mem::take(&mut *self.persisted.lock()) {
             self.log_silent_ticks = 0;
-            if let Some(driver) = self.groups.get_mut(&done.group) {
-                driver.persisted(done.number, done.last);
+            let Some(driver) = self.groups.get_mut(&done.group) else { continue };
+            if let Some(last) = done.last
+                && driver.leads()
+            {
+                slow |= self.pace.flushed(now, done.took, driver.raft.view().commit >= last);
             }
+            driver.persisted(done.number, done.last);
         }
+        if slow {
+            tracing::warn!("the disk of the raft log is slower than those of the other voters");
+            self.hand_over();
+        }
+    }
+
+    /// Has others lead what this node leads.
+    fn hand_over(&mut self) {
+        self.groups.values_mut().filter(|group| group.leads()).for_each(GroupDriver::hand_over);
     }
 
     /// Messages of another node. What does not decode, or names a sender other than the certificate does, is dropped.

@@ -9,6 +9,7 @@ use raft_core::{RaftMessage, StateHash, StatePoint};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use types::{GroupId, LogIndex, NodeId, ReplicaId};
 
@@ -29,6 +30,8 @@ pub(crate) struct Persisted {
     pub(crate) group: GroupId,
     pub(crate) number: u64,
     pub(crate) last: Option<LogIndex>,
+    /// How long the flush took.
+    pub(crate) took: Duration,
 }
 
 /// What the log thread has made durable and the raft thread has not taken note of yet, in order.

@@ -24,6 +24,7 @@ mod group;
 mod logger;
 mod network;
 mod outbox;
+mod pace;
 mod proposals;
 mod read_lease;
 mod reads;

@@ -7,6 +7,7 @@ use crate::group::GroupSettings;
 use crate::logger::logger;
 use crate::network::Network;
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::replicas::Replicas;
 use crate::shared::GroupShared;
@@ -147,6 +148,7 @@ impl MetaServer {
             note: recovered.distrust,
             ticks: 0,
             log_silent_ticks: 0,
+            pace: Pace::default(),
             node: config.node,
             wanted: BTreeMap::new(),
             replicas: asks,

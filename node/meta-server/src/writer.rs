@@ -11,6 +11,7 @@ use raft_log::{GroupWrite, Mark, RaftLog};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 use types::{GroupId, LogIndex};
 
 /// Effects merged into one write.
@@ -82,13 +83,13 @@ impl Writer {
 
     fn write(&mut self, tasks: Vec<WriteTask>) {
         let mut writes = Vec::with_capacity(tasks.len());
-        let mut persisted = Vec::with_capacity(tasks.len());
+        let mut written = Vec::with_capacity(tasks.len());
         let mut marks = Vec::with_capacity(tasks.len());
         let mut messages = Vec::new();
         let awaited = tasks.iter().any(|task| task.awaited);
         for task in tasks {
             let last = task.entries.last().map(|entry| entry.index);
-            persisted.push(Persisted { group: task.group, number: task.number, last });
+            written.push((task.group, task.number, last));
             marks.push((task.group, task.mark));
             messages.extend(task.send_after.into_iter().map(|message| (task.group, message)));
             if !task.entries.is_empty() || task.hard_state.is_some() {
@@ -97,11 +98,13 @@ impl Writer {
             }
         }
         let synced = writes.iter().any(|write| write.must_sync);
+        let begun = Instant::now();
         if !writes.is_empty()
             && let Err(error) = self.log.write(&writes)
         {
             fence("the raft log cannot be written", &error);
         }
+        let took = begun.elapsed();
         for (group, message) in messages {
             self.outbox.push(group, message);
         }
@@ -109,7 +112,8 @@ impl Writer {
         if synced {
             self.log.acknowledged(&marks);
         }
-        self.note(persisted, awaited);
+        let persisted = written.into_iter().map(|(group, number, last)| Persisted { group, number, last, took });
+        self.note(persisted.collect(), awaited);
     }
 
     /// State first, then the log: a crash in between leaves a state newer than the log, which the next start mends.
@@ -127,7 +131,7 @@ impl Writer {
         }
         self.outbox.flush();
         let last: Option<LogIndex> = Some(install.point.at.index);
-        self.note(vec![Persisted { group, number, last }], true);
+        self.note(vec![Persisted { group, number, last, took: Duration::ZERO }], true);
     }
 
     fn remove(&self, group: GroupId) {
