@@ -232,7 +232,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write::Blame;
+    use crate::write::{Beliefs, Blame};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use types::{Blake3Root, Member, NodeId, PgEpoch, PlacementGroup};
@@ -313,7 +313,12 @@ mod tests {
         assert!(shunned.is_ready(&Member { disk: 1, ..of_five }));
         assert!(shunned.has_full_group(&map, RuleId::DEFAULT, &[PgId(0)]));
         assert!(!shunned.has_full_group(&map, RuleId::DEFAULT, &[PgId(0), PgId(1)]));
+        let takers: Vec<_> = map.groups[2].takers().collect();
+        assert_eq!(shunned.beliefs(&takers), Beliefs { late: 0b010, ..Beliefs::default() });
         shunned.avoid(&of_five, Blame::Node);
+        assert_eq!(shunned.beliefs(&takers), Beliefs { down: 0b010, late: 0b010, moving: false });
+        let moving = [&takers[..], &[of_five]].concat();
+        assert_eq!(shunned.beliefs(&moving), Beliefs { down: 0b1010, late: 0b1010, moving: true });
         assert!(!shunned.is_ready(&Member { disk: 1, ..of_five }));
     }
 

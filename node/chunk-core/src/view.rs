@@ -1,8 +1,8 @@
 //! What a writer believes of the members of placement groups at the moment it chooses among them.
 
-use crate::write::Blame;
+use crate::write::{Beliefs, Blame};
 use std::collections::BTreeSet;
-use types::{Member, NodeId, PgId, PlacementGroup, PlacementMap, RuleId};
+use types::{Member, NodeId, PgId, PlacementGroup, PlacementMap, REPLICAS, RuleId};
 
 /// Nodes and disks that are better avoided. Beliefs, not facts: they only order choices.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -29,6 +29,18 @@ impl View {
     #[must_use]
     pub fn is_ready(&self, member: &Member) -> bool {
         !self.down.contains(&member.node) && !self.shunned.contains(&(member.node, member.disk))
+    }
+
+    /// What to expect of those who shall take a chunk: the members of a placement group, and then the disk that a move brings in, if there is one.
+    #[must_use]
+    pub fn beliefs(&self, takers: &[Member]) -> Beliefs {
+        let mask =
+            |is: &dyn Fn(&Member) -> bool| takers.iter().enumerate().map(|(i, taker)| u8::from(is(taker)) << i).sum();
+        Beliefs {
+            moving: takers.len() > REPLICAS,
+            down: mask(&|taker| self.down.contains(&taker.node)),
+            late: mask(&|taker| self.shunned.contains(&(taker.node, taker.disk))),
+        }
     }
 
     /// Believes no more in a member, or in its whole node.

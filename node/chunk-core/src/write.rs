@@ -18,6 +18,7 @@
 //!   says that there is one with three responsive members ([`Alternative`]), none of which is the one that has just failed
 //!   ([`Write::lacking`]). Where there is none, two durable copies are enough, and which member is missing is part of the result. Where there is one and too much was written again
 //!   already, the write waits: for the third member, which is asked again unless its disk is full or broken, or for the budget to fill.
+//! * A member that lagged lately is asked like the others and not waited for: it lags from the moment when two copies are durable.
 //! * Busy is no failure: that member is asked again after a pause, and the chunk is never rewritten because of it.
 //! * Never fewer than two.
 //! * While the group has a move in progress, the disk that comes in is written to as well, as member number `REPLICAS`. It counts for nothing: its
@@ -54,6 +55,17 @@ impl Default for WriteTimes {
     fn default() -> Self {
         WriteTimes { lag: 1000, pause_min: 20, pause_max: 320 }
     }
+}
+
+/// What is believed of those who shall take the chunk. Bit i stands for member i, bit `REPLICAS` for the disk that a move brings in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Beliefs {
+    /// Whether the group has a move in progress: there is a disk that comes in.
+    pub moving: bool,
+    /// Who does not answer: asked only if two copies cannot be had otherwise.
+    pub down: u8,
+    /// Who has lagged lately: asked, and not waited for.
+    pub late: u8,
 }
 
 /// What a member said, or what became of the call.
@@ -182,6 +194,7 @@ enum Why {
 #[derive(Clone, Debug)]
 pub struct Write {
     times: WriteTimes,
+    late: u8,
     /// The members, and then the disk that comes in, if there is one.
     takers: Vec<State>,
     pauses: Vec<u64>,
@@ -190,19 +203,11 @@ pub struct Write {
 }
 
 impl Write {
-    /// Begins: all members but those in the mask `down`, which are asked only if two copies cannot be had otherwise.
+    /// Begins: all members are asked but those that are down.
     #[must_use]
-    pub fn start(now: Moment, down: u8, times: WriteTimes) -> (Write, WriteStep) {
-        Self::start_with(now, REPLICAS, down, times)
-    }
-
-    /// As [`Write::start`], into a group with a move in progress.
-    #[must_use]
-    pub fn start_moving(now: Moment, down: u8, times: WriteTimes) -> (Write, WriteStep) {
-        Self::start_with(now, REPLICAS + 1, down, times)
-    }
-
-    fn start_with(now: Moment, takers: usize, down: u8, times: WriteTimes) -> (Write, WriteStep) {
+    pub fn start(now: Moment, beliefs: Beliefs, times: WriteTimes) -> (Write, WriteStep) {
+        let Beliefs { moving, down, late } = beliefs;
+        let takers = REPLICAS + usize::from(moving);
         let state = |i: usize| match down >> i & 1 {
             0 => State::Asked { since: now, lost_before: false },
             _ => State::Skipped,
@@ -211,7 +216,7 @@ impl Write {
         let asked = takers.iter().enumerate().filter(|(_, state)| **state != State::Skipped);
         let ask = asked.map(|(i, _)| i).collect();
         let pauses = vec![times.pause_min; takers.len()];
-        let mut write = Write { times, takers, pauses, durable: Vec::new() };
+        let mut write = Write { times, late, takers, pauses, durable: Vec::new() };
         let mut step = WriteStep { ask, verdict: WriteVerdict::Pending(None) };
         if write.possible() < 2 {
             write.enlist(now);
@@ -263,15 +268,16 @@ impl Write {
 
     /// Which members the chunk cannot be had on as things stand, and what is to blame. Another placement group with one of them would do no better.
     pub fn lacking(&self, now: Moment) -> impl Iterator<Item = (usize, Blame)> + '_ {
-        let blame = move |state: &State| match state {
+        let blame = move |i: usize, state: &State| match state {
             State::Skipped | State::Failed(Failure::Down | Failure::Unreachable | Failure::NoLease) => {
                 Some(Blame::Node)
             }
             State::Failed(_) => Some(Blame::Disk),
-            State::Asked { since, .. } if self.lag_end(*since).is_some_and(|end| now >= end) => Some(Blame::Disk),
+            State::Asked { since, .. } if self.lag_end(i, *since).is_some_and(|end| now >= end) => Some(Blame::Disk),
+            State::Pausing { .. } if self.is_late(i) && self.durable.len() >= 2 => Some(Blame::Disk),
             State::Asked { .. } | State::Pausing { .. } | State::Stored => None,
         };
-        self.members().iter().enumerate().filter_map(move |(i, state)| Some((i, blame(state)?)))
+        self.members().iter().enumerate().filter_map(move |(i, state)| Some((i, blame(i, state)?)))
     }
 
     /// Which members failed, and how, so that they can be avoided for a while.
@@ -287,6 +293,11 @@ impl Write {
         let waiting =
             |state: &State| matches!(state, State::Asked { .. } | State::Pausing { why: Why::Lost | Why::Needed, .. });
         self.takers.iter().enumerate().filter(move |(_, state)| waiting(state)).map(|(i, _)| i)
+    }
+
+    /// Those of them that it would have waited for.
+    pub fn lagging(&self) -> impl Iterator<Item = usize> + '_ {
+        self.unanswered().filter(|taker| !self.is_late(*taker))
     }
 
     fn answered(&mut self, now: Moment, member: usize, answer: PutAnswer) {
@@ -345,21 +356,27 @@ impl Write {
 
     /// When the first member that was asked and has said nothing is taken to lag: it is not busy, it hangs.
     fn lag_ends(&self) -> Option<Moment> {
-        let ends = self.members().iter().filter_map(|state| match state {
-            State::Asked { since, .. } => self.lag_end(*since),
+        let ends = self.members().iter().enumerate().filter_map(|(i, state)| match state {
+            State::Asked { since, .. } => self.lag_end(i, *since),
             _ => None,
         });
         ends.min()
     }
 
-    /// The same of a member that was asked at `asked`.
-    fn lag_end(&self, asked: Moment) -> Option<Moment> {
+    /// The same of one member, which was asked at `asked`.
+    fn lag_end(&self, member: usize, asked: Moment) -> Option<Moment> {
         let end = match (self.durable.first(), self.durable.get(1)) {
+            (_, Some(second)) if self.is_late(member) => return Some(*second),
             (_, Some(second)) => *second + self.times.lag,
             (Some(first), None) => *first + 2 * self.times.lag,
             (None, None) => return None,
         };
         Some(end.max(asked + self.times.lag))
+    }
+
+    /// Whether it has lagged lately.
+    fn is_late(&self, taker: usize) -> bool {
+        self.late >> taker & 1 == 1
     }
 
     /// Whether the disk that comes in may yet have the chunk in time.
@@ -371,7 +388,8 @@ impl Write {
     /// When the disk that comes in is not waited for any more.
     fn incoming_ends(&self) -> Option<Moment> {
         self.takers.get(REPLICAS)?;
-        self.durable.get(REPLICAS - 1).map(|third| *third + self.times.lag)
+        let patience = if self.is_late(REPLICAS) { 0 } else { self.times.lag };
+        self.durable.get(REPLICAS - 1).map(|third| *third + patience)
     }
 
     fn members(&self) -> &[State] {

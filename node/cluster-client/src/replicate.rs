@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use proto::chunk::{ChunkError, ChunkReply, ChunkRequest};
 use proto::rpc::Rejection;
 use proto::{Reply, Request};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -186,7 +187,7 @@ impl Writer {
         }
         // A write that ended for lack of an answer alone was held up by those who did not give one.
         if write.failures().next().is_none() {
-            for member in write.unanswered() {
+            for member in write.lagging() {
                 let member = &takers[member];
                 self.nodes.shun(member.node, member.disk, SHUN_SLOW);
             }
@@ -209,12 +210,8 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(&mut self) -> WriteVerdict {
-        let takers = self.takers.iter().enumerate();
-        let down = takers.map(|(i, taker)| u8::from(self.view.down.contains(&taker.node)) << i).sum();
-        let (mut write, mut step) = match self.takers.len() > REPLICAS {
-            false => Write::start(self.now(), down, self.writer.times),
-            true => Write::start_moving(self.now(), down, self.writer.times),
-        };
+        let beliefs = self.view.beliefs(&self.takers);
+        let (mut write, mut step) = Write::start(self.now(), beliefs, self.writer.times);
         let mut liveness = tokio::time::interval_at(Instant::now() + LIVENESS_CHECK, LIVENESS_CHECK);
         liveness.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -288,15 +285,26 @@ impl Attempt<'_> {
             if missing != 0 {
                 tracing::debug!(chunk = %self.chunk, missing, "a copy is missing");
             }
-            let mut puts = std::mem::take(&mut self.puts);
-            if !puts.is_empty() {
-                tokio::spawn(async move {
-                    let all = async { while puts.join_next().await.is_some() {} };
-                    let _ = tokio::time::timeout(STRAGGLE, all).await;
-                });
+            if !self.puts.is_empty() {
+                self.let_straggle(write);
             }
         }
         verdict
+    }
+
+    /// Lets the puts go on for a while. A disk that has not answered then as well is not waited for any longer than until now.
+    fn let_straggle(&mut self, write: &Write) {
+        let mut puts = std::mem::take(&mut self.puts);
+        let late: Vec<Member> = write.unanswered().map(|member| self.takers[member]).collect();
+        let (nodes, lag) = (self.writer.nodes.clone(), Duration::from_millis(self.writer.times.lag));
+        tokio::spawn(async move {
+            let over = Instant::now() + STRAGGLE.max(lag);
+            let mut all = pin!(async { while puts.join_next().await.is_some() {} });
+            if timeout_at(Instant::now() + lag, &mut all).await.is_err() {
+                late.iter().for_each(|member| nodes.shun(member.node, member.disk, SHUN_SLOW));
+                let _ = timeout_at(over, all).await;
+            }
+        });
     }
 
     fn put(&mut self, member: usize) {

@@ -213,6 +213,27 @@ async fn a_member_that_stores_but_does_not_answer_lags() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_lags_holds_up_the_first_writes_alone_until_it_is_well() {
+    let fakes = Fakes::start(3, FOUR_OF_THREE);
+    let client = fakes.client_with(|config| config.write_lag = 2 * SECOND).await;
+    fakes.faults(1, Faults { hang_puts: true, ..Faults::default() });
+    client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
+    // Far longer than a disk is avoided for having lagged once.
+    let start = Instant::now();
+    while start.elapsed() < 6 * SECOND {
+        let one = Instant::now();
+        let written = client.write_chunk(GROUP.into(), sample(1000)).await.expect("write");
+        assert_eq!(written.missing.count_ones(), 1);
+        assert!(one.elapsed() < SECOND, "after {:?}: {:?}", start.elapsed(), one.elapsed());
+        // wait-ok: the pace of a program that writes
+        tokio::time::sleep(SECOND / 20).await;
+    }
+    fakes.faults(1, Faults::default());
+    let well = async { while client.write_chunk(GROUP.into(), sample(1000)).await.expect("write").missing != 0 {} };
+    tokio::time::timeout(10 * SECOND, well).await.expect("it is waited for again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_every_group_has_the_member_that_fails_no_chunk_is_written_anew() {
     for faults in [
         Faults { hang_puts: true, ..Faults::default() },

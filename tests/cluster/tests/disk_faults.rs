@@ -120,7 +120,13 @@ fn slow(campaign: &mut Campaign, leads: bool) -> anyhow::Result<()> {
     let before = load.writes();
     schedule(Instant::now() + SLOW);
     let after = load.writes() - before;
-    println!("round {}: a slow disk, {after} writes in {} s", campaign.rounds() + 1, SLOW.as_secs());
+    println!(
+        "round {}: the disk of {} was slow, served after {:.1} s, {after} writes in {} s",
+        campaign.rounds() + 1,
+        if leads { "the leader" } else { "a follower" },
+        took.as_secs_f64(),
+        SLOW.as_secs()
+    );
     ensure!(after > 0, "nothing is written while one disk is slow");
     campaign.cluster.disk(victim).mend();
     campaign.judge(load)

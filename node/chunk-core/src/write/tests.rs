@@ -6,7 +6,7 @@ use types::PgEpoch;
 const T0: Moment = Moment(0);
 
 fn start(down: u8) -> (Write, WriteStep) {
-    Write::start(T0, down, WriteTimes::default())
+    Write::start(T0, Beliefs { down, ..Beliefs::default() }, WriteTimes::default())
 }
 
 /// Feeds answers that come at once, without any alternative; the last verdict.
@@ -119,6 +119,32 @@ fn what_is_to_blame_for_each_member_that_lacks_the_chunk() {
     write.step(Moment(700), |_| Alternative::None, WriteEvent::Answer(1, PutAnswer::Stored));
     assert_eq!(lacking(&write, Moment(1699)), []);
     assert_eq!(lacking(&write, Moment(1700)), [(2, Blame::Disk)]);
+}
+
+#[test]
+fn a_member_that_lagged_lately_is_asked_and_not_waited_for() {
+    let begin = |late| Write::start(T0, Beliefs { late, ..Beliefs::default() }, WriteTimes::default());
+    for (alternative, verdict) in
+        [(Alternative::Ready, Elsewhere { refresh: false }), (Alternative::None, Done { missing: 0b100 })]
+    {
+        let (mut write, step) = begin(0b100);
+        assert_eq!(step.ask, [0, 1, 2]);
+        assert!(matches!(feed(&mut write, alternative, &[(0, PutAnswer::Stored)]).verdict, Pending(_)));
+        assert_eq!(feed(&mut write, alternative, &[(1, PutAnswer::Stored)]).verdict, verdict);
+        assert_eq!(write.unanswered().collect::<Vec<_>>(), [2]);
+        assert_eq!(write.lagging().count(), 0, "that says nothing new of it");
+    }
+    // It may be in time, and busy is no reason to wait for it.
+    let (mut write, _) = begin(0b001);
+    feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored), (1, PutAnswer::Stored)]);
+    assert_eq!(feed(&mut write, Alternative::None, &[(2, PutAnswer::Stored)]).verdict, Done { missing: 0 });
+    let (mut write, _) = begin(0b001);
+    let answers = [(0, refused(ChunkError::Busy)), (1, PutAnswer::Stored), (2, PutAnswer::Stored)];
+    assert_eq!(feed(&mut write, Alternative::None, &answers).verdict, Done { missing: 0b001 });
+    // Two copies are needed, whoever has them.
+    let (mut write, _) = begin(0b110);
+    assert!(matches!(feed(&mut write, Alternative::None, &[(0, PutAnswer::Stored)]).verdict, Pending(_)));
+    assert_eq!(feed(&mut write, Alternative::None, &[(1, PutAnswer::Stored)]).verdict, Done { missing: 0b100 });
 }
 
 #[test]
@@ -304,8 +330,9 @@ proptest! {
     /// Whatever happens in whatever order: done means at least two copies and an honest mask, three wherever that was
     /// possible, and nothing is asked for in the past.
     #[test]
-    fn a_write_keeps_its_promises(down in 0..8u8, events in prop::collection::vec(any_event(), 1..60)) {
-        let (mut write, step) = start(down);
+    fn a_write_keeps_its_promises(down in 0..8u8, late in 0..8u8, events in prop::collection::vec(any_event(), 1..60)) {
+        let beliefs = Beliefs { down, late, ..Beliefs::default() };
+        let (mut write, step) = Write::start(T0, beliefs, WriteTimes::default());
         let mut asked = [0usize; 3];
         step.ask.iter().for_each(|member| asked[*member] += 1);
         prop_assert!(step.ask.len() >= 2);
@@ -334,7 +361,7 @@ proptest! {
                 }
                 Elsewhere { refresh } => {
                     prop_assert!(alternative == Alternative::Ready || refresh);
-                    prop_assert!(!busy_only || write.failures().next().is_some() || write.unanswered().next().is_some() || down != 0);
+                    prop_assert!(!busy_only || write.failures().next().is_some() || write.unanswered().next().is_some() || (down | late) != 0);
                     return Ok(());
                 }
                 Failed(_) => {
@@ -387,7 +414,7 @@ proptest! {
 
 #[test]
 fn the_disk_that_comes_in_is_waited_for_and_counts_for_nothing() {
-    let begin = |down| Write::start_moving(T0, down, WriteTimes::default());
+    let begin = |down| Write::start(T0, Beliefs { moving: true, down, ..Beliefs::default() }, WriteTimes::default());
     let stored = |members: &[usize]| members.iter().map(|at| (*at, PutAnswer::Stored)).collect::<Vec<_>>();
     let (mut write, step) = begin(0);
     assert_eq!(step.ask, [0, 1, 2, 3]);
@@ -404,6 +431,10 @@ fn the_disk_that_comes_in_is_waited_for_and_counts_for_nothing() {
         assert!(matches!(feed(&mut write, Alternative::Ready, &[(3, answer)]).verdict, Pending(_)));
         assert_eq!(feed(&mut write, Alternative::Ready, &stored(&[0, 1, 2])).verdict, Done { missing: 0b1000 });
     }
+    let late = Beliefs { moving: true, late: 0b1000, ..Beliefs::default() };
+    let (mut write, step) = Write::start(T0, late, WriteTimes::default());
+    assert_eq!(step.ask, [0, 1, 2, 3]);
+    assert_eq!(feed(&mut write, Alternative::Ready, &stored(&[0, 1, 2])).verdict, Done { missing: 0b1000 });
     let (mut write, step) = begin(0b1000);
     assert_eq!(step.ask, [0, 1, 2]);
     assert_eq!(feed(&mut write, Alternative::Ready, &stored(&[0, 1, 2])).verdict, Done { missing: 0b1000 });

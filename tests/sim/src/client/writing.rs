@@ -12,7 +12,7 @@ use bytes::Bytes;
 use chunk_core::write::{Alternative, Failure, PutAnswer, Write, WriteEvent, WriteStep, WriteTimes, WriteVerdict};
 use proto::object::NewExtent;
 use std::collections::BTreeMap;
-use types::{ChunkRef, Extent, Member, Moment, PgEpoch, REPLICAS, RuleId};
+use types::{ChunkRef, Extent, Member, Moment, PgEpoch, RuleId};
 
 /// How long a put may take.
 const TRANSFER: Millis = 1200;
@@ -55,13 +55,8 @@ impl Client {
         around.judge.writes(allocation.chunk, data.clone(), (group.epoch, &takers[..]), around.now);
         let root = types::root_of(&data, &types::leaves_of(&data));
         let chunk = ChunkRef { id: allocation.chunk, len: data.len() as u32, root };
-        let is_down = |member: &Member| u8::from(view.down.contains(&member.node));
-        let down = takers.iter().enumerate().map(|(i, taker)| is_down(taker) << i).sum();
         let times = WriteTimes { lag: around.knobs.lag, ..WriteTimes::default() };
-        let (write, step) = match takers.len() > REPLICAS {
-            false => Write::start(Moment(around.now), down, times),
-            true => Write::start_moving(Moment(around.now), down, times),
-        };
+        let (write, step) = Write::start(Moment(around.now), view.beliefs(&takers), times);
         let (epoch, asked) = (group.epoch, BTreeMap::new());
         let mut writing = Writing { write, data, chunk, epoch, takers, asked, tick: None };
         self.ask_to_store(&mut writing, &step, around);
@@ -181,6 +176,12 @@ impl Client {
         for (member, failure) in writing.write.failures() {
             let Member { node, disk } = writing.takers[member];
             if matches!(failure, Failure::NoSpace | Failure::Broken) {
+                self.shunned.insert((node, disk), now + AVOIDED);
+            }
+        }
+        if writing.write.failures().next().is_none() {
+            for member in writing.write.lagging() {
+                let Member { node, disk } = writing.takers[member];
                 self.shunned.insert((node, disk), now + AVOIDED);
             }
         }
