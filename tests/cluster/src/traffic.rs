@@ -70,9 +70,9 @@ impl Traffic {
         Traffic { stop, workers }
     }
 
-    /// With somebody beside the readers who stores new objects, named for `round`.
+    /// With somebody beside the readers who stores new objects, named for `round`, and rests after each.
     #[must_use]
-    pub fn and_a_writer(mut self, shelf: &Shelf, round: &str) -> Self {
+    pub fn and_a_writer(mut self, shelf: &Shelf, round: &str, rest: Duration) -> Self {
         let (s3, bucket, titles) = (shelf.s3.clone(), shelf.bucket.clone(), shelf.titles.clone());
         let (stop, round) = (self.stop.clone(), round.to_owned());
         let work = async move {
@@ -83,6 +83,8 @@ impl Traffic {
                 let start = Instant::now();
                 s3.put(&bucket, &name, &content).await.context(name)?;
                 times.push(start.elapsed());
+                // wait-ok: the pace of a client
+                tokio::time::sleep(rest).await;
             }
             Ok(times)
         };

@@ -33,10 +33,10 @@ fn run(lose: fn(&mut Cluster, &Shelf) -> anyhow::Result<()>) -> anyhow::Result<(
 
 /// At the default cap, with readers and a writer, whose slowest requests are compared with those before.
 fn under_load(cluster: &mut Cluster, shop: &Shelf) -> anyhow::Result<()> {
-    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "calm");
+    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "calm", Duration::ZERO);
     schedule(Instant::now() + CALM);
     let calm = load.finish(shop)?;
-    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "busy");
+    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "busy", Duration::ZERO);
     let lost = lose_last(cluster)?;
     let repaired = repaired(cluster)?;
     let busy = load.finish(shop)?;

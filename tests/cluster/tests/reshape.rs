@@ -4,7 +4,7 @@
 use anyhow::Context;
 use cluster::{Newcomer, Shelf, Traffic, levelled_on, shop_files, shop_images, stocked_shop};
 use harness::{Cluster, Options, must};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Nodes that stay.
 const STAY: [u64; 3] = [1, 2, 3];
@@ -12,6 +12,9 @@ const STAY: [u64; 3] = [1, 2, 3];
 const GO: [u64; 3] = [4, 5, 6];
 /// Nodes that come, one after the other.
 const COME: [u64; 3] = [7, 8, 9];
+
+/// Between two new objects: what is written in the minutes that this takes has to find room beside what is moved.
+const REST: Duration = Duration::from_millis(50);
 
 #[test]
 fn six_nodes_become_three_and_six_again_and_no_request_fails() {
@@ -32,7 +35,7 @@ fn run() -> anyhow::Result<()> {
 }
 
 fn shrink(cluster: &mut Cluster, shop: &Shelf) -> anyhow::Result<()> {
-    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "shrink");
+    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "shrink", REST);
     for node in GO {
         let (start, name) = (Instant::now(), node.to_string());
         cluster.operate(&["node", "drain", &name])?;
@@ -47,7 +50,7 @@ fn shrink(cluster: &mut Cluster, shop: &Shelf) -> anyhow::Result<()> {
 }
 
 fn grow(cluster: &Cluster, shop: &Shelf) -> anyhow::Result<()> {
-    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "grow");
+    let load = Traffic::of_readers(shop, shop_images()).and_a_writer(shop, "grow", REST);
     let start = Instant::now();
     let mut nodes = Vec::new();
     for id in COME {

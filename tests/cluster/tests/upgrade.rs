@@ -37,7 +37,7 @@ fn run() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options { level: Some(OLD), ..Options::default() })?;
     let shelf = Shelf::new(&cluster, "upgraded", |n| 20_000 + 3001 * n)?;
     shelf.store(0..OBJECTS)?;
-    let traffic = Traffic::of_readers(&shelf, 0..OBJECTS).and_a_writer(&shelf, "meanwhile");
+    let traffic = Traffic::of_readers(&shelf, 0..OBJECTS).and_a_writer(&shelf, "meanwhile", Duration::ZERO);
     let (all, last) = upgrade(&mut cluster).with_context(|| cluster.last_words())?;
     let waits = traffic.finish(&shelf)?;
     println!(
