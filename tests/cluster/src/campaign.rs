@@ -1,7 +1,7 @@
 //! Rounds of load and faults on one cluster, with one ledger through all of them.
 
 use anyhow::{Context, ensure};
-use harness::{Cluster, Ledger, Load, LoadReport, Options, Verdict, check};
+use harness::{Cluster, Ledger, Load, LoadConfig, LoadReport, Options, Verdict, check};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub struct Campaign {
     pub cluster: Cluster,
     /// Decides every choice.
     pub seed: u64,
+    /// How long each writer of the loads rests after an operation, if not as long as usual.
+    pub rest: Option<Duration>,
     ledger: Arc<Ledger>,
     reports: Vec<LoadReport>,
 }
@@ -39,7 +41,7 @@ impl Campaign {
         let seed = harness::seed();
         let cluster = Cluster::start(Options { seed, ..options })?;
         let ledger = Arc::new(Ledger::open(&cluster.folder().join("ledger"))?);
-        Ok(Self { cluster, seed, ledger, reports: Vec::new() })
+        Ok(Self { cluster, seed, rest: None, ledger, reports: Vec::new() })
     }
 
     /// Rounds that were judged so far.
@@ -60,7 +62,9 @@ impl Campaign {
     /// The cluster does not take so many writes in time.
     pub fn load(&self) -> anyhow::Result<Load> {
         let round = self.rounds() + 1;
-        let load = crate::load(&self.cluster, &format!("round{round}"), self.seed + round as u64, &self.ledger);
+        let mixed = LoadConfig::mixed(self.seed + round as u64);
+        let config = LoadConfig { prefix: format!("round{round}"), rest: self.rest.unwrap_or(mixed.rest), ..mixed };
+        let load = crate::load(&self.cluster, config, &self.ledger);
         harness::until("the load writes", WRITES_MAX, || load.writes() >= WRITES)?;
         Ok(load)
     }

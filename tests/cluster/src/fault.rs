@@ -1,7 +1,7 @@
 //! One node at a time is hurt and comes back, on a schedule, under load.
 
 use anyhow::ensure;
-use harness::{Cluster, Ledger, check, gaps, schedule};
+use harness::{Cluster, Ledger, LoadConfig, check, gaps, schedule};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub fn one_node_at_a_time(violence: Violence, faults: usize) -> anyhow::Result<(
     let mut rng = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::start(crate::options())?;
     let ledger = Arc::new(Ledger::open(&cluster.folder().join("ledger"))?);
-    let load = crate::load(&cluster, "faults", seed, &ledger);
+    let load = crate::load(&cluster, LoadConfig { prefix: "faults".into(), ..LoadConfig::mixed(seed) }, &ledger);
     harness::until("the load has begun", Duration::from_secs(60), || load.writes() > WARM_WRITES)?;
 
     let start = Instant::now();

@@ -62,10 +62,10 @@ pub fn behind_a_network() -> Options {
     Options { network: true, ..options() }
 }
 
-/// The mixed load on a cluster.
+/// A load on a cluster, on its mount too if it has one.
 #[must_use]
-pub fn load(cluster: &harness::Cluster, prefix: &str, seed: u64, ledger: &std::sync::Arc<harness::Ledger>) -> Load {
+pub fn load(cluster: &harness::Cluster, config: LoadConfig, ledger: &std::sync::Arc<harness::Ledger>) -> Load {
     let target = cluster.target();
-    let config = LoadConfig { prefix: prefix.into(), mount: target.mount.clone(), ..LoadConfig::mixed(seed) };
+    let config = LoadConfig { mount: target.mount.clone(), ..config };
     Load::start(cluster.s3(), &target.bucket, config, std::sync::Arc::clone(ledger))
 }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const FILES: usize = 40;
 /// Grace time of the garbage in seconds: far longer than the test, and shorter than any step of a clock.
 const GRACE: &str = "3000";
+/// Between two operations of a writer: what is written in half an hour has to find room.
+const REST: Duration = Duration::from_millis(300);
 /// Between two rounds of the collector, in milliseconds.
 const COLLECT_EVERY: &str = "1000";
 /// Longest time until deleted files are counted as garbage.
@@ -59,6 +61,7 @@ fn clocks_that_are_wrong_end_nothing_early_and_fail_no_write() {
 
 fn run() -> anyhow::Result<()> {
     let mut campaign = Campaign::start(Options { mount: false, ..cluster::options() })?;
+    campaign.rest = Some(REST);
     let mut clocks = Vec::new();
     for at in 0..campaign.cluster.nodes() {
         let clock = FakeClock::new(&campaign.cluster.folder().join(format!("clock-{}", at + 1)))?;

@@ -1,7 +1,7 @@
 //! All nodes at once, under load: as a power cut looks to processes. What was acknowledged is there afterwards, with no manual step.
 
 use anyhow::ensure;
-use harness::{Cluster, Ledger, LoadReport, check};
+use harness::{Cluster, Ledger, LoadConfig, LoadReport, check};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,9 @@ fn run(rounds: usize) -> anyhow::Result<()> {
     let mut reports: Vec<LoadReport> = Vec::new();
     for round in 1..=rounds {
         // A prefix of its own: what earlier rounds wrote is only read, and must stay.
-        let load = cluster::load(&cluster, &format!("round{round}"), seed + round as u64, &ledger);
+        let mixed = LoadConfig::mixed(seed + round as u64);
+        let config = LoadConfig { prefix: format!("round{round}"), ..mixed };
+        let load = cluster::load(&cluster, config, &ledger);
         harness::until("the load writes", WRITES_MAX, || load.writes() >= WRITES)?;
         let all = round % 2 == 0;
         let back = if all {

@@ -14,7 +14,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Rest of a writer between two operations: a load, not an overload, on two cores.
+const REST: Duration = Duration::from_millis(15);
 
 /// How much load, and of what.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct LoadConfig {
     pub readers: usize,
     /// Keys of each writer: few, so that they are overwritten and deleted often.
     pub keys_per_writer: usize,
+    /// How long each writer rests after an operation. What was overwritten and deleted stays on the disks for as long as the trash keeps it.
+    pub rest: Duration,
     /// The mounted bucket: adds one writer and one reader of files.
     pub mount: Option<PathBuf>,
     /// Decides every choice.
@@ -37,7 +42,7 @@ impl LoadConfig {
     /// A mix that keeps two cores busy without drowning the servers.
     #[must_use]
     pub fn mixed(seed: u64) -> Self {
-        Self { prefix: "load".into(), writers: 4, readers: 3, keys_per_writer: 24, mount: None, seed }
+        Self { prefix: "load".into(), writers: 4, readers: 3, keys_per_writer: 24, rest: REST, mount: None, seed }
     }
 }
 

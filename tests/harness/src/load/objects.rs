@@ -16,7 +16,7 @@ const DELETES_OF_TEN: u32 = 1;
 const RANGES_OF_TEN: u32 = 3;
 /// What the probe writes: large enough to need chunks, small enough to cost nothing.
 const PROBE_BYTES: u64 = 16 << 10;
-/// Pause of each worker between two operations: a load, not an overload, on two cores.
+/// Pause of each reader between two operations.
 const PACE: Duration = Duration::from_millis(15);
 /// Pause of the probe: ten looks a second.
 const PROBE_PACE: Duration = Duration::from_millis(100);
@@ -48,7 +48,7 @@ async fn write(shared: &Shared, s3: &S3Client, worker: usize) {
         } else {
             put(shared, s3, &key, length(&mut rng)).await;
         }
-        pause(PACE).await;
+        pause(shared.config.rest).await;
     }
 }
 
