@@ -101,25 +101,27 @@ impl ChunkStore {
         Ok(())
     }
 
-    /// The flush of a chunk has ended.
-    pub fn flushed(&mut self, chunk: ChunkId, flush: Flush) {
-        let Some(mut record) = self.pending.remove(&chunk) else { return };
+    /// The flush of a chunk has ended. Whether a copy that will stay is there because of it: a second put of what one flush has dealt with writes nothing.
+    pub fn flushed(&mut self, chunk: ChunkId, flush: Flush) -> bool {
+        let Some(mut record) = self.pending.remove(&chunk) else { return false };
         match flush {
             Flush::Honest => {}
             Flush::Lied => record.durable = false,
-            Flush::Lost => return,
+            Flush::Lost => return false,
             Flush::Misdirected(victim) => {
                 if let Some(victim) = self.records.get_mut(&victim) {
                     victim.overwrite(record.data);
                 }
-                return;
+                return false;
             }
         }
         // A copy that is there stays, unless it is damaged.
         let there = self.records.get(&chunk).is_some_and(|there| there.is_good() && (there.durable || !record.durable));
+        let stays = record.durable;
         if !there {
             self.records.insert(chunk, record);
         }
+        stays
     }
 
     /// Deletes a chunk for good, be it there, being written or neither. A disk that `lies` keeps nothing of that once its power goes.
@@ -343,6 +345,16 @@ mod tests {
         let damaged: Vec<ChunkId> = store.scrub().into_iter().map(|chunk| chunk.id).collect();
         assert_eq!(damaged, [ChunkId(1), ChunkId(2)]);
         assert!(!store.has(ChunkId(3)) && !store.has(ChunkId(4)));
+    }
+
+    #[test]
+    fn a_second_put_of_what_one_flush_has_dealt_with_writes_nothing() {
+        let mut store = with(&[1, 1, 2, 3]);
+        assert!(!store.flushed(ChunkId(1), Flush::Misdirected(ChunkId(9))));
+        assert!(!store.flushed(ChunkId(1), Flush::Honest));
+        assert!(!store.has(ChunkId(1)));
+        assert!(!store.flushed(ChunkId(2), Flush::Lied));
+        assert!(store.flushed(ChunkId(3), Flush::Honest));
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl World<'_> {
         let Some(lies) = self.begin_flush(id)? else { return Ok(()) };
         let flush = self.flush_of(id, chunk, lies);
         match flush {
-            Flush::Honest => drop(self.damaged.remove(&(chunk, id))),
+            Flush::Honest => {}
             Flush::Lied | Flush::Lost => self.damages(chunk, id),
             Flush::Misdirected(victim) => {
                 self.damages(chunk, id);
@@ -105,7 +105,9 @@ impl World<'_> {
             }
         }
         let node = self.nodes.get_mut(&id).expect("a node");
-        node.chunks.flushed(chunk, flush);
+        if node.chunks.flushed(chunk, flush) {
+            self.damaged.remove(&(chunk, id));
+        }
         node.wanted.remove(&chunk);
         for put in node.storing.remove(&chunk).unwrap_or_default() {
             if let Some(waiter) = put.waiter {
