@@ -113,6 +113,8 @@ impl Cluster {
         let server = self.wires.servers.write().remove(&node);
         if let Some(server) = server {
             server.stop().await;
+            // A call that still waits for its answer keeps the stores open.
+            self.until("nobody calls it any more", || Arc::strong_count(&server) == 1).await;
         }
     }
 
