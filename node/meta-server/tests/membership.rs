@@ -5,6 +5,7 @@
 mod support;
 
 use meta_core::kv::{Kv, KvRead};
+use meta_server::MetaServer;
 use proto::meta::Command;
 use state_store::{SharedCache, StateStore};
 use std::collections::BTreeSet;
@@ -57,10 +58,21 @@ fn settled(cluster: &Cluster, wanted: &[u64]) -> bool {
     })
 }
 
+/// Where everyone stands, for the last words of a test.
+fn standing(cluster: &Cluster) -> String {
+    let servers = cluster.wires.servers.read().clone();
+    let line = |(node, server): (&NodeId, &Arc<MetaServer>)| {
+        let status = server.statuses().into_iter().find(|status| status.group == GROUP);
+        let membership = server.memberships().into_iter().find(|membership| membership.group == GROUP);
+        format!("\n{node}: {membership:?}\n   {status:?}")
+    };
+    servers.iter().map(line).collect()
+}
+
 async fn change_to(cluster: &Cluster, wanted: &[u64]) {
     let begun = Instant::now();
     while !settled(cluster, wanted) {
-        assert!(begun.elapsed() < PATIENCE, "the members did not become {wanted:?}");
+        assert!(begun.elapsed() < PATIENCE, "the members did not become {wanted:?}:{}", standing(cluster));
         round(cluster, wanted).await;
         tokio::time::sleep(Duration::from_millis(50)).await; // wait-ok: polls a condition, bounded by PATIENCE
     }

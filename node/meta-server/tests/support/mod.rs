@@ -18,7 +18,8 @@ use types::{
 
 pub const GROUP: GroupId = GroupId(1);
 pub const BUCKET: BucketId = BucketId(7);
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Twice what a leader waits before it offers a snapshot anew, should the offer have been lost.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Delivers messages to whoever is up.
 #[derive(Default)]
