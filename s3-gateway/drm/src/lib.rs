@@ -1,0 +1,22 @@
+//! Readium LCP, basic profile: licences, protected packages, status documents.
+//!
+//! ```text
+//! source book --package--> E, encrypted once ----------------+
+//!                          content key, size, hash           +--splice--> what a reader downloads
+//! reader, rights --licence--> document, signed, kept --------+
+//! ```
+//! A title is encrypted once under its content key. A reader gets a licence, which holds that key wrapped under his user key, and what he downloads is the
+//! stored title with the licence spliced into it, byte for byte the same every time.
+//!
+//! Pure: bytes in, bytes out. Time, randomness and signatures come from the caller ([`Entropy`], [`Signer`]); nothing here reads a file or a clock.
+//!
+//! Source: ISO/IEC 23078-2; Readium LCP 1.0 and LSD 1.0.
+
+#![forbid(unsafe_code)]
+
+pub mod cipher;
+mod entropy;
+mod keys;
+
+pub use entropy::Entropy;
+pub use keys::{BadKey, ContentKey, PassphraseHash, UserKey};
