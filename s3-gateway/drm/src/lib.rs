@@ -14,9 +14,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod canonical;
 pub mod cipher;
 mod entropy;
 mod keys;
+mod profile;
+pub mod rfc3339;
 
 pub use entropy::Entropy;
 pub use keys::{BadKey, ContentKey, PassphraseHash, UserKey};
+pub use profile::{BASIC_PROFILE, BasicProfile, Profile};
