@@ -15,12 +15,17 @@
 #![forbid(unsafe_code)]
 
 pub mod canonical;
+pub mod certificate;
 pub mod cipher;
 mod entropy;
 mod keys;
 mod profile;
 pub mod rfc3339;
+pub mod signature;
+#[cfg(test)]
+mod testing;
 
 pub use entropy::Entropy;
 pub use keys::{BadKey, ContentKey, PassphraseHash, UserKey};
 pub use profile::{BASIC_PROFILE, BasicProfile, Profile};
+pub use signature::Signer;
