@@ -38,13 +38,14 @@ pub fn canonical(value: &Value) -> Result<String, NotCanonical> {
     Ok(out)
 }
 
-/// Writes the canonical text of an object without one of its members.
+/// Writes the canonical text of an object, without one of its members if that is named.
 ///
 /// # Errors
 /// [`NotCanonical`].
-pub fn canonical_without(object: &Map<String, Value>, left_out: &str) -> Result<String, NotCanonical> {
+pub fn canonical_object(object: &Map<String, Value>, left_out: Option<&str>) -> Result<String, NotCanonical> {
     let mut out = String::new();
-    write_object(object.iter().filter(|(name, _)| *name != left_out), DEPTH_MAX, &mut out)?;
+    let members = object.iter().filter(|(name, _)| left_out != Some(name.as_str()));
+    write_object(members, DEPTH_MAX, &mut out)?;
     Ok(out)
 }
 

@@ -211,6 +211,8 @@ fn algorithm_of(key: &SubjectPublicKeyInfo<'_>) -> Option<Algorithm> {
 
 /// Whether it is the certificate of an authority. What is critical must be understood.
 fn read_extensions(parsed: &X509Certificate<'_>) -> Result<bool, BadCertificate> {
+    // One of these that cannot be read is no less important for not being critical.
+    let decides = [oid::OID_X509_EXT_BASIC_CONSTRAINTS, oid::OID_X509_EXT_KEY_USAGE];
     let mut seen: BTreeSet<&[u8]> = BTreeSet::new();
     let (mut is_authority, mut may_sign) = (false, true);
     for extension in parsed.extensions() {
@@ -221,8 +223,7 @@ fn read_extensions(parsed: &X509Certificate<'_>) -> Result<bool, BadCertificate>
             ParsedExtension::BasicConstraints(constraints) => is_authority = constraints.ca,
             ParsedExtension::KeyUsage(usage) => may_sign = usage.key_cert_sign(),
             ParsedExtension::ExtendedKeyUsage(_) | ParsedExtension::CertificatePolicies(_) => {}
-            ParsedExtension::ParseError { .. } => return Err(BadCertificate::Extension),
-            _ if extension.critical => return Err(BadCertificate::Extension),
+            _ if extension.critical || decides.contains(&extension.oid) => return Err(BadCertificate::Extension),
             _ => {}
         }
     }

@@ -19,6 +19,7 @@ pub mod certificate;
 pub mod cipher;
 mod entropy;
 mod keys;
+pub mod licence;
 mod profile;
 pub mod rfc3339;
 pub mod signature;

@@ -1,7 +1,8 @@
 //! What the tests of licences share: an authority, providers that sign, and random bytes from a seed.
 
-use crate::Entropy;
+use crate::licence::{self, Grant, HashForm, Issued, Keys, LicenceId, Provider as Store, Publication, Reader, Rights};
 use crate::signature::{Algorithm, Signer, SignerFailed};
+use crate::{BasicProfile, ContentKey, Entropy, PassphraseHash};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rcgen::{
@@ -121,7 +122,7 @@ impl Authority {
 
 enum PrivateKey {
     Rsa(Box<RsaKeyPair>),
-    Ecdsa(EcdsaKeyPair),
+    Ecdsa(Box<EcdsaKeyPair>),
 }
 
 /// A provider as the layer above has it: certificate and private key.
@@ -138,7 +139,7 @@ impl Provider {
             Err(_) => {
                 let random = SystemRandom::new();
                 let ecdsa = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &random);
-                PrivateKey::Ecdsa(ecdsa.expect("a key of P-256"))
+                PrivateKey::Ecdsa(Box::new(ecdsa.expect("a key of P-256")))
             }
         };
         Provider { certificate, key }
@@ -171,5 +172,83 @@ impl Signer for Provider {
                 Ok(value.as_ref().to_vec())
             }
         }
+    }
+}
+
+/// The id of the sample's licence.
+pub(crate) const LICENCE: &str = "3f0c1a52-9c1e-4b8e-8a37-0d6b6f3f2a10";
+
+/// All that a licence is made of; tests change what they are about.
+pub(crate) struct Sample {
+    pub(crate) store: Store,
+    pub(crate) publication: Publication,
+    pub(crate) reader: Reader,
+    pub(crate) hint: String,
+    pub(crate) rights: Rights,
+    pub(crate) links: Vec<licence::Link>,
+    pub(crate) content_key: ContentKey,
+    pub(crate) passphrase: PassphraseHash,
+    pub(crate) entropy: Seeded,
+}
+
+impl Sample {
+    pub(crate) fn new() -> Self {
+        let store = Store {
+            uri: "https://store.example".to_owned(),
+            hint_href: Some("https://store.example/hint?licence={license_id}".to_owned()),
+            status_href: Some("https://store.example/lsd/licenses/{license_id}/status".to_owned()),
+            links: vec![licence::Link::new("support", "mailto:help@store.example", "text/plain")],
+        };
+        let publication = Publication {
+            href: "https://store.example/books/1.epub".to_owned(),
+            media_type: "application/epub+zip".to_owned(),
+            title: Some("책 \"하나\"\n".to_owned()),
+            length: 123_456,
+            sha256: [0xab; 32],
+            hash_form: HashForm::Hex,
+        };
+        let reader = Reader {
+            email: Some("reader@store.example".to_owned()),
+            name: Some("홍길동".to_owned()),
+            ..Reader::new("독자-1")
+        };
+        Sample {
+            store,
+            publication,
+            reader,
+            hint: "늘 쓰던 것".to_owned(),
+            rights: Rights { print: Some(10), copy: Some(0), ..Rights::default() },
+            links: Vec::new(),
+            content_key: ContentKey::from([5; 32]),
+            passphrase: PassphraseHash::of("비밀 123"),
+            entropy: Seeded::new(1),
+        }
+    }
+
+    pub(crate) fn grant(&self) -> Grant<'_> {
+        Grant {
+            provider: &self.store,
+            publication: &self.publication,
+            reader: &self.reader,
+            hint: &self.hint,
+            rights: &self.rights,
+            links: &self.links,
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Keys<'_> {
+        Keys { profile: &BasicProfile, content_key: &self.content_key, passphrase: &self.passphrase }
+    }
+
+    pub(crate) fn unsigned(&mut self, now: &str) -> Result<licence::Unsigned, licence::BadGrant> {
+        let id: LicenceId = LICENCE.parse().expect("an id");
+        let mut entropy = std::mem::replace(&mut self.entropy, Seeded::new(0));
+        let unsigned = licence::issue(id, &self.grant(), self.keys(), at(now), &mut entropy);
+        self.entropy = entropy;
+        unsigned
+    }
+
+    pub(crate) fn issued(&mut self, signer: &Provider, now: &str) -> Issued {
+        self.unsigned(now).expect("a sound grant").sign(signer, at(now)).expect("a valid certificate")
     }
 }
