@@ -25,6 +25,7 @@ pub mod rfc3339;
 pub mod signature;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 
 pub use entropy::Entropy;
 pub use keys::{BadKey, ContentKey, PassphraseHash, UserKey};
