@@ -35,7 +35,7 @@ pub use provider::{Provider, expand};
 pub use read::{BadLicence, CannotUnlock, Licence, Terms, Unlocked};
 pub use reader::Reader;
 pub use rights::{OutsideRights, Rights};
-pub use unsigned::{Issued, SigningError, Unsigned};
+pub use unsigned::{Issued, SigningError, Unsigned, check_signer, next_change};
 
 /// Bytes of a document. Usual ones have four thousand; a large certificate and long links make thirty.
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;

@@ -22,6 +22,11 @@ impl LicenceId {
         entropy.fill(&mut bytes);
         LicenceId(Builder::from_random_bytes(bytes).into_uuid().into_bytes())
     }
+
+    /// One that no licence has, to look at links with.
+    pub(crate) fn example() -> Self {
+        LicenceId(Builder::from_random_bytes([0; 16]).into_uuid().into_bytes())
+    }
 }
 
 impl FromStr for LicenceId {

@@ -36,7 +36,12 @@ impl Provider {
         hint.chain(status).chain(further).filter(|link| !replaced(link)).collect()
     }
 
-    pub(super) fn check(&self) -> Result<(), BadField> {
-        field::uri("provider", &self.uri, UriKind::Web, false)
+    /// Whether licences can have all this, for a configuration that is read.
+    ///
+    /// # Errors
+    /// [`BadField`].
+    pub fn check(&self) -> Result<(), BadField> {
+        field::uri("provider", &self.uri, UriKind::Web, false)?;
+        self.links(LicenceId::example(), &[]).iter().try_for_each(Link::check)
     }
 }

@@ -293,6 +293,11 @@ fn a_key_that_is_not_the_certificates_signs_nothing() {
     let other = rcgen::KeyPair::generate().expect("a key");
     let mixed = Signing::of(authority.provider(&provider_params()).certificate, &other);
     assert!(matches!(sign(&mixed), Err(SigningError::OtherKey(_))));
+    assert!(matches!(check_signer(&mixed, at(NOW)), Err(SigningError::OtherKey(_))));
+    let ours = authority.rsa_provider(&provider_params());
+    let certificate = check_signer(&ours, at(NOW)).expect("its own key");
+    assert_eq!(certificate.der(), ours.certificate);
+    assert!(matches!(check_signer(&ours, at("2029-01-01T00:00:00Z")), Err(SigningError::Validity(_))));
     let none = Signing::of(b"no certificate".to_vec(), &other);
     assert!(matches!(sign(&none), Err(SigningError::Certificate(_))));
 }

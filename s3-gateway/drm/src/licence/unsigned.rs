@@ -12,7 +12,8 @@ use types::Timestamp;
 const SIGNATURE_BYTES: usize = 8 << 10;
 
 /// When a document changes that last changed at `last`: now, but never in the same second, or a reader would take the older of two for the newer.
-pub(super) fn next_change(last: Timestamp, now: Timestamp) -> Timestamp {
+#[must_use]
+pub fn next_change(last: Timestamp, now: Timestamp) -> Timestamp {
     whole_seconds(now).max(Timestamp::from_secs(last.secs().saturating_add(1), 0))
 }
 
@@ -37,6 +38,19 @@ pub enum SigningError {
         /// How many it would have.
         bytes: usize,
     },
+}
+
+/// Whether a signer can issue at `now`: its certificate can be read and is valid, and its key is that of the certificate. For a server's start, and whenever it
+/// reads certificate and key anew. Whether the root of the reading apps signed the certificate says [`crate::certificate::Root::signed`].
+///
+/// # Errors
+/// [`SigningError`].
+pub fn check_signer(signer: &dyn Signer, now: Timestamp) -> Result<Certificate, SigningError> {
+    let certificate = Certificate::parse(signer.certificate())?;
+    certificate.may_issue(now)?;
+    // No canonical text of a licence, so that it is good for nothing.
+    signed("a trial", signer, &certificate)?;
+    Ok(certificate)
 }
 
 /// A document without its signature.
