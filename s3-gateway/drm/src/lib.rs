@@ -23,6 +23,7 @@ pub mod licence;
 mod profile;
 pub mod rfc3339;
 pub mod signature;
+pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod verify;
