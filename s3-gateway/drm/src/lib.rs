@@ -15,8 +15,12 @@
 #![forbid(unsafe_code)]
 
 pub mod cipher;
+mod deflate;
 mod entropy;
 mod keys;
+mod source;
+pub mod zip;
 
 pub use entropy::Entropy;
 pub use keys::{BadKey, ContentKey, PassphraseHash, UserKey};
+pub use source::{PastEnd, Sink, SinkError, Source, SourceError};
