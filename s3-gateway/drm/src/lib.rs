@@ -19,6 +19,7 @@ mod deflate;
 mod entropy;
 mod keys;
 mod source;
+pub mod splice;
 pub mod zip;
 
 pub use entropy::Entropy;
