@@ -18,6 +18,7 @@ pub mod cipher;
 mod deflate;
 mod entropy;
 mod keys;
+pub mod open;
 pub mod package;
 mod source;
 pub mod splice;

@@ -2,7 +2,7 @@
 //!
 //! | book | package | resources |
 //! | --- | --- | --- |
-//! | EPUB | EPUB, told by `META-INF/encryption.xml` | see [`epub`](self) below |
+//! | EPUB | EPUB, told by `META-INF/encryption.xml` | those of the book |
 //! | PDF | `.lcpdf`, told by `manifest.json` | `publication.pdf` |
 //! | comic (CBZ), images | `.lcpdi`, told by `manifest.json` | the images, in natural order of their names |
 //!
@@ -173,3 +173,10 @@ pub fn protect(
     let title = options.title.and_then(opf::clean_title).or(about.title);
     Ok(Protected { layout, directory: directory.bytes, kind: about.kind, title, cover: about.cover })
 }
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

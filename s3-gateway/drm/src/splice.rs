@@ -50,6 +50,9 @@ pub enum SpliceError {
     /// A licence of 4 GiB.
     #[error("the licence is too large")]
     Licence,
+    /// It was prepared by another scheme of protection.
+    #[error("not prepared by this scheme of protection")]
+    NotPrepared,
 }
 
 /// A range that is empty, or reaches beyond the end.

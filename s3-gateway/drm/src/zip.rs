@@ -28,7 +28,7 @@ pub use reader::Archive;
 pub use stream::{EntryReader, StoredReader};
 pub use writer::{Directory, NewEntry, Writer};
 
-pub(crate) use names::check_name;
+pub(crate) use names::{NAME_BYTES_MAX, check_name};
 pub(crate) use records::{DirectoryWalk, End, central_header, local_header};
 
 /// How much of an entry is in memory at once, before and after inflating.

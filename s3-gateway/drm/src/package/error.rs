@@ -84,6 +84,9 @@ pub enum ProtectError {
     /// A package of this kind has to have a title, and none was given.
     #[error("no title was given")]
     NoTitle,
+    /// Without a package several files are not one.
+    #[error("several files without a package")]
+    SeveralFiles,
 }
 
 impl From<SourceError> for ProtectError {

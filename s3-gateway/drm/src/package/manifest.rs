@@ -13,45 +13,59 @@ pub(crate) const PATH: &str = "manifest.json";
 /// How an encrypted resource says by which scheme it is.
 pub(crate) const SCHEME: &str = "http://readium.org/2014/01/lcp";
 
-/// The whole document. Members that are not known are let go when it is read.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Manifest {
-    #[serde(rename = "@context", default)]
-    context: String,
-    pub(crate) metadata: Metadata,
-    #[serde(default)]
+/// The whole document, as it is written.
+#[derive(Debug, Serialize)]
+pub(super) struct Manifest {
+    #[serde(rename = "@context")]
+    context: &'static str,
+    pub(super) metadata: Metadata,
     links: Vec<Link>,
-    #[serde(rename = "readingOrder", default)]
-    pub(crate) reading_order: Vec<Link>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) resources: Vec<Link>,
+    #[serde(rename = "readingOrder")]
+    pub(super) reading_order: Vec<Link>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) resources: Vec<Link>,
 }
 
 /// What is known of the title.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Metadata {
-    #[serde(rename = "@type", default)]
-    pub(super) kind: String,
-    #[serde(rename = "conformsTo", default)]
-    pub(super) conforms_to: String,
+#[derive(Debug, Serialize)]
+pub(super) struct Metadata {
+    #[serde(rename = "@type")]
+    pub(super) kind: &'static str,
+    #[serde(rename = "conformsTo")]
+    pub(super) conforms_to: &'static str,
     pub(super) title: String,
     #[serde(rename = "numberOfPages", skip_serializing_if = "Option::is_none")]
     pub(super) pages: Option<u64>,
 }
 
 /// A resource.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Link {
+#[derive(Debug, Serialize)]
+pub(super) struct Link {
     href: String,
-    #[serde(rename = "type", default, skip_serializing_if = "String::is_empty")]
-    media_type: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    rel: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type")]
+    media_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rel: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     properties: Option<Properties>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What is read of a document, whoever wrote it: which resources are encrypted.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Listed {
+    #[serde(rename = "readingOrder", default)]
+    reading_order: Vec<ListedLink>,
+    #[serde(default)]
+    resources: Vec<ListedLink>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListedLink {
+    href: String,
+    properties: Option<Properties>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct Properties {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encrypted: Option<EncryptedProperties>,
@@ -71,26 +85,21 @@ pub(crate) struct EncryptedProperties {
 
 impl Manifest {
     pub(super) fn new(metadata: Metadata) -> Self {
-        let media_type = "application/webpub+json".to_owned();
-        let itself = Link { href: PATH.to_owned(), media_type, rel: Some("self".to_owned()), properties: None };
+        let media_type = "application/webpub+json";
+        let itself = Link { href: PATH.to_owned(), media_type, rel: Some("self"), properties: None };
         Manifest {
-            context: "https://readium.org/webpub-manifest/context.jsonld".to_owned(),
+            context: "https://readium.org/webpub-manifest/context.jsonld",
             metadata,
             links: vec![itself],
             reading_order: Vec::new(),
             resources: Vec::new(),
         }
     }
-
-    /// Every resource that is named.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Link> {
-        self.reading_order.iter().chain(&self.resources)
-    }
 }
 
 impl Link {
     /// To a resource that was encrypted.
-    pub(super) fn encrypted(resource: &Encrypted, media_type: &str) -> Self {
+    pub(super) fn encrypted(resource: &Encrypted, media_type: &'static str) -> Self {
         let compression = (resource.compression == Method::Deflated).then(|| "deflate".to_owned());
         let encrypted = EncryptedProperties {
             scheme: SCHEME.to_owned(),
@@ -99,19 +108,28 @@ impl Link {
             compression,
         };
         let properties = Some(Properties { encrypted: Some(encrypted) });
-        Link { href: encode_path(&resource.path), media_type: media_type.to_owned(), rel: None, properties }
+        Link { href: encode_path(&resource.path), media_type, rel: None, properties }
     }
 
     /// To a cover, which is clear.
-    pub(super) fn cover(path: &str, media_type: &str) -> Self {
-        Link {
-            href: encode_path(path),
-            media_type: media_type.to_owned(),
-            rel: Some("cover".to_owned()),
-            properties: None,
-        }
+    pub(super) fn cover(path: &str, media_type: &'static str) -> Self {
+        Link { href: encode_path(path), media_type, rel: Some("cover"), properties: None }
     }
 
+    /// Whether it means that entry.
+    pub(super) fn is_to(&self, path: &str) -> bool {
+        self.href == encode_path(path)
+    }
+}
+
+impl Listed {
+    /// Every resource that is named.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &ListedLink> {
+        self.reading_order.iter().chain(&self.resources)
+    }
+}
+
+impl ListedLink {
     /// The entry that it means.
     pub(crate) fn path(&self) -> Option<String> {
         decode_path(&self.href)

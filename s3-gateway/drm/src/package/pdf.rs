@@ -327,3 +327,6 @@ impl StreamFeed<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -11,7 +11,7 @@ use super::output::{Compression, Document, Output, Plain};
 use super::recognise::{self, Found};
 use super::{About, Image, Kind, Options, ProtectError, epub, opf, pdf};
 use crate::Source;
-use crate::zip::{Archive, Entry, Limits, NameFault, ZipError, check_name};
+use crate::zip::{Archive, Entry, Limits, NAME_BYTES_MAX, NameFault, ZipError, check_name};
 
 /// The entry that a PDF becomes.
 const PDF_PATH: &str = "publication.pdf";
@@ -101,17 +101,16 @@ fn finish(
 
 /// A path for the cover that no page has.
 fn free_path(manifest: &Manifest, extension: &str) -> String {
-    let taken: Vec<String> = manifest.reading_order.iter().filter_map(Link::path).collect();
     let mut path = format!("cover.{extension}");
-    while taken.contains(&path) {
+    while manifest.reading_order.iter().any(|page| page.is_to(&path)) {
         path.insert(0, '_');
     }
     path
 }
 
-fn metadata(options: &Options<'_>, kind: &str, profile: &str) -> Result<Metadata, ProtectError> {
+fn metadata(options: &Options<'_>, kind: &'static str, profile: &'static str) -> Result<Metadata, ProtectError> {
     let title = options.title.and_then(opf::clean_title).ok_or(ProtectError::NoTitle)?;
-    Ok(Metadata { kind: kind.to_owned(), conforms_to: profile.to_owned(), title, pages: None })
+    Ok(Metadata { kind, conforms_to: profile, title, pages: None })
 }
 
 /// Refuses archives that are books of another kind, or protected.
@@ -161,8 +160,9 @@ fn image_name(image: &Image<'_>, limits: &Limits) -> Result<String, ProtectError
         let (_, extension) = type_of(&name, Plain::Source(image.source))?;
         name = format!("{name}.{extension}");
     }
-    if name.len() > limits.name_bytes {
-        return Err(ZipError::NameTooLong { bytes: name.len(), max: limits.name_bytes }.into());
+    let max = limits.name_bytes.min(NAME_BYTES_MAX);
+    if name.len() > max {
+        return Err(ZipError::NameTooLong { bytes: name.len(), max }.into());
     }
     Ok(name)
 }

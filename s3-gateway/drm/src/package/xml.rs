@@ -87,6 +87,7 @@ pub(crate) fn walk(text: &str, limits: &Limits, mut see: impl FnMut(usize, Node<
                 let name = end.local_name();
                 see(depth, Node::Close(utf8(name.as_ref(), at)?, at as usize));
             }
+            Event::Text(text) if depth == 0 && !text.trim_ascii().is_empty() => return Err(malformed()),
             Event::Text(text) => see(depth, Node::Text(utf8(text, at)?)),
             Event::CData(text) => see(depth, Node::Text(utf8(text, at)?)),
             Event::GeneralRef(reference) => {
@@ -170,6 +171,7 @@ mod tests {
             "<a></b>",
             "</a>",
             "<a/><b/>",
+            "<a/>text",
             "<a b='1' b='2'/>",
             "<a b=1/>",
             "<a",

@@ -2,6 +2,9 @@
 
 use super::NameFault;
 
+/// What the length of a name has room for in a header.
+pub(crate) const NAME_BYTES_MAX: usize = 0xffff;
+
 /// The upper half of code page 437, in which a name is written that does not say it is UTF-8.
 const CODE_PAGE_437: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐\
 └┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";

@@ -6,7 +6,7 @@ use super::records::{
     LOCATOR, LOCATOR_BYTES, ZIP64_END, ZIP64_END_BYTES, u16_at, u32_at, u64_at,
 };
 use super::records::{CentralHeader, DirectoryWalk};
-use super::{Entry, EntryReader, Limits, Method, NameFault, StoredReader, ZipError, check_name};
+use super::{Entry, EntryReader, Limits, Method, NAME_BYTES_MAX, NameFault, StoredReader, ZipError, check_name};
 use crate::Source;
 
 /// An archive whose central directory has been read and found good. What its entries hold is proved as it is read.
@@ -228,12 +228,16 @@ fn entry_of(header: &CentralHeader<'_>, limits: &Limits) -> Result<Entry, ZipErr
 }
 
 fn name_of(raw: &[u8], flags: u16, limits: &Limits) -> Result<(String, Option<Vec<u8>>), ZipError> {
-    if raw.len() > limits.name_bytes {
-        return Err(ZipError::NameTooLong { bytes: raw.len(), max: limits.name_bytes });
+    let max = limits.name_bytes.min(NAME_BYTES_MAX);
+    let too_long = |bytes| ZipError::NameTooLong { bytes, max };
+    if raw.len() > max {
+        return Err(too_long(raw.len()));
     }
     let (name, raw) = decode(raw.to_vec(), flags & FLAG_UTF8 != 0)
         .map_err(|name| ZipError::Name { name, fault: NameFault::NotUtf8 })?;
     match check_name(&name) {
+        // From another code page a name becomes longer.
+        Ok(()) if name.len() > max => Err(too_long(name.len())),
         Ok(()) => Ok((name, raw)),
         Err(fault) => Err(ZipError::Name { name, fault }),
     }

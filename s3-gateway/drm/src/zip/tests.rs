@@ -230,7 +230,7 @@ fn a_directory_that_lies_is_refused() {
     let (max, name) = (1 << 33, "a.txt".to_owned());
     let expected = format!("{:?}", ZipError::EntryTooLarge { name, bytes: max + 1, max });
     let sparse = sparse(max + 1);
-    assert_eq!(format!("{:?}", Archive::open(&sparse, &Limits::default()).err().expect("refused")), expected);
+    assert_eq!(format!("{:?}", Archive::open(&sparse, &Limits::default()).expect_err("refused")), expected);
 }
 
 /// An archive of one stored entry of so many zeros.

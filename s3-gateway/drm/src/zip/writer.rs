@@ -1,6 +1,6 @@
 //! Appends an archive to a sink.
 
-use super::{End, Method, NameFault, central_header, check_name, local_header};
+use super::{End, Method, NAME_BYTES_MAX, NameFault, central_header, check_name, local_header};
 use crate::{Sink, SinkError};
 
 /// An entry whose data is known: what its header says is final.
@@ -77,7 +77,7 @@ impl<'a> Writer<'a> {
     pub fn begin(&mut self, entry: &NewEntry<'_>) -> Result<(), SinkError> {
         assert_eq!(self.missing, 0, "an entry is written whole before the next one");
         let fault: Result<(), NameFault> = check_name(entry.name);
-        assert!(fault.is_ok() && entry.name.len() <= usize::from(u16::MAX), "names are checked where they come from");
+        assert!(fault.is_ok() && entry.name.len() <= NAME_BYTES_MAX, "names are checked where they come from");
         let mut header = Vec::new();
         local_header(entry, &mut header);
         central_header(entry, self.offset, &mut self.directory);
