@@ -20,6 +20,7 @@ mod entropy;
 mod keys;
 pub mod open;
 pub mod package;
+pub mod protector;
 mod source;
 pub mod splice;
 pub mod zip;
