@@ -151,7 +151,7 @@ pub fn protect(
     sink: &mut dyn Sink,
 ) -> Result<Protected, ProtectError> {
     let mut hashed = Hashed::new(sink);
-    let mut output = Output { writer: Writer::new(&mut hashed), key, entropy };
+    let mut output = Output::new(Writer::new(&mut hashed), key, entropy);
     let about = match *book {
         Book::Epub(source) => {
             recognise::check(source, "EPUB", Found::Zip)?;
@@ -161,7 +161,7 @@ pub fn protect(
         Book::Comic(source) => webpub::protect_comic(source, options, &mut output)?,
         Book::Images(images) => webpub::protect_images(images, options, &mut output)?,
     };
-    let directory = output.writer.finish()?;
+    let directory = output.finish()?;
     let layout = Layout {
         len: directory.archive_bytes,
         sha256: hashed.sha256(),

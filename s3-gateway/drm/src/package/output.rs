@@ -8,7 +8,7 @@
 use super::ProtectError;
 use crate::cipher::{BLOCK_BYTES, Encryptor};
 use crate::deflate::Deflater;
-use crate::zip::{Archive, Entry, Method, NewEntry, PIECE_BYTES, Writer};
+use crate::zip::{Archive, Directory, Entry, Method, NewEntry, PIECE_BYTES, Writer};
 use crate::{ContentKey, Entropy, Sink, SinkError, Source};
 use sha2::{Digest, Sha256};
 
@@ -184,10 +184,17 @@ struct Measured {
     kept: Option<Vec<u8>>,
 }
 
+/// What is needed for every resource, and kept from one to the next.
+struct Scratch {
+    deflater: Deflater,
+    deflated: Vec<u8>,
+    ciphertext: Vec<u8>,
+}
+
 impl Encryption<'_> {
-    fn measure(&self) -> Result<Measured, ProtectError> {
+    fn measure(&self, scratch: &mut Scratch) -> Result<Measured, ProtectError> {
         let (mut crc32, mut bytes, mut kept) = (crc32fast::Hasher::new(), 0, Some(Vec::new()));
-        let plain_bytes = self.run(&mut |ciphertext| {
+        let plain_bytes = self.run(scratch, &mut |ciphertext| {
             crc32.update(ciphertext);
             bytes += ciphertext.len() as u64;
             match &mut kept {
@@ -200,41 +207,52 @@ impl Encryption<'_> {
     }
 
     /// Deflates and encrypts, and shows the ciphertext to `see`. Returns how many bytes were encrypted.
-    fn run(&self, see: &mut dyn FnMut(&[u8]) -> Result<(), ProtectError>) -> Result<u64, ProtectError> {
-        let (mut plain_bytes, mut deflated, mut ciphertext) = (0, Vec::new(), Vec::new());
-        let mut deflater = (self.method == Method::Deflated).then(Deflater::new);
-        let mut encryptor = Encryptor::new(self.key.expose(), &mut Again(self.vector), &mut ciphertext);
+    fn run(
+        &self,
+        scratch: &mut Scratch,
+        see: &mut dyn FnMut(&[u8]) -> Result<(), ProtectError>,
+    ) -> Result<u64, ProtectError> {
+        let Scratch { deflater, deflated, ciphertext } = scratch;
+        ciphertext.clear();
+        let mut plain_bytes = 0;
+        let mut encryptor = Encryptor::new(self.key.expose(), &mut Again(self.vector), ciphertext);
         self.plain.pieces(&mut |piece| {
-            let piece = match &mut deflater {
-                None => piece,
-                Some(deflater) => {
+            let piece = match self.method {
+                Method::Stored => piece,
+                Method::Deflated => {
                     deflated.clear();
-                    deflater.update(piece, &mut deflated);
+                    deflater.update(piece, deflated);
                     deflated.as_slice()
                 }
             };
             plain_bytes += piece.len() as u64;
-            encryptor.update(piece, &mut ciphertext);
-            see(&ciphertext)?;
+            encryptor.update(piece, ciphertext);
+            see(ciphertext)?;
             ciphertext.clear();
             Ok(())
         })?;
-        if let Some(deflater) = deflater {
+        if self.method == Method::Deflated {
             deflated.clear();
-            deflater.finish(&mut deflated);
+            deflater.finish(deflated);
             plain_bytes += deflated.len() as u64;
-            encryptor.update(&deflated, &mut ciphertext);
+            encryptor.update(deflated, ciphertext);
         }
-        encryptor.finish(&mut ciphertext);
-        see(&ciphertext)?;
+        encryptor.finish(ciphertext);
+        see(ciphertext)?;
         Ok(plain_bytes)
     }
 
     /// Runs again, with the data of an entry that has begun. The bytes must be those of the first run.
-    fn repeat(&self, path: &str, first: &Measured, writer: &mut Writer<'_>) -> Result<(), ProtectError> {
+    fn repeat(
+        &self,
+        path: &str,
+        first: &Measured,
+        writer: &mut Writer<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), ProtectError> {
         let changed = || ProtectError::Changed(path.to_owned());
         let (mut crc32, mut left) = (crc32fast::Hasher::new(), first.bytes);
-        self.run(&mut |ciphertext| {
+        self.run(scratch, &mut |ciphertext| {
             left = left.checked_sub(ciphertext.len() as u64).ok_or_else(changed)?;
             crc32.update(ciphertext);
             Ok(writer.write(ciphertext)?)
@@ -245,12 +263,22 @@ impl Encryption<'_> {
 
 /// A package that is being written.
 pub(super) struct Output<'a> {
-    pub(super) writer: Writer<'a>,
-    pub(super) key: &'a ContentKey,
-    pub(super) entropy: &'a mut dyn Entropy,
+    writer: Writer<'a>,
+    key: &'a ContentKey,
+    entropy: &'a mut dyn Entropy,
+    scratch: Scratch,
 }
 
-impl Output<'_> {
+impl<'a> Output<'a> {
+    pub(super) fn new(writer: Writer<'a>, key: &'a ContentKey, entropy: &'a mut dyn Entropy) -> Self {
+        let scratch = Scratch { deflater: Deflater::new(), deflated: Vec::new(), ciphertext: Vec::new() };
+        Output { writer, key, entropy, scratch }
+    }
+
+    pub(super) fn finish(self) -> Result<Directory, SinkError> {
+        self.writer.finish()
+    }
+
     /// Adds a resource, encrypted.
     pub(super) fn encrypt(
         &mut self,
@@ -260,17 +288,17 @@ impl Output<'_> {
     ) -> Result<Encrypted, ProtectError> {
         let method = if compression == Compression::Never { Method::Stored } else { Method::Deflated };
         let mut encryption = Encryption { plain, method, vector: self.vector(), key: self.key };
-        let mut measured = encryption.measure()?;
+        let mut measured = encryption.measure(&mut self.scratch)?;
         let worth = plain.len() - plain.len() / 10;
         if compression == Compression::IfSmaller && measured.plain_bytes >= worth {
             encryption = Encryption { method: Method::Stored, vector: self.vector(), ..encryption };
-            measured = encryption.measure()?;
+            measured = encryption.measure(&mut self.scratch)?;
         }
         let (crc32, size) = (measured.crc32, measured.bytes);
         self.writer.begin(&NewEntry { crc32, compressed: size, size, ..NewEntry::stored(path, &[]) })?;
         match &measured.kept {
             Some(kept) => self.writer.write(kept)?,
-            None => encryption.repeat(path, &measured, &mut self.writer)?,
+            None => encryption.repeat(path, &measured, &mut self.writer, &mut self.scratch)?,
         }
         Ok(Encrypted { path: path.to_owned(), compression: encryption.method, original_length: plain.len() })
     }
@@ -307,7 +335,7 @@ impl Output<'_> {
 
     /// Adds a document.
     pub(super) fn document(&mut self, path: &str, document: Document) -> Result<(), ProtectError> {
-        let Document { deflater, mut deflated, crc32, size } = document;
+        let Document { mut deflater, mut deflated, crc32, size } = document;
         deflater.finish(&mut deflated);
         let entry = NewEntry {
             method: Method::Deflated,
