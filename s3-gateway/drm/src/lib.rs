@@ -17,18 +17,26 @@
 pub mod canonical;
 pub mod certificate;
 pub mod cipher;
+mod deflate;
 mod entropy;
 mod keys;
 pub mod licence;
+pub mod open;
+pub mod package;
 mod profile;
+pub mod protector;
 pub mod rfc3339;
 pub mod signature;
+mod source;
+pub mod splice;
 pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod verify;
+pub mod zip;
 
 pub use entropy::Entropy;
 pub use keys::{BadKey, ContentKey, PassphraseHash, UserKey};
 pub use profile::{BASIC_PROFILE, BasicProfile, Profile};
 pub use signature::Signer;
+pub use source::{PastEnd, Sink, SinkError, Source, SourceError};
