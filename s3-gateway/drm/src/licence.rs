@@ -7,7 +7,7 @@
 //! ```
 //! A document that is written is its own canonical text, and the one that was signed is kept and sent, always the same bytes: random initialisation vectors and
 //! ECDSA would make another each time. Neither the passphrase nor its hash is kept, so what is encrypted in a document stays as it is when the document
-//! [changes](change); only the store, which knows the hash, can have it [issued anew](reissue).
+//! [changes](change()); only the store, which knows the hash, can have it [issued anew](reissue()).
 //!
 //! Every document holds `updated`, or else `issued`. The status document shows readers when their copy is old, so that time moves with each change and never
 //! otherwise, and never twice to the same second.

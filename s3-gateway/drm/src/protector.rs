@@ -1,9 +1,9 @@
 //! Schemes of protection as the gateway sees them: prepare a book once, then make it one reader's.
 
 use crate::package::{Book, Kind, Options, ProtectError, Protected, protect};
+use crate::source::pieces;
 use crate::splice::{Body, SpliceError, splice};
-use crate::zip::PIECE_BYTES;
-use crate::{ContentKey, Entropy, Sink, Source};
+use crate::{ContentKey, Entropy, Sink, Source, SourceError};
 use sha2::{Digest, Sha256};
 
 /// What was made of a book.
@@ -101,13 +101,11 @@ impl Protector for Unprotected {
 }
 
 fn hash(source: &dyn Source) -> Result<[u8; 32], ProtectError> {
-    let (mut sha256, mut at, mut piece) = (Sha256::new(), 0, Vec::new());
-    while at < source.len() {
-        piece.resize((source.len() - at).min(PIECE_BYTES as u64) as usize, 0);
-        source.read_at(at, &mut piece)?;
-        sha256.update(&piece);
-        at += piece.len() as u64;
-    }
+    let mut sha256 = Sha256::new();
+    pieces::<SourceError>(source, &mut |piece| {
+        sha256.update(piece);
+        Ok(())
+    })?;
     Ok(sha256.finalize().into())
 }
 

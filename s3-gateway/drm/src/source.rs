@@ -2,6 +2,7 @@
 //!
 //! Both are synchronous. A caller whose bytes come over a network runs this crate on a thread that may block and bridges from there.
 
+use crate::zip::PIECE_BYTES;
 use std::error::Error;
 use std::fmt;
 
@@ -45,6 +46,21 @@ pub trait Source {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Shows all of a source to `see`, piece by piece; each time in the same pieces.
+pub(crate) fn pieces<E: From<SourceError>>(
+    source: &dyn Source,
+    see: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut at, mut piece) = (0, Vec::new());
+    while at < source.len() {
+        piece.resize((source.len() - at).min(PIECE_BYTES as u64) as usize, 0);
+        source.read_at(at, &mut piece)?;
+        at += piece.len() as u64;
+        see(&piece)?;
+    }
+    Ok(())
 }
 
 /// Takes bytes in the order in which they are to be stored.

@@ -8,7 +8,8 @@
 use super::ProtectError;
 use crate::cipher::{BLOCK_BYTES, Encryptor};
 use crate::deflate::Deflater;
-use crate::zip::{Archive, Directory, Entry, Method, NewEntry, PIECE_BYTES, Writer};
+use crate::source::pieces;
+use crate::zip::{Archive, Directory, Entry, Method, NewEntry, Writer};
 use crate::{ContentKey, Entropy, Sink, SinkError, Source};
 use sha2::{Digest, Sha256};
 
@@ -39,15 +40,7 @@ impl Plain<'_> {
                     see(piece)?;
                 }
             }
-            Plain::Source(source) => {
-                let (mut at, mut piece) = (0, Vec::new());
-                while at < source.len() {
-                    piece.resize((source.len() - at).min(PIECE_BYTES as u64) as usize, 0);
-                    source.read_at(at, &mut piece)?;
-                    at += piece.len() as u64;
-                    see(&piece)?;
-                }
-            }
+            Plain::Source(source) => pieces(*source, see)?,
         }
         Ok(())
     }
