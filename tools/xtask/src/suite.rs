@@ -12,9 +12,11 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// Packages whose tests know no real time: they may run beside a cluster and come to the same. All others have the first lane.
-const COMPUTE: [&str; 13] = [
+const COMPUTE: [&str; 15] = [
     "chunk-core",
     "chunk-store",
+    "drm",
+    "drm-compat",
     "gateway-core",
     "meta-core",
     "placement",
