@@ -40,8 +40,7 @@ async function read(publication, zip, path, link) {
         hash.update(piece);
         bytes += piece.length;
     }
-    // What is empty after it was inflated has no length for the reader.
-    if (bytes > 0 && bytes !== stream.length) throw new Error(`${path}: ${bytes} bytes, said to be ${stream.length}`);
+    if (bytes !== stream.length) throw new Error(`${path}: ${bytes} bytes, said to be ${stream.length}`);
     return hash.digest("hex");
 }
 

@@ -279,7 +279,9 @@ impl<'a> Output<'a> {
         plain: Plain<'_>,
         compression: Compression,
     ) -> Result<Encrypted, ProtectError> {
-        let method = if compression == Compression::Never { Method::Stored } else { Method::Deflated };
+        // Nothing has no smaller form, and readers tell its length wrongly if it is deflated: they take a length of zero for one that is not given.
+        let as_it_is = compression == Compression::Never || plain.len() == 0;
+        let method = if as_it_is { Method::Stored } else { Method::Deflated };
         let mut encryption = Encryption { plain, method, vector: self.vector(), key: self.key };
         let mut measured = encryption.measure(&mut self.scratch)?;
         let worth = plain.len() - plain.len() / 10;

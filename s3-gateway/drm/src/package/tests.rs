@@ -66,7 +66,7 @@ fn an_epub_keeps_clear_what_a_reader_needs_and_deflates_what_is_worth_it() {
         "OEBPS/표지.jpg clear",
         "OEBPS/제 1 장.xhtml 8",
         "OEBPS/100% & #1.xhtml 8",
-        "OEBPS/empty.css 8",
+        "OEBPS/empty.css 0",
         "OEBPS/fifteen.js 8",
         "OEBPS/sixteen.js 8",
         "OEBPS/a.mp3 0",
@@ -93,7 +93,7 @@ fn the_document_names_paths_as_uris_and_keeps_the_fonts() {
     assert!(text.contains("URI=\"OEBPS/%EC%A0%9C%201%20%EC%9E%A5.xhtml\""));
     assert!(text.contains("URI=\"OEBPS/100%25%20%26%20%231.xhtml\""));
     assert!(
-        text.contains("Method=\"8\" OriginalLength=\"0\"") && text.contains("Method=\"0\" OriginalLength=\"600000\"")
+        text.contains("Method=\"0\" OriginalLength=\"0\"") && text.contains("Method=\"0\" OriginalLength=\"600000\"")
     );
     assert_eq!(text.matches("<EncryptedData").count(), 9);
 }
