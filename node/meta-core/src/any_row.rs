@@ -14,13 +14,16 @@ use crate::key::garbage::GarbageKey;
 use crate::key::group::GroupKey;
 use crate::key::inode::{InlineKey, InodeKey, InodeRow, XattrKey};
 use crate::key::list::{ListKey, ListRow, RunKey};
+use crate::key::record::{RecordIndexKey, RecordRowKey};
 use crate::key::session::{AnswerKey, EndedKey, SessionKey};
 use crate::key::trash::TrashKey;
 use crate::key::upload::{PartKey, SweepKey, UploadIndexKey, UploadKey};
 use crate::list::ListHeader;
 use crate::piece::Piece;
+use crate::record::Record;
 use crate::row::{Key, decode};
 use crate::upload::{Part, Sweep, Upload};
+use proto::record::Revision;
 use types::{BucketId, ChunkId, Ino, ListId, SessionId, Timestamp, UploadId, WriterEpoch};
 
 /// The first and the end of all keys of a metadata group.
@@ -56,6 +59,8 @@ pub(crate) enum AnyRow {
     Answer(AnswerKey),
     /// First and last of a run of sessions that are over.
     Ended(SessionId, SessionId),
+    Record(RecordRowKey, Record),
+    RecordIndex(RecordIndexKey, Revision),
 }
 
 /// The value of a row, if it can be read.
@@ -88,6 +93,8 @@ impl AnyRow {
                 AnswerKey::decode(key).map(AnyRow::Answer)
             }
             0x62 => Some(AnyRow::Ended(value::<EndedKey>(key, bytes)?, EndedKey::decode(key)?.last)),
+            0x70 => Some(AnyRow::Record(RecordRowKey::decode(key)?, value::<RecordRowKey>(key, bytes)?)),
+            0x71 => Some(AnyRow::RecordIndex(RecordIndexKey::decode(key)?, value::<RecordIndexKey>(key, bytes)?)),
             _ => None,
         }
     }

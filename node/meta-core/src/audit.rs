@@ -13,12 +13,14 @@
 //! | `state-inode`, `state-content` | an inode and its names, attributes, inline bytes, pieces |
 //! | `state-list`, `state-chunk` | references, depth, what is staged, condemned, garbage |
 //! | `state-upload`, `state-trash`, `state-session` | uploads and parts; the trash; windows and sessions that are over |
+//! | `state-record` | a record and its rows in indexes |
 //! | `state-sum` | what the group or a bucket counts |
 //! | `state-control` | the control group's own tables |
 //!
 //! Nothing is changed, and nothing is concluded from rows that cannot be read: where there are such, sums and references are not compared.
 
 mod chunks;
+mod records;
 mod rows;
 mod tally;
 
@@ -59,6 +61,8 @@ pub struct Audited {
     pub chunks: u64,
     /// Chunks and lists that garbage rows name.
     pub garbage: u64,
+    /// Records.
+    pub records: u64,
     /// Rows that cannot be read.
     pub damaged: u64,
 }

@@ -109,7 +109,7 @@ impl Txn<'_> {
         let root = self.require_inode(found.root)?;
         let uploads = UploadIndexKey::lower(bucket, b"");
         let uploads = self.rows().scan(&uploads, &UploadIndexKey::upper(bucket), 1)?;
-        if !root.directory()?.is_bare() || !uploads.is_empty() {
+        if !root.directory()?.is_bare() || !uploads.is_empty() || self.has_records(bucket)? {
             return Err(Refusal::NotEmpty.into());
         }
         found.sealed = true;

@@ -133,6 +133,8 @@ fn run(txn: &mut Txn<'_>, command: &Command) -> Step<Outcome> {
             txn.release_hold();
             Ok(Outcome::Done)
         }
+
+        Command::PutRecords { bucket, changes } => txn.put_records(*bucket, changes).map(Outcome::Records),
     }
 }
 

@@ -5,6 +5,7 @@
 //! functions of its own, which [`crate::audit`] shares: it holds the same relations over a state that does not fit into memory.
 
 pub(crate) mod content;
+pub(crate) mod record;
 mod rest;
 mod snapshot;
 pub(crate) mod tree;
@@ -39,5 +40,6 @@ pub fn check(kv: &dyn KvRead, group: GroupId) -> Result<Vec<String>, KvError> {
     tree::check(&snapshot, &mut broken);
     content::check(&snapshot, &mut broken);
     rest::check(&snapshot, group, &mut broken);
+    record::check(&snapshot, &mut broken);
     Ok(broken.0)
 }

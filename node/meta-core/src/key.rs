@@ -12,6 +12,7 @@ pub(crate) mod garbage;
 pub(crate) mod group;
 pub(crate) mod inode;
 pub(crate) mod list;
+pub(crate) mod record;
 pub(crate) mod session;
 pub(crate) mod trash;
 pub(crate) mod upload;
@@ -42,6 +43,8 @@ pub(crate) enum Table {
     Session = 0x60,
     Answer = 0x61,
     Ended = 0x62,
+    Record = 0x70,
+    RecordIndex = 0x71,
     Control = 0x80,
     Map = 0x81,
     BucketName = 0x82,

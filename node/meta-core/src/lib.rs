@@ -41,6 +41,7 @@ mod overlay;
 mod piece;
 mod posix;
 mod query;
+mod record;
 mod recover;
 mod row;
 mod session;

@@ -12,7 +12,7 @@ use crate::kv::{KvError, KvRead};
 use crate::listing::{self, lower_bound, rolled_up};
 use crate::row::{self, Corrupt};
 use crate::txn::{Step, settle};
-use crate::{bucket, group, object, posix, trash, upload, xattr};
+use crate::{bucket, group, object, posix, record, trash, upload, xattr};
 use bytes::Bytes;
 use proto::meta::{Answer, DirEntry, PartListing, PartView, Query, Refusal, UploadListing};
 use proto::object::{Attr, ContentView, ObjectView};
@@ -107,6 +107,14 @@ fn answer(kv: &dyn KvRead, group: GroupId, query: &Query) -> Step<Answer> {
                 return Err(Refusal::Invalid.into());
             }
             Answer::SessionsOver(epoch::are_over(kv, &crate::group::load(kv)?, &(*first..=*last))?)
+        }
+        Query::Records { bucket, keys } => {
+            bucket::load(kv, *bucket)??;
+            Answer::Records(record::get(kv, *bucket, keys)?)
+        }
+        Query::ScanRecords { bucket, scan } => {
+            bucket::load(kv, *bucket)??;
+            Answer::RecordPage(record::scan(kv, *bucket, scan)?)
         }
     })
 }

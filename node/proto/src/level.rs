@@ -5,6 +5,7 @@
 
 use crate::control::{ControlCommand, ControlQuery, ControlRequest};
 use crate::log::{LogBatch, LogCommand};
+use crate::meta::{Command, MetaOp, Query};
 use crate::rpc::Request;
 use types::FeatureLevel;
 
@@ -24,6 +25,36 @@ impl ControlQuery {
     }
 }
 
+impl Command {
+    /// The level of the cluster from which on it may stand in a log.
+    #[must_use]
+    pub fn level(&self) -> FeatureLevel {
+        if matches!(self, Command::PutRecords { .. }) { FeatureLevel::RECORDS } else { FeatureLevel::FIRST }
+    }
+}
+
+impl Query {
+    /// The level of the cluster from which on everybody can answer it.
+    #[must_use]
+    pub fn level(&self) -> FeatureLevel {
+        match self {
+            Query::Records { .. } | Query::ScanRecords { .. } => FeatureLevel::RECORDS,
+            _ => FeatureLevel::FIRST,
+        }
+    }
+}
+
+impl MetaOp {
+    /// The level of the cluster from which on everybody understands it.
+    #[must_use]
+    pub fn level(&self) -> FeatureLevel {
+        match self {
+            MetaOp::Command(_, command) => command.level(),
+            MetaOp::Query(query) | MetaOp::StaleQuery(query) => query.level(),
+        }
+    }
+}
+
 impl Request {
     /// The level of the cluster from which on everybody understands it.
     #[must_use]
@@ -31,7 +62,20 @@ impl Request {
         match self {
             Request::Control(ControlRequest::Command(command)) => command.level(),
             Request::Control(ControlRequest::Query(query) | ControlRequest::StaleQuery(query)) => query.level(),
-            Request::Chunk(_) | Request::Meta(_) | Request::Node(_) | Request::Snapshot(_) => FeatureLevel::FIRST,
+            Request::Meta(request) => request.op.level(),
+            Request::Chunk(_) | Request::Node(_) | Request::Snapshot(_) => FeatureLevel::FIRST,
+        }
+    }
+}
+
+impl LogCommand {
+    /// The level of the cluster from which on it may stand in a log.
+    #[must_use]
+    pub fn level(&self) -> FeatureLevel {
+        match self {
+            LogCommand::Meta(_, command) => command.level(),
+            LogCommand::Control(command) => command.level(),
+            LogCommand::Recover(_) => FeatureLevel::FIRST,
         }
     }
 }
@@ -40,18 +84,15 @@ impl LogBatch {
     /// The newest level of its commands.
     #[must_use]
     pub fn level(&self) -> FeatureLevel {
-        let level = |command: &LogCommand| match command {
-            LogCommand::Control(command) => command.level(),
-            LogCommand::Meta(..) | LogCommand::Recover(_) => FeatureLevel::FIRST,
-        };
-        self.commands.iter().map(level).max().unwrap_or(FeatureLevel::FIRST)
+        self.commands.iter().map(LogCommand::level).max().unwrap_or(FeatureLevel::FIRST)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::{NodeId, Timestamp};
+    use crate::meta::MetaRequest;
+    use types::{BucketId, GroupId, NodeId, RequestId, Timestamp};
 
     #[test]
     fn an_entry_and_a_request_are_of_the_level_of_what_is_in_them() {
@@ -66,5 +107,19 @@ mod tests {
         let asked = |query: ControlQuery| Request::Control(ControlRequest::Query(query)).level();
         assert_eq!((asked(ControlQuery::Map), asked(ControlQuery::Rests)), (FeatureLevel::FIRST, FeatureLevel::RESTS));
         assert_eq!(Request::Control(ControlRequest::Command(rest)).level(), FeatureLevel::RESTS);
+    }
+
+    #[test]
+    fn what_comes_with_records_is_of_their_level() {
+        let bucket = BucketId(1);
+        let (put, old) = (Command::PutRecords { bucket, changes: Vec::new() }, Command::EnsureBucket { bucket });
+        let commands = [&old, &put].map(|command| LogCommand::Meta(None, command.clone())).to_vec();
+        assert_eq!(LogBatch { time: Timestamp(0), commands }.level(), FeatureLevel::RECORDS);
+        let asked = |op| Request::Meta(MetaRequest { group: GroupId(1), op }).level();
+        let id = RequestId { session: types::SessionId(1), seq: 1, low: 1 };
+        assert_eq!((asked(MetaOp::Command(id, put)), asked(MetaOp::Command(id, old))), (FeatureLevel::RECORDS, FeatureLevel::FIRST));
+        let records = || Query::Records { bucket, keys: Vec::new() };
+        assert_eq!((asked(MetaOp::Query(records())), asked(MetaOp::StaleQuery(records()))), (FeatureLevel::RECORDS, FeatureLevel::RECORDS));
+        assert_eq!(asked(MetaOp::Query(Query::Usage { bucket })), FeatureLevel::FIRST);
     }
 }

@@ -16,6 +16,7 @@ pub mod meta;
 pub mod node;
 pub mod object;
 pub mod raft_wire;
+pub mod record;
 mod refusal;
 pub mod rpc;
 pub mod trash;

@@ -3,6 +3,7 @@
 mod query;
 
 use crate::object::{Attr, ETag, FileKind, NewContent, NewExtent, Precondition, Xattr};
+use crate::record::{RecordChange, Revision};
 pub use crate::refusal::{BadChunk, Refusal};
 use crate::trash::{BucketOptions, NameTaken, Purged, Restored, TrashId};
 use bytes::Bytes;
@@ -349,6 +350,15 @@ pub enum Command {
     },
     /// Collect garbage and expire trash again after a recovery, which holds both. Only for operators. Idempotent. -> [`Outcome::Done`]
     ReleaseHold,
+
+    /// Change records, all of them or none: [`Refusal::RecordRace`] if one is not as expected. From level [`types::FeatureLevel::RECORDS`] on.
+    /// -> [`Outcome::Records`]
+    PutRecords {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most `RECORD_CHANGES_MAX`, `RECORDS_BYTES_MAX` together, no two of the same record.
+        changes: Vec<RecordChange>,
+    },
 }
 
 /// A time to set.
@@ -407,4 +417,6 @@ pub enum Outcome {
         /// Whether rows of them are left: ask again.
         more: bool,
     },
+    /// For each change the revision that its record has now; `None` = there is none any more.
+    Records(Vec<Option<Revision>>),
 }

@@ -81,6 +81,10 @@ pub enum Refusal {
     /// trash may be removed until an operator lifts it or its time has passed.
     #[error("too many deletions: the breaker of the bucket is open")]
     BreakerOpen,
+    /// A record is not what a change expected of it: somebody else was first. Which change of the command it was, counted from 0; the first of
+    /// several.
+    #[error("the record of change {0} is not as expected")]
+    RecordRace(u32),
 }
 
 /// What is wrong with a chunk in a command.

@@ -84,4 +84,12 @@ pub enum GroupError {
     /// The command is larger than a log entry may be.
     #[error("command too large")]
     TooLarge,
+    /// The leader has not heard that the cluster is at the feature level of the command; nothing was done. If it is, the leader hears it soon.
+    #[error("it needs feature level {needs}; the cluster is at {at}, as far as the leader knows")]
+    Level {
+        /// The level of the command.
+        needs: types::FeatureLevel,
+        /// What the leader knows.
+        at: types::FeatureLevel,
+    },
 }

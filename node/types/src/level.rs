@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A level. History: 1 = the first; 2 = nodes rest. 0 = nothing is known.
+/// A level. History: 1 = the first; 2 = nodes rest; 3 = records. 0 = nothing is known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct FeatureLevel(pub u32);
 
@@ -15,10 +15,12 @@ impl FeatureLevel {
     pub const FIRST: FeatureLevel = FeatureLevel(1);
     /// A node may be away for a while without being given up (docs/adr/0026-rests.md).
     pub const RESTS: FeatureLevel = FeatureLevel(2);
+    /// Metadata groups keep records (docs/adr/0031-records.md).
+    pub const RECORDS: FeatureLevel = FeatureLevel(3);
     /// What this program can do.
-    pub const NEWEST: FeatureLevel = FeatureLevel::RESTS;
+    pub const NEWEST: FeatureLevel = FeatureLevel::RECORDS;
     /// The oldest at which it works; the level before [`FeatureLevel::NEWEST`], if there was one.
-    pub const OLDEST: FeatureLevel = FeatureLevel::FIRST;
+    pub const OLDEST: FeatureLevel = FeatureLevel::RESTS;
 }
 
 const _: () = assert!(FeatureLevel::OLDEST.0 <= FeatureLevel::NEWEST.0, "a program works at its own level");

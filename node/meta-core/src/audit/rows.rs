@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use types::{BucketId, ChunkId, Findings, FragId, GroupId, Ino, ListId, SESSION_WINDOW, SessionId, UploadId};
 
 /// A row that was looked up.
-enum Found<T> {
+pub(super) enum Found<T> {
     Row(T),
     Nothing,
     /// It is there and cannot be read, which is reported when the walk comes by.
@@ -81,9 +81,9 @@ pub(super) struct Walk<'a> {
     kv: &'a dyn KvRead,
     group: GroupId,
     findings: &'a mut Findings,
-    audited: Audited,
-    counters: Counters,
-    buckets: BTreeMap<BucketId, Bucket>,
+    pub(super) audited: Audited,
+    pub(super) counters: Counters,
+    pub(super) buckets: BTreeMap<BucketId, Bucket>,
     usage: BTreeMap<BucketId, Usage>,
     open: Option<Open>,
     uploads: u64,
@@ -199,6 +199,8 @@ impl<'a> Walk<'a> {
             AnyRow::Session(session, _) => self.sessions.push(session),
             AnyRow::Answer(key) => self.answer(&key)?,
             AnyRow::Ended(first, last) => self.ended.push((first, last)),
+            AnyRow::Record(key, record) => self.record(&key, &record)?,
+            AnyRow::RecordIndex(index, revision) => self.record_index(&index, revision)?,
             AnyRow::ClosedEpoch(..) => {}
             AnyRow::Group(_)
             | AnyRow::Bucket(..)
@@ -212,7 +214,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn read<K: Key>(&self, key: &K) -> Result<Found<K::Value>, KvError> {
+    pub(super) fn read<K: Key>(&self, key: &K) -> Result<Found<K::Value>, KvError> {
         let key = key.encode();
         Ok(match self.kv.get(&key)?.map(|value| decode::<K>(&key, &value)) {
             Some(Ok(row)) => Found::Row(row),
@@ -227,7 +229,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn report(&mut self, code: &'static str, broken: Broken) {
+    pub(super) fn report(&mut self, code: &'static str, broken: Broken) {
         report(self.findings, self.group, code, broken);
     }
 

@@ -8,12 +8,15 @@ use crate::garbage::Garbage;
 use crate::group::Counters;
 use crate::inode::{Inode, XattrSum};
 use crate::key::dentry::DentryKey;
+use crate::key::record::{RecordIndexKey, RecordRowKey};
 use crate::key::trash::TrashKey;
 use crate::kv::{KvError, KvRead};
 use crate::list::ListHeader;
 use crate::piece::Piece;
+use crate::record::Record;
 use crate::row::Corrupt;
 use crate::upload::{Part, Sweep, Upload};
+use proto::record::Revision;
 use std::collections::{BTreeMap, BTreeSet};
 use types::{BucketId, ChunkId, FragId, Ino, ListId, SessionId, Timestamp, UploadId, WriterEpoch};
 
@@ -46,6 +49,8 @@ pub(super) struct Snapshot {
     pub(super) ended: Vec<(SessionId, SessionId)>,
     pub(super) sessions: BTreeMap<SessionId, u64>,
     pub(super) answers: BTreeMap<SessionId, Vec<u64>>,
+    pub(super) records: BTreeMap<RecordRowKey, Record>,
+    pub(super) record_index: BTreeMap<RecordIndexKey, Revision>,
 }
 
 impl Snapshot {
@@ -98,6 +103,8 @@ impl Snapshot {
             AnyRow::Session(session, low) => drop(self.sessions.insert(session, low)),
             AnyRow::Answer(answer) => self.answers.entry(answer.session).or_default().push(answer.seq),
             AnyRow::Ended(first, last) => self.ended.push((first, last)),
+            AnyRow::Record(key, record) => drop(self.records.insert(key, record)),
+            AnyRow::RecordIndex(key, revision) => drop(self.record_index.insert(key, revision)),
         }
     }
 }

@@ -11,12 +11,14 @@ use super::garbage::GarbageKey;
 use super::group::GroupKey;
 use super::inode::{InlineKey, InodeKey, InodeRow, XattrKey};
 use super::list::{ListKey, ListRow, RunKey};
+use super::record::{RecordIndexKey, RecordRowKey};
 use super::session::{AnswerKey, EndedKey, SessionKey};
 use super::trash::TrashKey;
 use super::upload::{PartKey, SweepKey, UploadIndexKey, UploadKey};
 use super::{KeyBytes, Table, successor};
 use crate::row::Key;
 use bytes::Bytes;
+use proto::record::{RecordIndex, RecordSpace};
 use types::{BucketId, ChunkId, FragId, GroupId, Ino, InvitationId, ListId, NodeId, SessionId, Timestamp, UploadId};
 
 fn hex(key: &impl Key) -> String {
@@ -56,6 +58,11 @@ fn keys_are_these_bytes() {
     assert_eq!(hex(&SessionKey(SESSION)), "600000000000000005");
     assert_eq!(hex(&AnswerKey { session: SESSION, seq: 6 }), "6100000000000000050000000000000006");
     assert_eq!(hex(&EndedKey { last: SESSION }), "620000000000000005");
+    let (bucket, space) = (BucketId(7), RecordSpace(0x102));
+    let record = RecordRowKey { bucket, space, key: b"k\0".to_vec() };
+    assert_eq!(hex(&record), "70000000000000000701026b00");
+    let index = RecordIndexKey { bucket, space, index: RecordIndex(3), entry: b"e\0".to_vec(), key: b"k\0".to_vec() };
+    assert_eq!(hex(&index), "7100000000000000070102036500ff00006b00");
     assert_eq!(hex(&ControlKey), "80");
     assert_eq!(hex(&MapKey), "81");
     assert_eq!(hex(&BucketNameKey("ab")), "826162");
@@ -90,6 +97,11 @@ fn keys_are_read_as_they_were_written() {
     for key in [&b""[..], b"\0", b"\0\0", b"\0\xff", b"a\0\0b"] {
         let index = UploadIndexKey { bucket: BucketId(7), key: key.to_vec(), upload: UPLOAD };
         assert_eq!(UploadIndexKey::decode(&index.encode()), Some(index));
+        let (bucket, space) = (BucketId(7), RecordSpace(1));
+        let record = RecordRowKey { bucket, space, key: key.to_vec() };
+        assert_eq!(RecordRowKey::decode(&record.encode()), Some(record));
+        let index = RecordIndexKey { bucket, space, index: RecordIndex(2), entry: key.to_vec(), key: b"\0k".to_vec() };
+        assert_eq!(RecordIndexKey::decode(&index.encode()), Some(index));
     }
 }
 
@@ -102,6 +114,7 @@ fn bytes_that_are_no_key_are_told_apart() {
     assert_eq!(InodeRow::decode(b"\x11\0\0\0\0\0\0\0\x01Z"), None);
     assert_eq!(InodeRow::decode(b"\x11\0\0\0\0\0\0\0\x01X"), None);
     assert_eq!(UploadIndexKey::decode(b"\x41\0\0\0\0\0\0\0\x01a\0b"), None);
+    assert_eq!(RecordIndexKey::decode(b"\x71\0\0\0\0\0\0\0\x01\0\x02\x03a\0b"), None);
     assert_eq!(ChunkKey::decode(b""), None);
 }
 

@@ -1,6 +1,7 @@
 //! What a metadata group can be asked, and what it answers.
 
 use crate::object::{Attr, ContentView, ObjectView, Xattr};
+use crate::record::{RecordKey, RecordPage, RecordScan, RecordView};
 use crate::trash::{BucketStatus, TrashFilter, TrashId, TrashPage};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,20 @@ pub enum Query {
         /// At most so many, 0..=1,024.
         max: u32,
     },
+    /// Records by their keys. From level [`types::FeatureLevel::RECORDS`] on. -> [`Answer::Records`]
+    Records {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most `RECORD_CHANGES_MAX`.
+        keys: Vec<RecordKey>,
+    },
+    /// Records of a space in order. From level [`types::FeatureLevel::RECORDS`] on. -> [`Answer::RecordPage`]
+    ScanRecords {
+        /// The bucket.
+        bucket: BucketId,
+        /// Which, in which order.
+        scan: RecordScan,
+    },
 }
 
 /// The answer to a query.
@@ -216,6 +231,11 @@ pub enum Answer {
         /// From which id on to ask for the rest; `None` at the end.
         next: Option<ChunkId>,
     },
+    /// For each key its record, or that there is none, in the order asked. Fewer than were asked for if they are longer than a page: at least one,
+    /// ask again for the others.
+    Records(Vec<Option<RecordView>>),
+    /// A page of records.
+    RecordPage(RecordPage),
 }
 
 /// What a group knows of a chunk on some node.
