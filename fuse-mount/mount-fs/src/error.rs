@@ -113,6 +113,7 @@ impl From<Refusal> for FsError {
             | Refusal::InvalidPart
             | Refusal::InvalidPartOrder
             | Refusal::PartTooSmall(_)
+            | Refusal::RecordRace(_)
             | Refusal::BadChunk(_)) => FsError::Protocol(refusal.to_string()),
         }
     }
@@ -123,7 +124,7 @@ impl From<CallError> for FsError {
         match error {
             CallError::Unavailable => FsError::Unavailable,
             CallError::Unknown => FsError::OutcomeUnknown,
-            CallError::TooLarge => FsError::Protocol(error.to_string()),
+            CallError::TooLarge | CallError::Level { .. } => FsError::Protocol(error.to_string()),
             CallError::Rejected(why) => FsError::Protocol(why),
         }
     }

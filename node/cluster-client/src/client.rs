@@ -22,7 +22,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use transport::{Class, Endpoint};
-use types::{ChunkId, ChunkRef, GroupId, NodeId, PlacementMap, SessionId};
+use types::{ChunkId, ChunkRef, FeatureLevel, GroupId, NodeId, PlacementMap, SessionId};
 
 /// How long a dead node is probed for; less than the map's refresh, so that probes do not pile up.
 const PROBE_DEADLINE: Duration = Duration::from_millis(900);
@@ -111,12 +111,24 @@ impl Client {
     fn until(&self) -> Instant {
         Instant::now() + self.config.deadline
     }
+
+    /// Refuses to ask for what the cluster has not gone to, as far as the newest map tells: a node whose program is older would not understand it.
+    async fn allows(&self, needs: FeatureLevel, until: Instant) -> Result<(), CallError> {
+        let at = || self.map().map(|map| map.level).filter(|at| *at < needs);
+        if needs <= FeatureLevel::OLDEST || at().is_none() {
+            return Ok(());
+        }
+        // It may have gone there since that was looked at.
+        let _ = timeout_at(until, self.map.poll()).await;
+        at().map_or(Ok(()), |at| Err(CallError::Level { needs, at }))
+    }
 }
 
 #[async_trait]
 impl Cluster for Client {
     async fn command(&self, group: GroupId, command: Command) -> Result<Result<Outcome, Refusal>, CallError> {
         let until = self.until();
+        self.allows(command.level(), until).await?;
         let mut command = command;
         loop {
             let session = self.sessions.get(until).await?;
@@ -150,8 +162,10 @@ impl Cluster for Client {
     }
 
     async fn query(&self, group: GroupId, query: Query) -> Result<Result<Answer, Refusal>, CallError> {
+        let until = self.until();
+        self.allows(query.level(), until).await?;
         let request = Request::Meta(MetaRequest { group, op: MetaOp::Query(query) });
-        match read_only(self.leaders.call(group, &request, self.until(), take_meta).await)? {
+        match read_only(self.leaders.call(group, &request, until, take_meta).await)? {
             MetaReply::Answer(result) => Ok(result.map(|answer| *answer)),
             MetaReply::Applied(_) => Err(another_kind()),
         }

@@ -1,6 +1,6 @@
 //! What can go wrong between a face and the cluster. Refusals of a state machine are results, not errors.
 
-use types::{ChunkId, RetryClass};
+use types::{ChunkId, FeatureLevel, RetryClass};
 
 /// A command or query got no answer from its group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +18,16 @@ pub enum CallError {
     /// The peer answered something that makes no sense, or does not let us in.
     #[error("refused by the cluster: {0}")]
     Rejected(String),
+    /// The cluster has not gone to the feature level that this needs. Nothing was asked.
+    #[error(
+        "it needs feature level {needs}, the cluster is at {at}: `sago cluster finalize` once every node runs the newer program"
+    )]
+    Level {
+        /// The level that it needs.
+        needs: FeatureLevel,
+        /// The level of the cluster.
+        at: FeatureLevel,
+    },
 }
 
 impl CallError {
@@ -27,7 +37,7 @@ impl CallError {
         match self {
             CallError::Unavailable => RetryClass::Retry,
             CallError::Unknown => RetryClass::Unknown,
-            CallError::TooLarge | CallError::Rejected(_) => RetryClass::Fatal,
+            CallError::TooLarge | CallError::Rejected(_) | CallError::Level { .. } => RetryClass::Fatal,
         }
     }
 }

@@ -105,7 +105,8 @@ impl Leaders {
                         search.follow(leader.filter(|leader| *leader != peer.node()).filter(alive));
                     }
                     Some(Err(GroupError::NotHere)) => self.forget(group, peer.node()),
-                    Some(Err(GroupError::Busy)) => {
+                    // A leader that has not heard of the level yet hears of it before long: whoever calls knows that the cluster is there.
+                    Some(Err(GroupError::Busy | GroupError::Level { .. })) => {
                         search.hint = Some(peer.node());
                         sleep_until((Instant::now() + busy.next()).min(until)).await;
                     }

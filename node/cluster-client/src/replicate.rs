@@ -364,6 +364,6 @@ fn failure_error(failure: WriteFailure) -> WriteError {
 fn session_error(error: CallError) -> WriteError {
     match error {
         CallError::Unavailable | CallError::Unknown => WriteError::Unavailable,
-        CallError::TooLarge | CallError::Rejected(_) => WriteError::SessionClosed,
+        CallError::TooLarge | CallError::Rejected(_) | CallError::Level { .. } => WriteError::SessionClosed,
     }
 }

@@ -105,7 +105,8 @@ fn check_content(content: &RecordContent) -> Result<(), Refusal> {
 
 /// The command is within its bounds, whatever there is.
 fn check(changes: &[RecordChange]) -> Result<(), Refusal> {
-    if changes.len() > RECORD_CHANGES_MAX || changes.iter().map(RecordChange::bytes).sum::<usize>() > RECORDS_BYTES_MAX {
+    if changes.len() > RECORD_CHANGES_MAX || changes.iter().map(RecordChange::bytes).sum::<usize>() > RECORDS_BYTES_MAX
+    {
         return Err(Refusal::TooLarge);
     }
     for change in changes {

@@ -28,7 +28,7 @@ use state_store::StateStore;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub struct MetaServer {
     snapshots: Arc<SnapshotServer>,
     network: Arc<dyn Network>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The newest level that the cluster is known to have gone to. It never falls, so what was heard once is true for good.
+    heard_level: AtomicU32,
 }
 
 impl MetaServer {
@@ -156,7 +158,17 @@ impl MetaServer {
         };
         spawn("raft".to_owned(), Box::new(move || driver.run()))?;
         let threads = Mutex::new(threads);
-        Ok(Arc::new(MetaServer { node: config.node, groups: registry, events, snapshots, network, threads }))
+        // Not what the configuration says: that may be no more than what this node would begin a cluster with.
+        let heard_level = AtomicU32::new(0);
+        Ok(Arc::new(MetaServer {
+            node: config.node,
+            groups: registry,
+            events,
+            snapshots,
+            network,
+            threads,
+            heard_level,
+        }))
     }
 
     /// Carries out a call to a metadata group.
@@ -216,12 +228,31 @@ impl MetaServer {
         })
     }
 
+    /// Whether a command of that level may stand in a log: there may be replicas that could not read it. A leader that has not heard of the level yet
+    /// says so, and no more than that: the same command may have been applied through one that has.
+    fn allows(&self, needs: FeatureLevel) -> Result<(), GroupError> {
+        let heard = || FeatureLevel(self.heard_level.load(Ordering::Relaxed));
+        if needs <= FeatureLevel::OLDEST || needs <= heard() {
+            return Ok(());
+        }
+        if let Some(map) = self.map() {
+            self.hears(map.level);
+        }
+        let at = heard();
+        if needs <= at { Ok(()) } else { Err(GroupError::Level { needs, at }) }
+    }
+
+    fn hears(&self, level: FeatureLevel) {
+        self.heard_level.fetch_max(level.0, Ordering::Relaxed);
+    }
+
     /// Proposes a command and waits until it is applied here. Dropping the future does not take the command back.
     ///
     /// # Errors
     /// [`GroupError`].
     pub async fn propose(&self, group: GroupId, command: LogCommand) -> Result<Applied, GroupError> {
         let shared = self.leading(group)?;
+        self.allows(command.level())?;
         let command = proto::encode(&command);
         let bytes = command.len();
         if bytes > COMMAND_BYTES_MAX {
@@ -364,13 +395,14 @@ impl MetaServer {
         self.groups.all().into_iter().map(|shared| shared.id)
     }
 
-    /// Takes note of a newer placement map: where the nodes are, and who shall vote in which group. The groups that this node leads
+    /// Takes note of a newer placement map that the control group has set: where the nodes are, which feature level the cluster is at, and who shall vote in which group. The groups that this node leads
     /// change their members until they are as wanted, and drop nobody before.
     ///
     /// `false`: the raft thread is busy, tell it again.
     #[must_use]
     pub fn set_map(&self, map: &PlacementMap) -> bool {
         self.network.set_map(map);
+        self.hears(map.level);
         let wanted = map.raft_groups.iter().map(|placed| (placed.id, placed.wanted.clone()));
         self.tell(Event::Wanted(wanted.collect())).is_ok()
     }

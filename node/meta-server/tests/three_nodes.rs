@@ -6,13 +6,13 @@ mod support;
 
 use bytes::Bytes;
 use meta_server::{MetaConfig, MetaServer};
-use proto::meta::{Command, MetaOp, MetaRequest};
+use proto::meta::{Command, MetaOp, MetaReply, MetaRequest, Outcome};
 use proto::raft_wire::{SnapshotError, SnapshotReply, SnapshotRequest};
 use proto::rpc::GroupError;
 use std::path::Path;
 use std::sync::Arc;
 use support::*;
-use types::{FeatureLevel, Incarnation, LogIndex, NodeId, PlacementMap, RequestId, SessionId};
+use types::{FeatureLevel, GroupId, GroupPlacement, Incarnation, LogIndex, NodeId, PlacementMap, RequestId, SessionId};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_every_restart() {
@@ -165,4 +165,25 @@ async fn a_snapshot_that_nobody_fetches_any_more_takes_no_place() {
     assert!(matches!(open(3).await, Ok(SnapshotReply::Opened { .. })));
     assert_eq!(open(4).await, Err(SnapshotError::Busy), "two at once are all it gives");
     assert!(matches!(open(3).await, Ok(SnapshotReply::Opened { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_proposes_records_once_it_has_heard_that_the_cluster_is_at_their_level() {
+    let cluster = Cluster::new(10_000);
+    cluster.command(Command::EnsureBucket { bucket: BUCKET }).await.unwrap();
+    let server = cluster.server(cluster.leader().unwrap());
+    let id = RequestId { session: SessionId(9), seq: 1, low: 1 };
+    let op = MetaOp::Command(id, Command::PutRecords { bucket: BUCKET, changes: Vec::new() });
+    let put = async || server.meta(MetaRequest { group: GROUP, op: op.clone() }).await;
+    let raft_groups = [GroupId::CONTROL, GROUP].map(|id| GroupPlacement::founding(id, (1..=3).map(NodeId).collect()));
+    let map = |level| PlacementMap { level, raft_groups: raft_groups.to_vec(), ..PlacementMap::default() };
+    let needs = FeatureLevel::RECORDS;
+    assert_eq!(put().await, Err(GroupError::Level { needs, at: FeatureLevel(0) }));
+    assert!(server.set_map(&map(FeatureLevel::RESTS)));
+    assert_eq!(put().await, Err(GroupError::Level { needs, at: FeatureLevel::RESTS }));
+    assert!(server.set_map(&map(needs)));
+    assert_eq!(put().await, Ok(MetaReply::Applied(Ok(Outcome::Records(Vec::new())))));
+    // An old map does not take it back.
+    assert!(server.set_map(&map(FeatureLevel::RESTS)));
+    assert!(put().await.is_ok());
 }

@@ -4,7 +4,9 @@ mod support;
 
 use node_server::{NodeConfig, NodeServer, StartError};
 use proto::control::{ControlCommand, ControlOutcome, ControlRefusal, ControlRequest};
+use proto::meta::{Command, Outcome};
 use proto::node::{NodeReply, NodeRequest};
+use proto::record::{Expected, RecordChange, RecordContent, RecordKey, RecordSpace};
 use proto::rpc::Rejection;
 use proto::{Reply, Request};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +14,7 @@ use std::path::Path;
 use support::{BOUND, Site, page, until};
 use tokio::time::timeout;
 use transport::{ClusterCa, Endpoint, Role, TransportConfig, TransportError};
-use types::{ClusterId, FeatureLevel, Incarnation, NodeId, NodeState};
+use types::{BucketId, ClusterId, FeatureLevel, Incarnation, NodeId, NodeState};
 
 async fn healthy(node: &NodeServer) -> bool {
     page(node.admin_addr(), "/health").await.0 == 200
@@ -74,33 +76,44 @@ async fn a_program_that_is_older_than_the_cluster_does_not_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_program_before_cannot_read_is_neither_asked_of_it_nor_proposed() {
+    const OLD: FeatureLevel = FeatureLevel::RESTS;
+    const NEW: FeatureLevel = FeatureLevel::RECORDS;
     let mut site = Site::new(3);
-    site.map.level = FeatureLevel::FIRST;
+    site.map.level = OLD;
     let operator = site.endpoint(&Role::Operator("kim".to_owned()));
-    let rest = |seconds| ControlCommand::RestNode { node: NodeId(2), seconds };
-    let finalize = ControlCommand::Finalize { level: FeatureLevel::RESTS };
+    let bucket = BucketId(7);
+    let change = RecordChange {
+        key: RecordKey { space: RecordSpace(1), key: "key".into() },
+        expected: Expected::Absent,
+        content: Some(RecordContent::default()),
+    };
+    let put = || Command::PutRecords { bucket, changes: vec![change.clone()] };
+    let finalize = ControlCommand::Finalize { level: NEW };
     // The first two elect one of them.
     let (one, two) = tokio::join!(site.start(1, true), site.start(2, true));
-    let early = site.control(&operator, &[1, 2], rest(60)).await;
-    assert_eq!(early, Err(ControlRefusal::Level { needs: FeatureLevel::RESTS, at: FeatureLevel::FIRST }));
+    assert_eq!(site.command(&operator, &[1, 2], Command::EnsureBucket { bucket }).await, Ok(Ok(Outcome::Done)));
+    let early = site.command(&operator, &[1, 2], put()).await;
+    assert!(matches!(early, Err((NEW, at)) if at <= OLD), "{early:?}");
 
-    let before = |create| NodeConfig { level: FeatureLevel::FIRST, ..site.config(3, create) };
+    let before = |create| NodeConfig { level: OLD, ..site.config(3, create) };
     let three = NodeServer::start(before(true)).await.expect("the program before");
-    let unread = site.call(&operator, 3, Request::Control(ControlRequest::Command(rest(60)))).await;
+    let unread = site.call(&operator, 3, site.command_of(put())).await;
     assert!(matches!(unread, Err(TransportError::Rejected(Rejection::Malformed))), "{unread:?}");
     let said = async || site.map_of(&operator, 1).await.and_then(|map| map.level_of_all());
-    until("all say what they can do", async || said().await == Some((FeatureLevel::FIRST, NodeId(3)))).await;
+    until("all say what they can do", async || said().await == Some((OLD, NodeId(3)))).await;
     let behind = site.control(&operator, &[1, 2], finalize.clone()).await;
-    assert_eq!(behind, Err(ControlRefusal::NodeBehind { node: NodeId(3), speaks: FeatureLevel::FIRST }));
+    assert_eq!(behind, Err(ControlRefusal::NodeBehind { node: NodeId(3), speaks: OLD }));
 
     three.stop().await;
     let three = site.start(3, false).await;
-    until("it can do it now", async || said().await.map(|(level, _)| level) == Some(FeatureLevel::RESTS)).await;
+    until("it can do it now", async || said().await.map(|(level, _)| level) == Some(NEW)).await;
     let nodes = [1, 2, 3];
     assert_eq!(site.control(&operator, &nodes, finalize).await, Ok(ControlOutcome::Done));
-    assert_eq!(site.control(&operator, &nodes, rest(60)).await, Ok(ControlOutcome::Done));
+    // Whoever leads hears of it before long.
+    let put = async || matches!(site.command(&operator, &nodes, put()).await, Ok(Ok(Outcome::Records(_))));
+    until("records are taken", put).await;
     let level = async || site.map_of(&operator, 3).await.map(|map| map.level);
-    until("the third knows it", async || level().await == Some(FeatureLevel::RESTS)).await;
+    until("the third knows it", async || level().await == Some(NEW)).await;
     three.stop().await;
     // At another port: the socket of a node that was stopped is closed by a task of its own.
     let elsewhere = NodeConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), ..before(false) };

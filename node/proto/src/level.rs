@@ -117,9 +117,15 @@ mod tests {
         assert_eq!(LogBatch { time: Timestamp(0), commands }.level(), FeatureLevel::RECORDS);
         let asked = |op| Request::Meta(MetaRequest { group: GroupId(1), op }).level();
         let id = RequestId { session: types::SessionId(1), seq: 1, low: 1 };
-        assert_eq!((asked(MetaOp::Command(id, put)), asked(MetaOp::Command(id, old))), (FeatureLevel::RECORDS, FeatureLevel::FIRST));
+        assert_eq!(
+            (asked(MetaOp::Command(id, put)), asked(MetaOp::Command(id, old))),
+            (FeatureLevel::RECORDS, FeatureLevel::FIRST)
+        );
         let records = || Query::Records { bucket, keys: Vec::new() };
-        assert_eq!((asked(MetaOp::Query(records())), asked(MetaOp::StaleQuery(records()))), (FeatureLevel::RECORDS, FeatureLevel::RECORDS));
+        assert_eq!(
+            (asked(MetaOp::Query(records())), asked(MetaOp::StaleQuery(records()))),
+            (FeatureLevel::RECORDS, FeatureLevel::RECORDS)
+        );
         assert_eq!(asked(MetaOp::Query(Query::Usage { bucket })), FeatureLevel::FIRST);
     }
 }

@@ -22,7 +22,8 @@ pub const RECORDS_BYTES_MAX: usize = types::COMMAND_BYTES_MAX - (16 << 10);
 pub const RECORD_PAGE_MAX: u32 = 1024;
 
 const _: () = assert!(RECORD_CHANGES_MAX * (1 + 2 * RECORD_ENTRIES_MAX) <= 4096, "rows of a command");
-const _: () = assert!(RECORD_CHANGES_MAX * (1 + RECORD_ENTRIES_MAX) * 12 < 16 << 10, "numbers and lengths of a command");
+const _: () =
+    assert!(RECORD_CHANGES_MAX * (1 + RECORD_ENTRIES_MAX) * 12 < 16 << 10, "numbers and lengths of a command");
 
 /// A kind of records, numbered by the program that keeps them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]

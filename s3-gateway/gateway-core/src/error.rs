@@ -33,7 +33,9 @@ impl From<CallError> for ClusterError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Unavailable | CallError::Unknown => ClusterError::Unavailable,
-            CallError::TooLarge | CallError::Rejected(_) => ClusterError::Unexpected(error.to_string()),
+            CallError::TooLarge | CallError::Rejected(_) | CallError::Level { .. } => {
+                ClusterError::Unexpected(error.to_string())
+            }
         }
     }
 }

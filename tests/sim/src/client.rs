@@ -9,6 +9,7 @@
 mod call;
 mod held;
 mod reading;
+mod records;
 mod steps;
 mod writing;
 
@@ -26,6 +27,7 @@ use call::Call;
 use chunk_core::View;
 use held::Held;
 use proto::object::NewExtent;
+use proto::record::{RecordKey, Revision};
 use proto::trash::TrashId;
 use reading::{Fetched, Reading};
 use std::collections::{BTreeMap, VecDeque};
@@ -166,6 +168,8 @@ pub struct Client {
     shunned: BTreeMap<(NodeId, u16), Millis>,
     /// The entity tag seen last under a name.
     seen: BTreeMap<Name, String>,
+    /// The revision seen last of a record that was there.
+    revisions: BTreeMap<RecordKey, Revision>,
     todo: VecDeque<PlannedOperation>,
     op: Option<Op>,
     random: Random,
@@ -191,6 +195,7 @@ impl Client {
             avoided: BTreeMap::new(),
             shunned: BTreeMap::new(),
             seen: BTreeMap::new(),
+            revisions: BTreeMap::new(),
             todo,
             op: None,
             random,

@@ -382,6 +382,8 @@ impl Judge {
             (_, Err(Refusal::PreconditionFailed | Refusal::PreconditionNotFound)) => {
                 self.marks.hit(Mark::PreconditionFailed);
             }
+            (_, Err(Refusal::RecordRace(_))) => self.marks.hit(Mark::RecordRace),
+            (Command::PutRecords { .. }, Ok(_)) => self.marks.hit(Mark::RecordsChanged),
             (Command::CompleteUpload { .. }, Ok(_)) => self.marks.hit(Mark::UploadCompleted),
             (Command::AbortUpload { .. }, Ok(_)) => self.marks.hit(Mark::UploadAborted),
             (Command::ClearUnderReplicated { .. }, Ok(_)) => self.marks.hit(Mark::RepairRecorded),

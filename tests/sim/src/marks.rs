@@ -120,11 +120,15 @@ pub enum Mark {
     RecoveredMore,
     /// A leader answered without asking a quorum.
     LeaseRead,
+    /// Records were changed.
+    RecordsChanged,
+    /// A record was not as expected, and nothing was changed.
+    RecordRace,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Mark; 57] = [
+    pub const ALL: [Mark; 59] = [
         Mark::LeaderChangedInFlight,
         Mark::SnapshotInstalled,
         Mark::Quarantined,
@@ -182,6 +186,8 @@ impl Mark {
         Mark::RecoveredLess,
         Mark::RecoveredMore,
         Mark::LeaseRead,
+        Mark::RecordsChanged,
+        Mark::RecordRace,
     ];
 }
 
@@ -245,6 +251,8 @@ impl fmt::Display for Mark {
             Mark::RecoveredLess => "recovery with entries lost",
             Mark::RecoveredMore => "recovery of uncommitted entries",
             Mark::LeaseRead => "read by a leader's lease",
+            Mark::RecordsChanged => "records changed",
+            Mark::RecordRace => "race for a record lost",
         })
     }
 }

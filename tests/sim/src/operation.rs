@@ -83,6 +83,12 @@ pub enum Operation {
     ReadDir,
     /// A request numbered so far ahead that the session's window is full.
     FarAhead(Name),
+    /// Change records, one of them on a condition.
+    PutRecords(u8, Condition),
+    /// Read all records by their keys.
+    GetRecords,
+    /// The first page of them, by an index or by their keys.
+    ScanRecords(bool),
     /// The repair worker: one page of chunks that lack a copy.
     Repair,
 }
@@ -98,7 +104,13 @@ impl Operation {
             0..190 => Operation::Put(name, len, Condition::None),
             190..240 => Operation::Put(name, len, Condition::Absent),
             240..280 => Operation::Put(name, len, Condition::Seen),
-            280..470 => Operation::Get(name),
+            280..420 => Operation::Get(name),
+            420..450 => {
+                let condition = *random.pick(&[Condition::None, Condition::Absent, Condition::Seen]).expect("three");
+                Operation::PutRecords(name.0, condition)
+            }
+            450..458 => Operation::GetRecords,
+            458..470 => Operation::ScanRecords(random.chance(500)),
             470..490 => Operation::Restore(name, random.chance(500)),
             490..500 => Operation::Purge(Some(name)),
             500..550 => Operation::Delete(name),

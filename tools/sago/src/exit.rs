@@ -110,7 +110,7 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let kind = match &error {
             CallError::Unavailable | CallError::Unknown => Kind::Unavailable,
-            CallError::TooLarge | CallError::Rejected(_) => Kind::Failed,
+            CallError::TooLarge | CallError::Rejected(_) | CallError::Level { .. } => Kind::Failed,
         };
         Failure::new(kind, error)
     }

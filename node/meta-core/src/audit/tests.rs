@@ -5,6 +5,7 @@ use crate::memory::MemoryKv;
 use crate::testing::{BUCKET, GROUP, Group, SESSION, UPLOAD, chunk, chunks, create, extent, inline, name, xattr};
 use proto::meta::{Command, SetXattrMode};
 use proto::object::{FileKind, NewContent};
+use proto::record::{Expected, IndexEntry, RecordChange, RecordContent, RecordIndex, RecordKey, RecordSpace};
 use types::{Severity, Timestamp};
 
 /// A group with something in nearly every table.
@@ -43,6 +44,14 @@ fn group() -> Group {
         md5: [2; 16],
         xattrs: Vec::new(),
     });
+    let entries = ["a", "b"].map(|entry| IndexEntry { index: RecordIndex(1), entry: name(entry) }).to_vec();
+    let change = |key: &str, entries: &[IndexEntry]| RecordChange {
+        key: RecordKey { space: RecordSpace(1), key: name(key) },
+        expected: Expected::Any,
+        content: Some(RecordContent { value: name("v"), entries: entries.to_vec() }),
+    };
+    let changes = vec![change("one", &entries), change("two", &entries[1..]), change("plain", &[])];
+    group.ok(Command::PutRecords { bucket: BUCKET, changes });
     let mut lacking = extent(70, 0, 10);
     lacking.missing = 1;
     group.put("lacking", NewContent::Chunks(vec![lacking]));
@@ -68,6 +77,7 @@ fn a_sound_state_has_nothing_to_report_however_few_ids_are_counted_at_once() {
         assert_eq!(findings, Findings::default());
         assert_eq!(audited.rows as usize, group.kv.0.len());
         assert_eq!(audited.chunks as usize, group.rows(Table::Chunk).len());
+        assert_eq!(audited.records, 3);
     }
 }
 
@@ -117,6 +127,9 @@ fn planted_contradictions_are_named() {
     assert!(without(Table::Upload).contains(&"state-upload"));
     assert!(without(Table::Trash).contains(&"state-inode"));
     assert!(without(Table::Group).contains(&"state-inode"));
+    assert_eq!(without(Table::Record), ["state-record"]);
+    assert_eq!(without(Table::RecordIndex), ["state-record"]);
+    assert!(without(Table::Bucket).contains(&"state-record"));
     let mut kv = sound.kv.clone();
     kv.put(&[0x77, 1], b"?");
     assert_eq!(codes(&kv), ["state-row-damaged"]);

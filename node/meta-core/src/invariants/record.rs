@@ -31,13 +31,7 @@ impl fmt::Display for Name<'_> {
 }
 
 /// What holds of a record alone; `numbered` is the last number that was handed out.
-pub(crate) fn record(
-    key: &RecordRowKey,
-    record: &Record,
-    bucket: Option<&Bucket>,
-    numbered: u64,
-    broken: &mut Broken,
-) {
+pub(crate) fn record(key: &RecordRowKey, record: &Record, bucket: Option<&Bucket>, numbered: u64, broken: &mut Broken) {
     let at = Name(key);
     broken.unless(bucket.is_some_and(|bucket| !bucket.sealed), || format!("{at}: the bucket is gone or sealed"));
     broken.unless(record.revision.0 <= numbered, || format!("{at}: {:?} was not handed out", record.revision));
@@ -55,8 +49,7 @@ pub(crate) fn indexed(index: &RecordIndexKey, revision: Revision, found: Option<
 /// A row of an index leads to a record that names it.
 pub(crate) fn named(index: &RecordIndexKey, revision: Revision, record: Option<&Record>, broken: &mut Broken) {
     let key = index.record();
-    let names = record.is_some_and(|record| {
-        record.revision == revision && index_keys(&key, record).any(|named| named == *index)
-    });
+    let names = record
+        .is_some_and(|record| record.revision == revision && index_keys(&key, record).any(|named| named == *index));
     broken.unless(names, || format!("{} is in index {} and does not say so", Name(&key), index.index.0));
 }

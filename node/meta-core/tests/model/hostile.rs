@@ -8,7 +8,11 @@ use bytes::Bytes;
 use meta_core::{Applied, apply, control_query, invariants, memory::MemoryKv, query};
 use proto::control::{AccessKey, ControlCommand, ControlQuery};
 use proto::log::{LogBatch, LogCommand};
-use proto::meta::Query;
+use proto::meta::{Command, Query};
+use proto::record::{
+    Expected, IndexEntry, RecordChange, RecordContent, RecordCursor, RecordIndex, RecordKey, RecordScan, RecordSpace,
+    Revision,
+};
 use proto::trash::{TrashFilter, TrashId};
 use types::{
     BucketId, ChunkId, GroupId, Incarnation, Ino, Member, NodeId, NodeState, PlacementRule, RequestId, RuleId,
@@ -30,13 +34,40 @@ fn knock_over(bytes: &mut Vec<u8>, rng: &mut Rng) {
     }
 }
 
+fn record_key(random: &mut Random) -> RecordKey {
+    RecordKey { space: RecordSpace(1), key: random.key() }
+}
+
+fn put_records(random: &mut Random) -> Command {
+    let changes = (0..1 + random.rng.below(3)).map(|_| {
+        let entry = IndexEntry { index: RecordIndex(1), entry: random.key() };
+        let content = RecordContent { value: random.key(), entries: vec![entry] };
+        let expected = *random.rng.pick(&[Expected::Any, Expected::Absent, Expected::Revision(Revision(9))]);
+        RecordChange { key: record_key(random), expected, content: random.rng.chance(70).then_some(content) }
+    });
+    Command::PutRecords { bucket: BucketId(1), changes: changes.collect() }
+}
+
+fn scan(random: &mut Random) -> Query {
+    let scan = RecordScan {
+        space: RecordSpace(1),
+        by: random.rng.chance(50).then_some(RecordIndex(1)),
+        from: random.key(),
+        to: random.rng.chance(50).then(|| random.key()),
+        after: random.rng.chance(50).then(|| RecordCursor { entry: random.key(), key: random.key() }),
+        keys_only: random.rng.chance(50),
+        max: random.rng.below(9) as u32,
+    };
+    Query::ScanRecords { bucket: BucketId(1), scan }
+}
+
 fn any_query(random: &mut Random) -> Query {
     let (bucket, key, prefix) = (random.bucket(), random.key(), random.key());
     let ino = Ino::new(GROUP, random.rng.below(40));
     let delimiter = Bytes::from_static(b"/");
     let max = random.rng.below(20) as u32;
     let upload = UploadId([0; 16]);
-    match random.rng.below(18) {
+    match random.rng.below(20) {
         0 => Query::Object { bucket, key, content: Some((1, 2)) },
         1 => Query::ListObjects { bucket, prefix, delimiter, after: key, max },
         2 => Query::ListUploads { bucket, prefix, delimiter, after: Some((key, Some(upload))), max },
@@ -54,6 +85,8 @@ fn any_query(random: &mut Random) -> Query {
         }
         14 => Query::BucketStatus { bucket },
         15 => Query::GroupBuckets { after: Some(bucket), max },
+        17 => Query::Records { bucket, keys: vec![record_key(random), record_key(random)] },
+        18 => scan(random),
         16 => Query::Whole { after: Some(ChunkId(7)), max },
         _ => Query::UnderReplicated { after: Some(ChunkId(7)), max },
     }
@@ -78,7 +111,8 @@ fn knocked_over_entries_and_queries_never_panic() {
         // A knocked-over number may have shut the session's window for good.
         world.session = SessionId(1 + step / 40);
         let id = RequestId { session: world.session, seq: step, low: step.saturating_sub(9) };
-        let command = random.command(&mut world);
+        let records = random.rng.chance(10);
+        let command = if records { put_records(&mut random) } else { random.command(&mut world) };
         let batch = LogBatch { time: Timestamp(step as i64), commands: vec![LogCommand::Meta(Some(id), command)] };
         let mut bytes = proto::encode(&batch);
         if random.rng.chance(70) {

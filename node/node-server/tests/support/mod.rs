@@ -11,22 +11,30 @@ use proto::control::{
     ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal, ControlReply, ControlRequest,
 };
 use proto::join::{Invitation, JoinAnswer, JoinError};
+use proto::meta::{Command, MetaOp, MetaReply, MetaRequest, Outcome, Refusal};
 use proto::node::{NodeReply, NodeRequest};
+use proto::rpc::GroupError;
 use proto::{Reply, Request};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use transport::{Class, ClusterCa, Credentials, Endpoint, NodeKey, Role, TransportConfig, TransportError, join_proof};
-use types::{ClusterId, DiskId, FeatureLevel, InvitationId, NodeId, PlacementMap, Timestamp};
+use types::{
+    ClusterId, DiskId, FeatureLevel, GroupId, InvitationId, NodeId, PlacementMap, RequestId, SessionId, Timestamp,
+};
 
 /// Far more than anything here takes, also on a busy machine.
 pub const BOUND: Duration = Duration::from_secs(180);
 
 /// The secret of all tokens here.
 pub const SECRET: [u8; 32] = [7; 32];
+
+/// Whose commands the tests send: a session that no node was asked for, and none will end.
+const SESSION: SessionId = SessionId(1 << 20);
 
 /// Nodes of one cluster in this process.
 pub struct Site {
@@ -38,6 +46,8 @@ pub struct Site {
     joined: BTreeMap<u64, (PlacementMap, Credentials)>,
     /// How long a node waits between two audits.
     pub audit: Duration,
+    /// Commands sent so far.
+    commands: AtomicU64,
 }
 
 impl Site {
@@ -56,7 +66,8 @@ impl Site {
         let map = placement::initial(&planned, &InitialPlan::default()).expect("a map");
         let folder = tempfile::tempdir().expect("a folder");
         let ca = ClusterCa::create(ClusterId([1; 16])).expect("an authority");
-        Site { folder, ca, map, joined: BTreeMap::new(), audit: StoreConfig::default().audit }
+        let (joined, audit) = (BTreeMap::new(), StoreConfig::default().audit);
+        Site { folder, ca, map, joined, audit, commands: AtomicU64::new(0) }
     }
 
     pub fn path(&self, id: u64, name: &str) -> std::path::PathBuf {
@@ -128,6 +139,34 @@ impl Site {
                 }
             }
             assert!(begin.elapsed() < BOUND, "nobody carries out {command:?}");
+        }
+    }
+
+    /// A call to the first metadata group, under a request id of its own.
+    pub fn command_of(&self, command: Command) -> Request {
+        let seq = self.commands.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = RequestId { session: SESSION, seq, low: seq };
+        Request::Meta(MetaRequest { group: GroupId(1), op: MetaOp::Command(id, command) })
+    }
+
+    /// Has the first metadata group carry a command out, whoever of `nodes` leads it. `Err`: the level that it needs, and what the leader knows the
+    /// cluster to be at.
+    pub async fn command(
+        &self,
+        endpoint: &Endpoint,
+        nodes: &[u64],
+        command: Command,
+    ) -> Result<Result<Outcome, Refusal>, (FeatureLevel, FeatureLevel)> {
+        let (begin, request) = (Instant::now(), self.command_of(command));
+        loop {
+            for id in nodes {
+                match self.call(endpoint, *id, request.clone()).await {
+                    Ok(Reply::Meta(Ok(MetaReply::Applied(result)))) => return Ok(result),
+                    Ok(Reply::Meta(Err(GroupError::Level { needs, at }))) => return Err((needs, at)),
+                    _ => {}
+                }
+            }
+            assert!(begin.elapsed() < BOUND, "nobody carries out {request:?}");
         }
     }
 

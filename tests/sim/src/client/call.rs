@@ -1,7 +1,7 @@
 //! A call to the group, sent again until it is answered; or to one node, sent once.
 
 use super::steps::{self, Step};
-use super::{Around, Client, Course, End, Op, Phase, floor};
+use super::{Around, Client, Course, End, Op, Phase, floor, records};
 use crate::bug::Bug;
 use crate::event::Millis;
 use crate::judge::{Rule, Violation};
@@ -222,6 +222,9 @@ impl Client {
                 }
             };
         }
+        if let Ok(Outcome::Records(revisions)) = &result {
+            self.sees_revisions(records::changed(&op.planned).into_iter().zip(revisions.iter().copied()));
+        }
         Ok(match result {
             Ok(_) => Course::Next,
             Err(_) => Course::End(End::Answered),
@@ -251,6 +254,7 @@ impl Client {
             }
             (Step::AskAgain, Answer::Object(_, Some(content))) => op.fetched.mix(&content),
             (Step::Ask, Answer::UnderReplicated(lacking)) => self.plan_repair(op, &lacking),
+            (Step::Ask, Answer::Records(found)) => self.sees_records(found),
             (Step::Ask, Answer::Trash(page)) => op.binned = steps::choose(&op.planned.operation, &page),
             _ => {}
         }

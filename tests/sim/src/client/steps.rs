@@ -1,6 +1,6 @@
 //! Operations as steps, and the calls that steps make.
 
-use super::{Client, Op};
+use super::{Client, Op, records};
 use crate::judge::value_bytes;
 use crate::operation::{Condition, NAMES, Name, Operation, PlannedOperation};
 use crate::script::Knobs;
@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use types::{BucketId, ChunkId, ChunkRef, INLINE_BYTES_MAX, Ino, NodeId, PgEpoch, UploadId, WriterEpoch};
 
 /// The bucket everything lies in.
-const BUCKET: BucketId = BucketId(1);
+pub(super) const BUCKET: BucketId = BucketId(1);
 /// The one extended attribute.
 const XATTR: &[u8] = b"user.sim";
 /// Chunks looked at by one round of repair.
@@ -98,7 +98,11 @@ pub(super) fn of(planned: &PlannedOperation, fresh: bool, chunk_bytes: usize) ->
         | Operation::Resize(name, _)
         | Operation::SetXattr(name) => steps.extend([Step::Lookup(*name), Step::Send]),
         Operation::GetXattr(name) => steps.extend([Step::Lookup(*name), Step::Ask]),
-        Operation::List | Operation::Stat(_) | Operation::ReadDir => steps.push_back(Step::Ask),
+        Operation::List
+        | Operation::Stat(_)
+        | Operation::ReadDir
+        | Operation::GetRecords
+        | Operation::ScanRecords(_) => steps.push_back(Step::Ask),
         // The real worker knows its node's map.
         Operation::Repair => steps.extend([Step::Refresh, Step::Ask]),
         Operation::Restore(..) | Operation::Purge(_) => steps.extend([Step::Ask, Step::Send]),
@@ -108,6 +112,7 @@ pub(super) fn of(planned: &PlannedOperation, fresh: bool, chunk_bytes: usize) ->
         | Operation::Copy(..)
         | Operation::Rename(..)
         | Operation::Unlink(_)
+        | Operation::PutRecords(..)
         | Operation::FarAhead(_) => steps.push_back(Step::Send),
     }
     steps
@@ -176,6 +181,8 @@ pub(super) fn request(client: &Client, op: &Op, step: &Step, knobs: &Knobs) -> O
             Wanted::Query(Query::GetXattr { ino: op.ino, name: Bytes::from_static(XATTR) })
         }
         (Step::Ask, Operation::ReadDir) => Wanted::Query(Query::ReadDir { ino: root, after: Bytes::new(), max: 1024 }),
+        (Step::Ask, Operation::GetRecords) => Wanted::Query(records::get()),
+        (Step::Ask, Operation::ScanRecords(by)) => Wanted::Query(records::scan(*by, op.planned.number)),
         (Step::Ask, Operation::Repair) => Wanted::Query(Query::UnderReplicated { after: None, max: REPAIR_PAGE }),
         (Step::Ask, Operation::Restore(name, _) | Operation::Purge(Some(name))) => Wanted::Query(trash(name.bytes())),
         (Step::Ask, Operation::Purge(None)) => Wanted::Query(trash(Bytes::new())),
@@ -303,6 +310,7 @@ fn command(client: &Client, op: &Op, root: Ino) -> Option<Command> {
             value: number.to_be_bytes().to_vec().into(),
             mode: SetXattrMode::Any,
         },
+        Operation::PutRecords(_, condition) => records::put(client, &op.planned, *condition),
         Operation::Repair => {
             let whole = op.lacking.iter().filter(|(_, left)| **left == 0);
             let chunks: Vec<ChunkId> = whole.map(|(chunk, _)| *chunk).collect();

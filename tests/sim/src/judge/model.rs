@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of rows, and stands beside meta-core as the second opinion of both faces.
 
+mod records;
 mod trash;
 
 use super::content::Content;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::object::{Attr, ETag, Precondition, TagMatch};
 use proto::trash::TrashReason;
+use records::Records;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trash::Trash;
@@ -43,6 +45,7 @@ pub(super) struct Model {
     files: BTreeMap<Ino, Arc<File>>,
     uploads: BTreeMap<UploadId, Arc<Upload>>,
     trash: Trash,
+    records: Records,
     /// The greatest number of an inode so far.
     numbered: u64,
     /// Who has sent the command at hand; nobody if it is the group's own.
@@ -154,6 +157,7 @@ impl Model {
                 Some(_) => same(&Ok(Outcome::Done), found),
                 None => refused(Refusal::NoSuchUpload, found),
             },
+            Command::PutRecords { changes, .. } => self.put_records(changes, found),
             Command::ClearUnderReplicated { .. } => same(&Ok(Outcome::Done), found),
             Command::ReleaseHold => {
                 self.trash.keep(false);
@@ -336,6 +340,8 @@ impl Model {
                 }
             }
             (Query::BucketRoot { .. }, Ok(Answer::Attr(attr))) => same(&(self.names.len() as u64), &attr.size),
+            (Query::Records { keys, .. }, Ok(Answer::Records(records))) => self.check_records(keys, records),
+            (Query::ScanRecords { scan, .. }, Ok(Answer::RecordPage(page))) => self.check_record_page(scan, page),
             (Query::UnderReplicated { .. }, Ok(Answer::UnderReplicated(_))) => Ok(()),
             (_, other) => Err(format!("{other:?}")),
         }

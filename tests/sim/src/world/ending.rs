@@ -354,21 +354,22 @@ impl World<'_> {
         lacking
     }
 
-    /// Reads every name once more.
+    /// Reads every name once more, and all records.
     pub(super) fn look(&mut self) -> Result<(), Violation> {
         let reader = 0;
-        for (place, name) in self.judge.names().into_iter().enumerate() {
-            let Some(number) = name.get(1).map(|digit| digit - b'0') else { continue };
+        let names = self.judge.names().into_iter().filter_map(|name| name.get(1).map(|digit| Name(digit - b'0')));
+        let reads: Vec<Operation> = names.map(Operation::Get).chain([Operation::GetRecords]).collect();
+        for (place, read) in reads.into_iter().enumerate() {
             let before = self.clients[&reader].tally.answered;
             self.clients.get_mut(&reader).expect("a client").distrusts_map();
-            self.plan(reader, LOOKS_FROM + place as u64, self.now, Operation::Get(Name(number)));
+            self.plan(reader, LOOKS_FROM + place as u64, self.now, read.clone());
             self.wake_at(reader, self.now + 1);
             let end = self.now + CALM;
             while !self.clients[&reader].is_done() && self.now < end {
                 self.until(self.now + 50)?;
             }
             if self.clients[&reader].tally.answered != before + 1 {
-                return Err(Violation::new(Rule::Chunk, format!("{name:?} cannot be read in calm weather")));
+                return Err(Violation::new(Rule::Chunk, format!("{read:?} is not answered in calm weather")));
             }
         }
         Ok(())

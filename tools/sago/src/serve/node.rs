@@ -170,8 +170,8 @@ mod tests {
         let config = resolved(folder.path(), &["--state-cache", "1GiB", "--admin", "0.0.0.0:80"]).expect("flags");
         assert_eq!((config.memory.state_cache_bytes, config.admin.port()), (1 << 30, 80));
         assert!(resolved(folder.path(), &["--network", "1KiB"]).is_err());
-        let old = resolved(folder.path(), &["--feature-level", "1"]).expect("a level");
-        assert_eq!((old.level, old.map.level), (FeatureLevel::FIRST, FeatureLevel::FIRST));
+        let old = resolved(folder.path(), &["--feature-level", "2"]).expect("a level");
+        assert_eq!((old.level, old.map.level), (FeatureLevel::RESTS, FeatureLevel::RESTS));
         assert_eq!((config.level, config.map.level), (FeatureLevel::NEWEST, FeatureLevel::NEWEST));
         std::fs::remove_file(node_folder(folder.path(), 2).join(FIRST_START)).expect("started once");
         assert!(!resolved(folder.path(), &[]).expect("settings").create);
