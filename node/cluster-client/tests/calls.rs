@@ -4,13 +4,13 @@ mod support;
 
 use cluster_client::{CallError, Client, Cluster};
 use proto::control::{ControlAnswer, ControlQuery};
-use proto::meta::{Answer, Outcome, Query};
+use proto::meta::{Answer, Command, Outcome, Query};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Fakes, Faults, GROUP, command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use types::{BucketId, NodeId};
+use types::{BucketId, FeatureLevel, NodeId};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// From the death of a leader to the first answer of the next one.
@@ -53,6 +53,25 @@ async fn commands_queries_and_status_reach_whom_they_should() {
     assert_eq!(client.node_status(NodeId(2)).await.map(|status| status.node), Ok(NodeId(2)));
     assert_eq!(client.node_status(NodeId(9)).await, Err(CallError::Unavailable));
     assert_eq!(client.map().expect("map").nodes.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_cluster_has_not_gone_to_is_not_asked_for() {
+    let fakes = Fakes::start(3, &[[1, 2, 3]]);
+    fakes.world.lock().map.level = FeatureLevel::RESTS;
+    let client = fakes.client().await;
+    let put = || Command::PutRecords { bucket: BucketId(1), changes: Vec::new() };
+    let early = CallError::Level { needs: FeatureLevel::RECORDS, at: FeatureLevel::RESTS };
+    assert_eq!(client.command(GROUP, put()).await, Err(early.clone()));
+    let query = Query::Records { bucket: BucketId(1), keys: Vec::new() };
+    assert_eq!(client.query(GROUP, query).await, Err(early));
+    assert!(fakes.world.lock().applied.is_empty());
+    {
+        let map = &mut fakes.world.lock().map;
+        (map.level, map.version) = (FeatureLevel::RECORDS, map.version + 1);
+    }
+    // Its map is older, and looked at once more.
+    assert_eq!(client.command(GROUP, put()).await, Ok(Ok(Outcome::Done)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

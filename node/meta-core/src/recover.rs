@@ -5,7 +5,7 @@
 //! | --- | --- | --- |
 //! | a session | chunk ids carry it, and chunks of the lost time lie on disks, with other bytes | [`SESSIONS`] are passed over |
 //! | a version of the map, an epoch of a placement group | nodes and clients keep the newest they have heard of | they are moved beyond all that were |
-//! | an inode, a list, a bucket | mounts and gateways that still run remember them by number | [`NUMBERS`] are passed over |
+//! | an inode, a list, a bucket, a revision of a record | mounts and gateways that still run remember them by number | [`NUMBERS`] are passed over |
 //!
 //! And nothing is deleted on the evidence of a log of which a part is lost: the group holds its garbage and its trash, and the control group
 //! switches the collector off, until an operator says otherwise.
@@ -25,7 +25,7 @@ use types::{GroupId, LogIndex, NodeMode, PlacementMap, Timestamp};
 /// still want. There are 2^44 sessions, so a cluster can be recovered four thousand times.
 const SESSIONS: u64 = 1 << 32;
 const VERSIONS: u64 = 1 << 32;
-/// Inodes, lists and buckets passed over, and epochs of each placement group. Only what is remembered in memory could be mixed up, and
+/// Inodes (and with them revisions), lists and buckets passed over, and epochs of each placement group. Only what is remembered in memory could be mixed up, and
 /// a group makes fewer in an hour; of inodes there are 2^44.
 const NUMBERS: u64 = 1 << 20;
 

@@ -85,9 +85,9 @@ fn any_query(random: &mut Random) -> Query {
         }
         14 => Query::BucketStatus { bucket },
         15 => Query::GroupBuckets { after: Some(bucket), max },
+        16 => Query::Whole { after: Some(ChunkId(7)), max },
         17 => Query::Records { bucket, keys: vec![record_key(random), record_key(random)] },
         18 => scan(random),
-        16 => Query::Whole { after: Some(ChunkId(7)), max },
         _ => Query::UnderReplicated { after: Some(ChunkId(7)), max },
     }
 }
