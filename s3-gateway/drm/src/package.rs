@@ -39,6 +39,7 @@ use crate::zip::{Limits, Writer};
 use crate::{ContentKey, Entropy, Sink, Source};
 use output::{Hashed, Output};
 use recognise::Found;
+use serde::{Deserialize, Serialize};
 
 /// A book as it came, and what it is said to be.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +75,7 @@ pub struct Options<'a> {
 }
 
 /// What kind of package a book becomes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// An EPUB with encrypted resources.
     Epub,

@@ -12,6 +12,7 @@
 //! give the same bytes each time and everywhere, so that a download can be resumed at another gateway, and the ETag is strong.
 
 use crate::zip::{DirectoryWalk, End, NewEntry, central_header, local_header};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ use std::ops::Range;
 const ETAG_BYTES: usize = 8;
 
 /// What has to be remembered of a stored title: its layout.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// Bytes of the title as it is stored.
     pub len: u64,

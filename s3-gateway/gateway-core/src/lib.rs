@@ -21,6 +21,7 @@ mod error;
 pub mod etag;
 mod keyring;
 mod keys;
+pub mod lcp;
 mod list;
 mod metadata;
 mod multipart;
