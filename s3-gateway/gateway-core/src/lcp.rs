@@ -20,6 +20,8 @@ pub(crate) mod records;
 mod service;
 mod title;
 
+pub use drm::licence::LICENCE_TYPE;
+
 pub use config::{Clock, LcpConfig, Signers};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};

@@ -19,6 +19,7 @@ mod body;
 mod config;
 mod convert;
 mod framing;
+mod lcp;
 pub mod metrics;
 mod operations;
 mod request;
@@ -30,4 +31,5 @@ mod stall;
 
 pub use config::GatewayConfig;
 pub use gateway_core::{Cluster, ConfigError, StoreConfig};
+pub use lcp::LcpParts;
 pub use server::{Gateway, GatewayError, serve};

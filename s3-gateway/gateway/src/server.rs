@@ -1,6 +1,7 @@
 //! The listener: connections are counted, timed and, at the end, let go in good order.
 
 use crate::config::GatewayConfig;
+use crate::lcp::{Books, LcpParts};
 use crate::metrics::Connection;
 use crate::service::{Service, plain};
 use crate::stall::Stalling;
@@ -69,13 +70,26 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError`].
     pub async fn bind(cluster: Arc<dyn Cluster>, config: GatewayConfig) -> Result<Self, GatewayError> {
+        Gateway::bind_with(cluster, config, None).await
+    }
+
+    /// Listens, and lends books if it has what that needs.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub async fn bind_with(
+        cluster: Arc<dyn Cluster>,
+        config: GatewayConfig,
+        lcp: Option<LcpParts>,
+    ) -> Result<Self, GatewayError> {
         config.validate()?;
         let addr = config.listen;
         let failed = |source| GatewayError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let store = Store::new(cluster, config.store.clone())?;
-        let service = Arc::new(Service::new(&store, config.clone()));
+        let books = lcp.map(|parts| Books::new(&store, &config, parts)).transpose()?;
+        let service = Arc::new(Service::new(&store, config.clone(), books));
         Ok(Gateway { listener, local_addr, service, config })
     }
 
@@ -106,8 +120,8 @@ impl Gateway {
         let room = Arc::new(Semaphore::new(self.config.connections_max));
         loop {
             let Ok(permit) = room.clone().acquire_owned().await else { return };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -119,7 +133,7 @@ impl Gateway {
             let head = self.config.head_timeout;
             tasks.spawn(async move {
                 let _counted = (Connection::open(), permit);
-                if let Err(error) = connection(stream, service, phases, head, stall).await {
+                if let Err(error) = connection((stream, peer), service, phases, head, stall).await {
                     tracing::debug!(%error, "connection ended");
                 }
             });
@@ -128,7 +142,7 @@ impl Gateway {
 }
 
 async fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     service: Arc<Service>,
     mut phases: watch::Receiver<Phase>,
     head: Duration,
@@ -147,7 +161,7 @@ async fn connection(
                 return Ok(plain(StatusCode::OK, "ok\n"));
             }
             working.store(true, Ordering::Relaxed);
-            let answer = service.call(request).await;
+            let answer = service.call(request, peer).await;
             working.store(false, Ordering::Relaxed);
             answer
         }

@@ -5,6 +5,7 @@ use crate::body::{BodyWatch, Document, Reading, RequestBody, SharedIncoming, Sig
 use crate::config::GatewayConfig;
 use crate::convert::{content_md5, header_checksum};
 use crate::framing::{Framing, FramingKind};
+use crate::lcp::Books;
 use crate::metrics;
 use crate::operations::Operations;
 use crate::request::Request;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpError, S3Result};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -34,12 +36,13 @@ const UNWANTED_WAIT: Duration = Duration::from_secs(1);
 /// What all connections share.
 pub(crate) struct Service {
     library: S3Service,
+    books: Option<Books>,
     config: GatewayConfig,
     signed: Arc<Semaphore>,
 }
 
 impl Service {
-    pub(crate) fn new(store: &Store, config: GatewayConfig) -> Self {
+    pub(crate) fn new(store: &Store, config: GatewayConfig, books: Option<Books>) -> Self {
         let mut builder = S3ServiceBuilder::new(Operations::new(store.clone(), config.region.clone()));
         builder.set_auth(Keys(store.clone()));
         builder.set_access(Gate(store.clone()));
@@ -53,13 +56,20 @@ impl Service {
         limits.form_max_parts = 64;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
         let signed = Arc::new(Semaphore::new(config.signed_bytes_max / 1024));
-        Service { library: builder.build(), config, signed }
+        Service { library: builder.build(), books, config, signed }
     }
 
     /// Answers a request. An error ends the connection.
-    pub(crate) async fn call(&self, request: http::Request<Incoming>) -> Result<Response<Body>, HttpError> {
+    pub(crate) async fn call(
+        &self,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<Response<Body>, HttpError> {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
+        if let Some(books) = self.books.as_ref().filter(|_| Books::takes(&parts)) {
+            return Ok(books.call(parts, body, Some(peer)).await);
+        }
         let kind = signed_body(&parts);
         let note = Request::new(format!("{:016X}", rand::random::<u64>()), BodyWatch::new(kind));
         let outline = Outline::of(&parts, &body);
