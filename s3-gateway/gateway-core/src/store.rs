@@ -122,6 +122,15 @@ impl Store {
         }
     }
 
+    /// Whether the control group answers, and so a quorum is there.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn reaches_cluster(&self) -> Result<(), ClusterError> {
+        self.cluster.control_query(ControlQuery::Garbage).await?;
+        Ok(())
+    }
+
     pub(crate) async fn ensure(&self, bucket: &BucketInfo) -> Result<(), BucketError> {
         let ensure = Command::EnsureBucket { bucket: bucket.id };
         match self.cluster.command(bucket.group, ensure).await? {
