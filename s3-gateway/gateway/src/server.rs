@@ -92,7 +92,10 @@ impl Gateway {
         let failed = |source| GatewayError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        let store = Store::new(cluster, config.store.clone())?;
+        let mut store = Store::new(cluster, config.store.clone())?;
+        if let Some(parts) = &lcp {
+            store = store.with_keys(parts.keys.clone());
+        }
         let books = lcp.map(|parts| Books::new(&store, &config, parts)).transpose()?;
         let admin = match config.admin {
             Some(addr) => {
