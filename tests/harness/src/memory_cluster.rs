@@ -141,6 +141,14 @@ impl MemoryCluster {
 
     fn records_fault(&self, records: bool) -> Option<CallError> {
         self.faults.lock().records.clone().filter(|_| records)
+}
+
+    /// All rows of all groups, keys and values: for a look whether something stands where it must not.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(Bytes, Bytes)> {
+        let groups = self.groups.lock();
+        let rows = groups.values().flat_map(|group| &group.rows.0);
+        rows.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     fn change(&self, command: ControlCommand) -> Result<ControlOutcome, ControlRefusal> {
