@@ -141,7 +141,7 @@ impl MemoryCluster {
 
     fn records_fault(&self, records: bool) -> Option<CallError> {
         self.faults.lock().records.clone().filter(|_| records)
-}
+    }
 
     /// All rows of all groups, keys and values: for a look whether something stands where it must not.
     #[must_use]
