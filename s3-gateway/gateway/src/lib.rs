@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod auth;
 mod body;
 mod config;

@@ -34,7 +34,7 @@ fn failure(error: GatewayError) -> Failure {
 
 /// Flags and variables over the file over the defaults.
 fn resolve(args: &GatewayArgs, file: &ClientFile) -> Result<GatewayConfig, ConfigError> {
-    let GatewaySection { listen, region, upload, download } = file.gateway.clone();
+    let GatewaySection { listen, region, upload, download, admin, .. } = file.gateway.clone();
     let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     let store = StoreConfig {
         upload_bytes_max: bytes(args.upload.unwrap_or(upload)),
@@ -43,6 +43,7 @@ fn resolve(args: &GatewayArgs, file: &ClientFile) -> Result<GatewayConfig, Confi
     };
     let config = GatewayConfig {
         listen: args.listen.unwrap_or(listen),
+        admin: args.admin.or(admin),
         region: args.region.clone().unwrap_or(region),
         store,
         ..GatewayConfig::default()
