@@ -16,15 +16,19 @@
 mod config;
 mod error;
 mod licence;
+mod protection;
 pub(crate) mod records;
 mod service;
 mod title;
+mod titles;
 
 pub use drm::licence::LICENCE_TYPE;
 
 pub use config::{Clock, LcpConfig, Signers};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
+pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
 pub use records::{Held, Page};
 pub use service::Lending;
-pub use title::{BadTitleId, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};
+pub use title::{BadTitleId, Fault, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};
+pub use titles::{Brought, BroughtTitle, ProtectCounts, ProtectMode, Rewrapped, TitleCounts, TitleFilter};

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use drm::licence::LicenceId;
 use drm::{ContentKey, Entropy};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Books of a cluster: titles, licences, downloads. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct Lending {
     pub(crate) keys: Arc<dyn KeyService>,
     pub(crate) signers: Arc<dyn Signers>,
     pub(crate) config: Arc<LcpConfig>,
+    /// Told when a title was queued here, so that a worker of this gateway need not wait until it next looks.
+    pub(crate) queued: Arc<Notify>,
 }
 
 /// The operating system's randomness.
@@ -40,7 +43,7 @@ impl Lending {
         config: LcpConfig,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Lending { store, keys, signers, config: Arc::new(config) })
+        Ok(Lending { store, keys, signers, config: Arc::new(config), queued: Arc::default() })
     }
 
     /// How it behaves.
