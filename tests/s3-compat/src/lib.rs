@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod lcp;
+
 use anyhow::{Context as _, bail};
 use gateway::{Gateway, GatewayConfig};
 use harness::memory_cluster::MemoryCluster;

@@ -1,0 +1,70 @@
+//! A cluster whose answers get lost: it has done what it was told, and the caller does not know.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cluster_client::{CallError, ChunkOwner, Cluster, ReadError, WriteError, WrittenChunk};
+use harness::memory_cluster::MemoryCluster;
+use proto::control::{ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
+use proto::meta::{Answer, Command, Outcome, Query, Refusal};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use types::{ChunkRef, GroupId};
+
+/// A cluster in memory, behind a network that loses answers.
+pub struct Lossy {
+    inner: Arc<MemoryCluster>,
+    lose: AtomicUsize,
+    commands: AtomicUsize,
+}
+
+impl Lossy {
+    /// Loses nothing yet.
+    #[must_use]
+    pub fn new(inner: Arc<MemoryCluster>) -> Arc<Self> {
+        Arc::new(Lossy { inner, lose: AtomicUsize::new(0), commands: AtomicUsize::new(0) })
+    }
+
+    /// Loses the answers to the next commands of metadata groups: they are carried out, and their outcome is unknown.
+    pub fn lose(&self, answers: usize) {
+        self.lose.store(answers, Ordering::SeqCst);
+    }
+
+    /// Commands of metadata groups so far.
+    #[must_use]
+    pub fn commands(&self) -> usize {
+        self.commands.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Cluster for Lossy {
+    async fn command(&self, group: GroupId, command: Command) -> Result<Result<Outcome, Refusal>, CallError> {
+        self.commands.fetch_add(1, Ordering::SeqCst);
+        let outcome = self.inner.command(group, command).await?;
+        let lost = self.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if lost.is_ok() { Err(CallError::Unknown) } else { Ok(outcome) }
+    }
+
+    async fn query(&self, group: GroupId, query: Query) -> Result<Result<Answer, Refusal>, CallError> {
+        // So that whoever does something at once does it step by step with others.
+        tokio::task::yield_now().await;
+        self.inner.query(group, query).await
+    }
+
+    async fn control(&self, command: ControlCommand) -> Result<Result<ControlOutcome, ControlRefusal>, CallError> {
+        self.inner.control(command).await
+    }
+
+    async fn control_query(&self, query: ControlQuery) -> Result<ControlAnswer, CallError> {
+        self.inner.control_query(query).await
+    }
+
+    async fn write_chunk(&self, owner: ChunkOwner, data: Bytes) -> Result<WrittenChunk, WriteError> {
+        self.inner.write_chunk(owner, data).await
+    }
+
+    async fn read_chunk(&self, chunk: ChunkRef, range: Range<u32>) -> Result<Bytes, ReadError> {
+        self.inner.read_chunk(chunk, range).await
+    }
+}
