@@ -16,6 +16,7 @@
 mod config;
 mod error;
 mod licence;
+mod licences;
 pub(crate) mod records;
 mod service;
 mod title;
@@ -25,6 +26,10 @@ pub use drm::licence::LICENCE_TYPE;
 pub use config::{Clock, LcpConfig, Signers};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
+pub use licences::{
+    Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
+    SKIP_MAX, Stepped,
+};
 pub use records::{Held, Page};
 pub use service::Lending;
 pub use title::{BadTitleId, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};
