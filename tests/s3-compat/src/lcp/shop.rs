@@ -152,10 +152,10 @@ impl Shop {
         assert!(matches!(done, Ok(Outcome::Records(_))), "{done:?}");
     }
 
-    /// Whether some bytes stand anywhere in the metadata of the cluster, in a key or a value.
+    /// Whether some bytes stand anywhere in the cluster: in the content of an object, in a key or a value of its metadata.
     #[must_use]
     pub fn is_kept(&self, bytes: &[u8]) -> bool {
-        let holds = |row: &[u8]| row.windows(bytes.len()).any(|window| window == bytes);
-        self.cluster.rows().iter().any(|(key, value)| holds(key) || holds(value))
+        let everything = self.cluster.everything();
+        everything.iter().any(|row| row.windows(bytes.len()).any(|window| window == bytes))
     }
 }
