@@ -36,4 +36,4 @@ pub use licences::{
 pub use records::{Held, Page};
 pub use service::Lending;
 pub use title::{BadTitleId, Fault, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};
-pub use titles::{Brought, BroughtTitle, ProtectCounts, ProtectMode, Rewrapped, TitleCounts, TitleFilter};
+pub use titles::{Brought, BroughtTitle, ProtectCounts, ProtectMode, RewrappedTitles, TitleCounts, TitleFilter};
