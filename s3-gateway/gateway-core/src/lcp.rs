@@ -13,18 +13,25 @@
 //!
 //! Nothing here is HTTP; the routes of both reference servers and our own are in `gateway`.
 
+mod audit;
 mod config;
+mod download;
 mod error;
 mod licence;
+mod limits;
 pub(crate) mod records;
 mod service;
 mod title;
+mod token;
 
 pub use drm::licence::LICENCE_TYPE;
 
+pub use audit::{Authority, Client, DOWNLOADS, DownloadEntry, DownloadFilter, Ending, Refused};
 pub use config::{Clock, LcpConfig, Signers};
+pub use download::{Download, DownloadBody, DownloadRequest, OpenPackage, Permit, Wanted};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
 pub use records::{Held, Page};
 pub use service::Lending;
 pub use title::{BadTitleId, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};
+pub use token::{IssuedToken, SKEW_SECONDS_MAX, TOKEN_TEXT_BYTES, Token, TokenFault, TokenId};

@@ -74,7 +74,8 @@ pub fn remove<T: Record>(key: Bytes, expected: Expected) -> RecordChange {
     RecordChange { key: key_of::<T>(key), expected, content: None }
 }
 
-fn key_of<T: Record>(key: Bytes) -> RecordKey {
+/// Names a record.
+pub(super) fn key_of<T: Record>(key: Bytes) -> RecordKey {
     RecordKey { space: T::SPACE, key }
 }
 
@@ -83,7 +84,7 @@ fn encode<T: Record>(value: &T) -> Result<Bytes, LcpError> {
     Ok(bytes.into())
 }
 
-fn decode<T: Record>(view: RecordView) -> Result<Held<T>, LcpError> {
+pub(super) fn decode<T: Record>(view: RecordView) -> Result<Held<T>, LcpError> {
     let damaged = |reason: String| LcpError::Damaged(format!("space {}: {reason}", T::SPACE.0));
     let (version, bytes) = view.content.value.split_first().ok_or_else(|| damaged("empty".into()))?;
     if *version != T::VERSION {
@@ -103,6 +104,30 @@ impl Store {
         let Some(bucket) = self.system_bucket().await? else { return Ok(None) };
         match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
             Ok(Answer::Records(mut found)) => found.pop().flatten().map(decode).transpose(),
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
+    /// Records of the system bucket by their keys, of several spaces at once; `RECORD_CHANGES_MAX` at most. All are of one moment.
+    pub(super) async fn views(&self, keys: Vec<RecordKey>) -> Result<Vec<Option<RecordView>>, LcpError> {
+        let wanted = keys.len();
+        let Some(bucket) = self.system_bucket().await? else { return Ok(vec![None; wanted]) };
+        match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
+            Ok(Answer::Records(found)) if found.len() == wanted => Ok(found),
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
+    /// The keys of a page of a look through a space.
+    pub(super) async fn keys<T: Record>(&self, scan: RecordScan) -> Result<Vec<Bytes>, LcpError> {
+        let scan = RecordScan { space: T::SPACE, keys_only: true, ..scan };
+        let Some(bucket) = self.system_bucket().await? else { return Ok(Vec::new()) };
+        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
+            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), .. })) => {
+                Ok(keys.into_iter().map(|(key, _)| key).collect())
+            }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(unexpected(&refusal).into()),
         }

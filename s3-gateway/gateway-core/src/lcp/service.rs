@@ -3,6 +3,7 @@
 use super::{LcpConfig, LcpError, LicenceEntry, Signers, Title, TitleId};
 use crate::config::ConfigError;
 use crate::keyring::{KeyService, SecretKey};
+use crate::lcp::download::Downloads;
 use crate::lcp::records::Held;
 use crate::store::Store;
 use bytes::Bytes;
@@ -17,6 +18,7 @@ pub struct Lending {
     pub(crate) keys: Arc<dyn KeyService>,
     pub(crate) signers: Arc<dyn Signers>,
     pub(crate) config: Arc<LcpConfig>,
+    pub(super) downloads: Arc<Downloads>,
 }
 
 /// The operating system's randomness.
@@ -40,7 +42,8 @@ impl Lending {
         config: LcpConfig,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Lending { store, keys, signers, config: Arc::new(config) })
+        let downloads = Arc::new(Downloads::new(&config));
+        Ok(Lending { store, keys, signers, config: Arc::new(config), downloads })
     }
 
     /// How it behaves.
