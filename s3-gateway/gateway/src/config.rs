@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct GatewayConfig {
     /// Where it listens; port 0 takes a free one, see [`crate::Gateway::local_addr`].
     pub listen: SocketAddr,
+    /// Where the pages of [`crate::metrics`] and health are; `None`: nowhere, and nothing is recorded.
+    pub admin: Option<SocketAddr>,
     /// The region that requests must be signed for.
     pub region: String,
     /// Connections at once; further ones wait to be accepted.
@@ -35,6 +37,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: None,
             region: "us-east-1".to_owned(),
             connections_max: 4096,
             head_timeout: Duration::from_secs(60),

@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod auth;
 mod body;
 mod config;
@@ -28,6 +29,7 @@ mod screen;
 mod server;
 mod service;
 mod stall;
+pub mod transit;
 
 pub use config::GatewayConfig;
 pub use gateway_core::{Cluster, ConfigError, StoreConfig};

@@ -2,7 +2,35 @@
 
 use http::StatusCode;
 use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
 use std::time::Duration;
+
+/// One recorder a process, however many gateways tests start in it.
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Begins to record. Only the first call in a process has an effect.
+pub(crate) fn install() {
+    RECORDER.get_or_init(|| match PrometheusBuilder::new().install_recorder() {
+        Ok(handle) => Some(handle),
+        Err(error) => {
+            tracing::warn!(%error, "another recorder is installed: /metrics stays empty");
+            None
+        }
+    });
+}
+
+/// Works off what has gathered in histograms. Call it every few seconds.
+pub(crate) fn upkeep() {
+    if let Some(Some(handle)) = RECORDER.get() {
+        handle.run_upkeep();
+    }
+}
+
+/// The page that Prometheus reads.
+pub(crate) fn render() -> String {
+    RECORDER.get().and_then(Option::as_ref).map(PrometheusHandle::render).unwrap_or_default()
+}
 
 /// Requests, by `op` and `status`.
 pub const REQUESTS: &str = "sago_s3_requests_total";

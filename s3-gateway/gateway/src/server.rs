@@ -1,8 +1,9 @@
 //! The listener: connections are counted, timed and, at the end, let go in good order.
 
+use crate::admin;
 use crate::config::GatewayConfig;
 use crate::lcp::{Books, LcpParts};
-use crate::metrics::Connection;
+use crate::metrics::{self, Connection};
 use crate::service::{Service, plain};
 use crate::stall::Stalling;
 use gateway_core::{Cluster, ConfigError, Store};
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// A request has some twenty headers; SDKs with much user metadata send more.
 const HEADERS_MAX: usize = 128;
@@ -28,6 +29,9 @@ const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// After a failure to accept, for example because files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often what has gathered in histograms is worked off.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Answers "ok"; `-` is no bucket's name.
 const HEALTH: &str = "/-/health";
@@ -52,6 +56,7 @@ pub enum GatewayError {
 /// A gateway that listens and does not answer yet.
 pub struct Gateway {
     listener: TcpListener,
+    admin: Option<(TcpListener, Store)>,
     local_addr: SocketAddr,
     service: Arc<Service>,
     config: GatewayConfig,
@@ -87,10 +92,21 @@ impl Gateway {
         let failed = |source| GatewayError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        let store = Store::new(cluster, config.store.clone())?;
+        let mut store = Store::new(cluster, config.store.clone())?;
+        if let Some(parts) = &lcp {
+            store = store.with_keys(parts.keys.clone());
+        }
         let books = lcp.map(|parts| Books::new(&store, &config, parts)).transpose()?;
+        let admin = match config.admin {
+            Some(addr) => {
+                metrics::install();
+                let bound = TcpListener::bind(addr).await.map_err(|source| GatewayError::Listen { addr, source })?;
+                Some((bound, store.clone()))
+            }
+            None => None,
+        };
         let service = Arc::new(Service::new(&store, config.clone(), books));
-        Ok(Gateway { listener, local_addr, service, config })
+        Ok(Gateway { listener, admin, local_addr, service, config })
     }
 
     /// Where it listens.
@@ -100,7 +116,12 @@ impl Gateway {
     }
 
     /// Serves until `shutdown` is ready, then lets requests in progress finish within `GatewayConfig::drain`.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+        let pages = self.admin.take().map(|(listener, store)| {
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                tokio::join!(admin::serve(listener, store), upkeep());
+            }))
+        });
         let (phase, phases) = watch::channel(Phase::Serving);
         let tasks = TaskTracker::new();
         tokio::select! {
@@ -114,6 +135,7 @@ impl Gateway {
             phase.send_replace(Phase::Over);
             tasks.wait().await;
         }
+        drop(pages);
     }
 
     async fn accept(&self, tasks: &TaskTracker, phases: &watch::Receiver<Phase>) {
@@ -138,6 +160,13 @@ impl Gateway {
                 }
             });
         }
+    }
+}
+
+async fn upkeep() {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        metrics::upkeep();
     }
 }
 

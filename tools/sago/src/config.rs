@@ -10,6 +10,7 @@
 mod client_file;
 mod cluster_file;
 mod environment;
+mod lcp_section;
 mod node_file;
 mod size;
 mod token_file;
@@ -17,6 +18,7 @@ mod token_file;
 pub use client_file::{ClientFile, ClientLimits, GatewaySection, MountSection, NodeAddress, load_credentials};
 pub use cluster_file::ClusterFile;
 pub use environment::check_environment;
+pub use lcp_section::{LcpSection, Span, TransitSection};
 pub use node_file::{GarbageSection, MemorySection, NodeFile, RaftSection, StoreSection};
 pub use size::Size;
 pub use token_file::TokenFile;

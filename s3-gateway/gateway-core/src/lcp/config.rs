@@ -1,6 +1,7 @@
 //! How this store of books behaves.
 
 use crate::config::ConfigError;
+use crate::provider_key::ProviderKeys;
 use drm::Signer;
 use drm::licence::{HashForm, Provider};
 use drm::status::{Language, Policy, RenewLink, StatusLinks};
@@ -45,6 +46,12 @@ impl std::fmt::Debug for Clock {
 pub trait Signers: Send + Sync {
     /// The signer. Another one after certificate and key were read anew.
     fn current(&self) -> Arc<dyn Signer + Send + Sync>;
+}
+
+impl Signers for ProviderKeys {
+    fn current(&self) -> Arc<dyn Signer + Send + Sync> {
+        ProviderKeys::current(self)
+    }
 }
 
 /// Settings of [`super::Lending`].

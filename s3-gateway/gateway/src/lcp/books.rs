@@ -86,7 +86,7 @@ impl Books {
             Found::Method(allowed) => return Ok(not_allowed(&allowed)),
             Found::Nothing => return Err(Problem::no_route()),
         };
-        let who = match route.access {
+        let who = match &route.access {
             Access::Public => None,
             Access::Staff(right) => Some(staff::authenticate(&self.store, &parts.headers, right).await?),
         };

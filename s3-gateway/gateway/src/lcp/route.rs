@@ -14,7 +14,7 @@ const SEGMENTS_MAX: usize = 8;
 const PARAMETER_BYTES_MAX: usize = 1024;
 
 /// Who may use a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Anybody; the id in the path is what he has to know, or the handler asks for a token.
     Public,

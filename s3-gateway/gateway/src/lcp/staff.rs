@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use gateway_core::{ACCESS_KEY_BYTES_MAX, Right, Store};
+use gateway_core::{ACCESS_KEY_BYTES_MAX, PlainRead, Right, Store};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq as _;
@@ -19,13 +19,21 @@ pub(crate) struct Staff {
 }
 
 /// Finds out who asks, by HTTP Basic, and whether he has the right.
-pub(super) async fn authenticate(store: &Store, headers: &HeaderMap, right: Right) -> Result<Staff, Problem> {
+pub(super) async fn authenticate(store: &Store, headers: &HeaderMap, right: &Right) -> Result<Staff, Problem> {
     let (access_key, secret) = credentials(headers).ok_or_else(Problem::unauthorised)?;
     let key = store.access_key(&access_key).await?.ok_or_else(Problem::unauthorised)?;
     if !bool::from(key.secret_key.as_bytes().ct_eq(secret.as_bytes())) {
         return Err(Problem::unauthorised());
     }
-    if !store.has_right(&key.user, right).await? {
+    let rights = store.rights_of(&key.user).await.map_err(gateway_core::lcp::LcpError::from)?;
+    let has = match right {
+        Right::PlainRead(Some(bucket)) => rights.reads_plain(bucket),
+        Right::PlainRead(None) => rights.plain_read == PlainRead::All,
+        Right::Lend => rights.lend,
+        // Whoever lends may hand out what was lent.
+        Right::Download => rights.download || rights.lend,
+    };
+    if !has {
         return Err(Problem::forbidden("the user of this key has not been given the right"));
     }
     Ok(Staff { user: key.user.clone() })

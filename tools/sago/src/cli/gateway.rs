@@ -21,6 +21,9 @@ pub struct GatewayArgs {
     /// TCP address of the S3 interface.
     #[arg(long, env = "SAGO_GATEWAY_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// TCP address of `/health` and `/metrics`, not for the public.
+    #[arg(long, env = "SAGO_GATEWAY_ADMIN", value_name = "ADDRESS:PORT")]
+    pub admin: Option<SocketAddr>,
     /// Region that clients must sign for.
     #[arg(long, env = "SAGO_GATEWAY_REGION")]
     pub region: Option<String>,

@@ -1,6 +1,6 @@
 //! `client.toml`: how gateways, mounts and tools reach the cluster, and how gateways and mounts run.
 
-use super::{ConfigError, Size};
+use super::{ConfigError, LcpSection, Size};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,12 @@ pub struct GatewaySection {
     pub upload: Size,
     /// Content read ahead by all downloads together. 8 MiB to 1 TiB, default 256 MiB.
     pub download: Size,
+    /// TCP address of `/health` and `/metrics`; without it there are none. Not for the public.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
+    /// Books that go out wrapped; without it they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lcp: Option<LcpSection>,
 }
 
 /// `[mount]`.
@@ -84,6 +90,8 @@ impl Default for GatewaySection {
             region: "us-east-1".to_owned(),
             upload: Size(256 << 20),
             download: Size(256 << 20),
+            admin: None,
+            lcp: None,
         }
     }
 }
