@@ -19,6 +19,7 @@ mod download;
 mod error;
 mod licence;
 mod limits;
+mod licences;
 pub(crate) mod records;
 mod service;
 mod title;
@@ -31,6 +32,10 @@ pub use config::{Clock, LcpConfig, Signers};
 pub use download::{Download, DownloadBody, DownloadRequest, OpenPackage, Permit, Wanted};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
+pub use licences::{
+    Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
+    SKIP_MAX, Stepped,
+};
 pub use records::{Held, Page};
 pub use service::Lending;
 pub use title::{BadTitleId, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};

@@ -7,6 +7,7 @@
 //! | 3 | time, random | a download |
 //! | 4 | licence or token | counters of downloads |
 //! | 5 | name | secrets, wrapped |
+//! | 6 | what a store calls a request | [`super::Nonce`] |
 //! | 8 | user | rights |
 //!
 //! A value is a version byte and the value in postcard. What has another version was written by a newer program and is refused, never guessed at.
@@ -140,6 +141,19 @@ impl Store {
         match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
             Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Views(views), next })) => {
                 Ok(Page { found: views.into_iter().map(decode).collect::<Result<_, _>>()?, next })
+            }
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
+    /// How many records a look through their space finds, of one page, and where the next page begins.
+    pub(crate) async fn count_records(&self, scan: RecordScan) -> Result<(u64, Option<RecordCursor>), LcpError> {
+        let scan = RecordScan { keys_only: true, ..scan };
+        let Some(bucket) = self.system_bucket().await? else { return Ok((0, None)) };
+        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
+            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
+                Ok((keys.len() as u64, next))
             }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(unexpected(&refusal).into()),

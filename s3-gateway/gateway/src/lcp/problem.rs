@@ -147,6 +147,9 @@ impl From<LcpError> for Problem {
                 Problem::own(StatusCode::CONFLICT, "elsewhere", "The title is not kept here").told(text)
             }
             LcpError::Invalid { .. } | LcpError::Grant(_) => Problem::bad(text),
+            LcpError::NonceUsed => {
+                Problem::own(StatusCode::CONFLICT, "nonce", "The request is not the same").told(text)
+            }
             LcpError::Refused(refusal) => (&status::Problem::from(&refusal)).into(),
             LcpError::Contention => Problem::unavailable().told(text),
             LcpError::AccessDenied => Problem::forbidden(""),

@@ -129,13 +129,22 @@ impl Shop {
     /// # Panics
     /// The cluster does not take it.
     pub async fn put_title(&self, title: &Title) {
-        let bucket = self.store.ensure_system_bucket().await.expect("memory");
         let value = [vec![1], postcard::to_stdvec(title).expect("plain data")].concat();
-        let change = RecordChange {
-            key: RecordKey { space: TITLES, key: Bytes::copy_from_slice(title.id.as_str().as_bytes()) },
-            expected: Expected::Any,
-            content: Some(RecordContent { value: value.into(), entries: Vec::new() }),
-        };
+        self.change_title(&title.id, Some(RecordContent { value: value.into(), entries: Vec::new() })).await;
+    }
+
+    /// Removes a title, and leaves its licences.
+    ///
+    /// # Panics
+    /// The cluster does not do it.
+    pub async fn remove_title(&self, id: &TitleId) {
+        self.change_title(id, None).await;
+    }
+
+    async fn change_title(&self, id: &TitleId, content: Option<RecordContent>) {
+        let bucket = self.store.ensure_system_bucket().await.expect("memory");
+        let key = RecordKey { space: TITLES, key: Bytes::copy_from_slice(id.as_str().as_bytes()) };
+        let change = RecordChange { key, expected: Expected::Any, content };
         let ensured = self.cluster.command(bucket.group, Command::EnsureBucket { bucket: bucket.id }).await;
         assert!(matches!(ensured, Ok(Ok(_))), "{ensured:?}");
         let put = Command::PutRecords { bucket: bucket.id, changes: vec![change] };
