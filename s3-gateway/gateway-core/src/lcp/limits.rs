@@ -149,7 +149,8 @@ impl Meters {
     /// Takes up to `max` meters that are to be written. What is counted from now on has them written once more.
     pub(super) fn take(&self, max: usize) -> Taken<'_> {
         let mut waiting = self.waiting.lock();
-        let meters: Vec<_> = waiting.drain(..max.min(waiting.len())).collect();
+        let count = max.min(waiting.len());
+        let meters: Vec<_> = waiting.drain(..count).collect();
         drop(waiting);
         meters.iter().for_each(|meter| meter.waits.store(false, Ordering::Release));
         Taken { from: self, meters, written: false }

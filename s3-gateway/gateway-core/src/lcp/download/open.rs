@@ -54,25 +54,21 @@ impl Lending {
     /// licence has to be brought to a new version of its title.
     pub async fn open(&self, request: DownloadRequest<'_>) -> Result<Download, LcpError> {
         let now = self.config.clock.now();
-        let (licence, mut tally) = self.licence_and_counts(&request, now).await?;
-        let mut title = self.known_title(&licence.value.title).await?;
+        let (mut licence, mut tally) = self.licence_and_counts(&request, now).await?;
+        let mut title = self.known_title(&licence.title).await?;
         check_source(&title, request.source)?;
-        self.check_open(&licence.value, &request, now)?;
-        let licence = if title.package().is_some_and(|newest| newest.version > licence.value.version) {
-            let licence = self.renewed(licence).await?;
-            self.check_open(&licence.value, &request, now)?;
-            licence
-        } else {
-            licence
-        };
-        let version = licence.value.version;
-        if title.version(version).is_none() {
-            // Another gateway has brought the licence to a version that was not known here a moment ago.
-            title = Arc::new(self.title(&licence.value.title).await?.value);
+        self.check_open(&licence, &request, now)?;
+        if title.package().is_some_and(|newest| newest.version > licence.version) {
+            licence = self.fresh(licence.id, None).await?;
+            self.check_open(&licence, &request, now)?;
         }
-        let package = title.version(version).ok_or(LcpError::NotReady)?;
-        let mut entry = self.entry_of(&licence.value, &request.permit, &request.client);
-        let download = self.spliced(&title, package, &licence.value).await?;
+        if title.version(licence.version).is_none() {
+            // A gateway has brought the licence to a version that was not known here a moment ago.
+            title = Arc::new(self.title(&licence.title).await?.value);
+        }
+        let package = title.version(licence.version).ok_or(LcpError::NotReady)?;
+        let mut entry = self.entry_of(&licence, &request.permit, &request.client);
+        let download = self.spliced(&title, package, &licence).await?;
         entry.len = download.len();
         if self.config.title_downloads.is_some() {
             tally.title = Some(self.counted(Counted::title_minute(title.id.as_str(), now)).await?);
@@ -89,7 +85,7 @@ impl Lending {
         &self,
         request: &DownloadRequest<'_>,
         now: Timestamp,
-    ) -> Result<(Held<LicenceEntry>, Tally), LcpError> {
+    ) -> Result<(LicenceEntry, Tally), LcpError> {
         let token = match &request.permit {
             Permit::Token(token) if token.licence != request.licence => {
                 return Err(TokenFault::OtherLicence.into());
@@ -107,7 +103,7 @@ impl Lending {
             None => Ok(None),
         };
         let tally = Tally { token: meter(token)?, licence: meter(day)?, title: None };
-        Ok((decode(licence)?, tally))
+        Ok((decode::<LicenceEntry>(licence)?.value, tally))
     }
 
     async fn counted(&self, counted: Counted) -> Result<Arc<Meter>, LcpError> {

@@ -21,7 +21,7 @@ pub(in super::super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn new(key: &Bytes) -> Self {
+    pub(in super::super) fn new(key: &Bytes) -> Self {
         Counter { key: key.to_vec(), ..Counter::default() }
     }
 
