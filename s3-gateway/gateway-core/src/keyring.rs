@@ -3,6 +3,10 @@
 //! Contents and titles have keys of their own. These are kept wrapped under a *key-encryption key* that no node and no mount has: a gateway has it from a
 //! file, or asks a service that keeps it. To rotate it is to wrap the small keys anew; what they encrypt stays as it is.
 
+mod file;
+
+pub use file::{KEK_COUNT_MAX, KeyFile, KeyFileError, KeyLineFault, ReloadedKeys};
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -26,6 +26,7 @@ mod metadata;
 mod multipart;
 mod object;
 mod range;
+pub mod secret_file;
 mod store;
 mod upload;
 
@@ -35,7 +36,10 @@ pub use condition::ReadCondition;
 pub use config::{ConfigError, PART_BYTES_MIN, PUT_BYTES_MAX, StoreConfig};
 pub use download::Content;
 pub use error::{BodyError, BucketError, ClusterError, MultipartError, ObjectError, UploadError, Validators};
-pub use keyring::{KEK_NAME_BYTES_MAX, KEY_BYTES, KeyError, KeyService, SecretKey, WRAPPED_BYTES_MAX, WrappedKey};
+pub use keyring::{
+    KEK_COUNT_MAX, KEK_NAME_BYTES_MAX, KEY_BYTES, KeyError, KeyFile, KeyFileError, KeyLineFault, KeyService, ReloadedKeys,
+    SecretKey, WRAPPED_BYTES_MAX, WrappedKey,
+};
 pub use keys::ACCESS_KEY_BYTES_MAX;
 pub use list::{LIST_KEYS_MAX, ListRequest};
 pub use metadata::{Metadata, SystemHeader, USER_METADATA_BYTES_MAX};
