@@ -25,6 +25,7 @@ mod list;
 mod metadata;
 mod multipart;
 mod object;
+pub mod provider_key;
 mod range;
 pub mod secret_file;
 mod store;
@@ -37,8 +38,8 @@ pub use config::{ConfigError, PART_BYTES_MIN, PUT_BYTES_MAX, StoreConfig};
 pub use download::Content;
 pub use error::{BodyError, BucketError, ClusterError, MultipartError, ObjectError, UploadError, Validators};
 pub use keyring::{
-    KEK_COUNT_MAX, KEK_NAME_BYTES_MAX, KEY_BYTES, KeyError, KeyFile, KeyFileError, KeyLineFault, KeyService, ReloadedKeys,
-    SecretKey, WRAPPED_BYTES_MAX, WrappedKey,
+    KEK_COUNT_MAX, KEK_NAME_BYTES_MAX, KEY_BYTES, KeyError, KeyFile, KeyFileError, KeyLineFault, KeyService,
+    ReloadedKeys, SecretKey, WRAPPED_BYTES_MAX, WrappedKey,
 };
 pub use keys::ACCESS_KEY_BYTES_MAX;
 pub use list::{LIST_KEYS_MAX, ListRequest};
