@@ -33,6 +33,7 @@ mod rights;
 mod seal;
 pub mod secret_file;
 mod settings;
+pub mod secret_file;
 mod store;
 mod system;
 mod upload;
