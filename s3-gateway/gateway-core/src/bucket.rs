@@ -2,6 +2,7 @@
 
 use crate::error::{BucketError, unexpected};
 use crate::store::{Caller, Store, surprise};
+use crate::system::{SYSTEM_BUCKET, SYSTEM_USER};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
 use proto::meta::{Command, Refusal};
 use std::sync::Arc;
@@ -13,6 +14,9 @@ impl Store {
     /// # Errors
     /// [`BucketError`]; a bucket of the caller's own is [`BucketError::ExistsYours`].
     pub async fn create_bucket(&self, caller: &Caller, name: &str) -> Result<Arc<BucketInfo>, BucketError> {
+        if name == SYSTEM_BUCKET && caller.user != SYSTEM_USER {
+            return Err(BucketError::Exists);
+        }
         let (nonce, rule) = (rand::random(), RuleId::DEFAULT);
         let create = ControlCommand::CreateBucket { name: name.to_owned(), owner: caller.user.clone(), nonce, rule };
         let bucket = match self.cluster.control(create).await? {

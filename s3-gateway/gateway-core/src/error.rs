@@ -3,7 +3,7 @@
 use crate::checksum::ChecksumAlgorithm;
 use cluster_client::{CallError, ReadError, WriteError};
 use proto::meta::{BadChunk, Refusal};
-use types::Timestamp;
+use types::{FeatureLevel, Timestamp};
 
 /// The cluster did not do its part.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +24,16 @@ pub enum ClusterError {
     /// No intact copy of the content is left.
     #[error("content lost: {0}")]
     Lost(ReadError),
+    /// The cluster has not gone to the feature level that this needs.
+    #[error(
+        "it needs feature level {needs}, the cluster is at {at}: `sago cluster finalize` once every node runs the newer program"
+    )]
+    Level {
+        /// The level that it needs.
+        needs: FeatureLevel,
+        /// The level of the cluster.
+        at: FeatureLevel,
+    },
     /// The cluster answered something that this program does not understand.
     #[error("unexpected answer: {0}")]
     Unexpected(String),
@@ -33,9 +43,8 @@ impl From<CallError> for ClusterError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Unavailable | CallError::Unknown => ClusterError::Unavailable,
-            CallError::TooLarge | CallError::Rejected(_) | CallError::Level { .. } => {
-                ClusterError::Unexpected(error.to_string())
-            }
+            CallError::Level { needs, at } => ClusterError::Level { needs, at },
+            CallError::TooLarge | CallError::Rejected(_) => ClusterError::Unexpected(error.to_string()),
         }
     }
 }

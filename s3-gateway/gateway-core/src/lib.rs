@@ -26,7 +26,9 @@ mod metadata;
 mod multipart;
 mod object;
 mod range;
+mod settings;
 mod store;
+mod system;
 mod upload;
 
 /// Nouns of the cluster that this interface speaks of.
@@ -50,5 +52,7 @@ pub use proto::control::{AccessKey, BucketInfo};
 pub use proto::meta::{ListedObject, Listing, UploadListing};
 pub use proto::object::{Precondition, TagMatch};
 pub use range::ByteRange;
+pub use settings::{BucketSettings, ProtectError, Protection, SETTINGS_KEY, SETTINGS_SPACE};
 pub use store::{Caller, Store};
+pub use system::{SYSTEM_BUCKET, SYSTEM_USER};
 pub use upload::{ClaimedChecksum, ReadTrailer, Upload};

@@ -4,6 +4,7 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::config::{ConfigError, StoreConfig};
 use crate::error::{BucketError, ClusterError};
+use crate::settings::BucketSettings;
 use cluster_client::Cluster;
 use proto::control::{AccessKey, BucketInfo, ControlAnswer, ControlQuery};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
@@ -26,6 +27,7 @@ pub struct Store {
     pub(crate) downloads: Budget,
     pub(crate) buckets: Arc<Cache<String, Arc<BucketInfo>>>,
     pub(crate) keys: Arc<Cache<String, Arc<AccessKey>>>,
+    pub(crate) settings: Arc<Cache<BucketId, Arc<BucketSettings>>>,
 }
 
 impl Store {
@@ -41,6 +43,7 @@ impl Store {
             downloads: Budget::new(config.download_bytes_max, config.admission_wait),
             buckets: Cache::new(config.cache_fresh, config.cache_stale, config.cache_entries_max),
             keys: Cache::new(config.cache_fresh, config.cache_stale, config.cache_entries_max),
+            settings: Cache::new(config.cache_fresh, config.cache_stale, config.cache_entries_max),
             config: Arc::new(config),
         })
     }
@@ -48,14 +51,19 @@ impl Store {
     /// A bucket by name for its owner, as this process last knew it. The bucket's own group has the last word: it
     /// refuses what comes for a bucket that was deleted.
     pub(crate) async fn bucket(&self, caller: &Caller, name: &str) -> Result<Arc<BucketInfo>, BucketError> {
-        let cluster = self.cluster.clone();
-        let (key, asked) = (name.to_owned(), name.to_owned());
-        let found = self.buckets.get(&key, || async move { ask_bucket(&*cluster, asked).await }).await?;
+        let found = self.find_bucket(name).await?;
         if found.is_none() {
             // One that another gateway makes is to be seen here at once.
-            self.buckets.forget(&key);
+            self.buckets.forget(&name.to_owned());
         }
         owned(caller, found)
+    }
+
+    /// A bucket by name, whosever it is, as this process last knew it.
+    pub(crate) async fn find_bucket(&self, name: &str) -> Result<Option<Arc<BucketInfo>>, ClusterError> {
+        let cluster = self.cluster.clone();
+        let (key, asked) = (name.to_owned(), name.to_owned());
+        self.buckets.get(&key, || async move { ask_bucket(&*cluster, asked).await }).await
     }
 
     /// A bucket by name for its owner, as the control group knows it now.
@@ -63,7 +71,8 @@ impl Store {
         owned(caller, self.learn(name).await?)
     }
 
-    async fn learn(&self, name: &str) -> Result<Option<Arc<BucketInfo>>, ClusterError> {
+    /// A bucket by name, whosever it is, as the control group knows it now.
+    pub(crate) async fn learn(&self, name: &str) -> Result<Option<Arc<BucketInfo>>, ClusterError> {
         let found = ask_bucket(&*self.cluster, name.to_owned()).await?;
         match &found {
             Some(bucket) => self.buckets.set(name.to_owned(), Some(bucket.clone())),

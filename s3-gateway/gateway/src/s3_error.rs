@@ -162,6 +162,10 @@ pub(crate) fn cluster(error: &ClusterError) -> S3Error {
             tracing::error!(error = %lost, "no intact copy of a chunk is left");
             plain(S3ErrorCode::InternalError, "No intact copy of the object could be read.")
         }
+        ClusterError::Level { .. } => {
+            tracing::warn!(%error, "a request needs what the cluster cannot do yet");
+            plain(S3ErrorCode::ServiceUnavailable, "The cluster has to be finalized for this. Ask its operator.")
+        }
         ClusterError::Unexpected(what) => {
             tracing::error!(what, "the cluster gave an unexpected answer");
             plain(S3ErrorCode::InternalError, "We encountered an internal error. Please try again.")

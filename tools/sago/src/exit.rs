@@ -157,9 +157,11 @@ impl From<ControlRefusal> for Failure {
 fn cluster_kind(error: &ClusterError) -> Kind {
     match error {
         ClusterError::Unavailable | ClusterError::Busy => Kind::Unavailable,
-        ClusterError::NoSpace | ClusterError::BreakerOpen | ClusterError::Lost(_) | ClusterError::Unexpected(_) => {
-            Kind::Failed
-        }
+        ClusterError::NoSpace
+        | ClusterError::BreakerOpen
+        | ClusterError::Lost(_)
+        | ClusterError::Level { .. }
+        | ClusterError::Unexpected(_) => Kind::Failed,
     }
 }
 
