@@ -67,6 +67,12 @@ impl<K: Eq + Hash + Clone + Send + 'static, V: Clone + Send + 'static> Cache<K, 
         }
     }
 
+    /// What is fresh, if anything is.
+    pub(crate) fn known(&self, key: &K) -> Option<V> {
+        let entries = self.entries.lock();
+        entries.get(key).filter(|entry| entry.asked.elapsed() < self.fresh).and_then(|entry| entry.value.clone())
+    }
+
     /// Sets what is known for sure.
     pub(crate) fn set(&self, key: K, value: Option<V>) {
         let mut entries = self.entries.lock();

@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller was doing. The face maps these to its own codes in one place.
 
 use crate::checksum::ChecksumAlgorithm;
+use crate::seal::SealError;
 use cluster_client::{CallError, ReadError, WriteError};
 use proto::meta::{BadChunk, Refusal};
 use types::{FeatureLevel, Timestamp};
@@ -149,6 +150,9 @@ pub enum UploadError {
     /// A trailer with the checksum was announced and did not come, or is no checksum.
     #[error("the trailer with the checksum {0} is missing or malformed")]
     ChecksumMissing(ChecksumAlgorithm),
+    /// It could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The cluster's fault.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -208,6 +212,9 @@ pub enum ObjectError {
     /// The object was changed while it was being read.
     #[error("the object changed while it was read")]
     Changed,
+    /// Its bucket is encrypted, and this is in the way.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// What was uploaded.
     #[error(transparent)]
     Upload(#[from] UploadError),
@@ -265,6 +272,12 @@ impl From<BucketError> for MultipartError {
 
 impl From<UploadError> for MultipartError {
     fn from(error: UploadError) -> Self {
+        MultipartError::Object(error.into())
+    }
+}
+
+impl From<SealError> for MultipartError {
+    fn from(error: SealError) -> Self {
         MultipartError::Object(error.into())
     }
 }

@@ -14,6 +14,7 @@ use crate::error::{MultipartError, multipart_refusal};
 use crate::list::{LIST_KEYS_MAX, bucket_refusal};
 use crate::metadata::{Metadata, agreement, agreement_xattrs};
 use crate::object::validate_key;
+use crate::seal::{Layout, SealError, is_envelope, plain_bytes};
 use crate::store::{Caller, Store, surprise};
 use bytes::Bytes;
 use proto::control::BucketInfo;
@@ -106,6 +107,9 @@ impl Store {
             xattrs.extend(agreement_xattrs(algorithm, kind));
         }
         let bucket = self.bucket(caller, &request.bucket).await?;
+        if let Some(sealing) = self.begin_sealing(&bucket).await? {
+            xattrs.push(sealing.envelope(Layout::default())?);
+        }
         let upload = UploadId(rand::random());
         let command = Command::CreateUpload { bucket: bucket.id, key, upload, xattrs };
         self.command(&bucket, command).await?.map_err(|refusal| multipart_refusal(&refusal))?;
@@ -181,6 +185,7 @@ impl Store {
         }
     }
 
+    /// Parts of an upload, with their plain sizes.
     async fn parts(
         &self,
         bucket: &BucketInfo,
@@ -190,7 +195,14 @@ impl Store {
         max: u32,
     ) -> Result<PartListing, MultipartError> {
         match self.query(bucket, Query::ListParts { bucket: bucket.id, key, upload, after, max }).await? {
-            Ok(Answer::Parts(listing)) => Ok(listing),
+            Ok(Answer::Parts(mut listing)) => {
+                if listing.xattrs.iter().any(is_envelope) {
+                    for part in &mut listing.parts {
+                        part.size = plain_bytes(part.size).ok_or(SealError::Damaged)?;
+                    }
+                }
+                Ok(listing)
+            }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(multipart_refusal(&refusal)),
         }

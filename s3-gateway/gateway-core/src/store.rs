@@ -4,12 +4,20 @@ use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::config::{ConfigError, StoreConfig};
 use crate::error::{BucketError, ClusterError};
+use crate::keyring::KeyService;
+use crate::rights::Rights;
 use crate::settings::BucketSettings;
 use cluster_client::Cluster;
 use proto::control::{AccessKey, BucketInfo, ControlAnswer, ControlQuery};
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use std::sync::Arc;
+use std::time::Duration;
 use types::BucketId;
+
+/// Plain sizes remembered. Each takes about a hundred bytes.
+const SIZES_MAX: usize = 1 << 16;
+/// How long: what is remembered never changes, but when there are too many the older ones make room.
+const SIZE_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// Who asks: a user that the face has authenticated. There is no other way to the content of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +36,10 @@ pub struct Store {
     pub(crate) buckets: Arc<Cache<String, Arc<BucketInfo>>>,
     pub(crate) keys: Arc<Cache<String, Arc<AccessKey>>>,
     pub(crate) settings: Arc<Cache<BucketId, Arc<BucketSettings>>>,
+    pub(crate) rights: Arc<Cache<String, Arc<Rights>>>,
+    /// Plain sizes of sealed objects of parts, by entity tag and stored size.
+    pub(crate) sizes: Arc<Cache<(String, u64), u64>>,
+    pub(crate) key_service: Option<Arc<dyn KeyService>>,
 }
 
 impl Store {
@@ -44,8 +56,17 @@ impl Store {
             buckets: Cache::new(config.cache_fresh, config.cache_stale, config.cache_entries_max),
             keys: Cache::new(config.cache_fresh, config.cache_stale, config.cache_entries_max),
             settings: Cache::new(config.cache_fresh, config.cache_stale, config.cache_entries_max),
+            rights: Cache::new(config.cache_fresh, config.cache_stale, config.cache_entries_max),
+            sizes: Cache::new(SIZE_AGE_MAX, SIZE_AGE_MAX, SIZES_MAX),
+            key_service: None,
             config: Arc::new(config),
         })
+    }
+
+    /// The same store with key-encryption keys. Without them nothing in a marked bucket can be read or written.
+    #[must_use]
+    pub fn with_keys(self, keys: Arc<dyn KeyService>) -> Self {
+        Store { key_service: Some(keys), ..self }
     }
 
     /// A bucket by name for its owner, as this process last knew it. The bucket's own group has the last word: it

@@ -5,14 +5,15 @@
 //!                                 -> write_chunk (several tasks at once)
 //! ```
 //! Memory is taken from the shared budget before the bytes of a chunk are read, and given back when the chunk is written
-//! and digested. Nothing is visible before the caller has sent its command; what was written until then is garbage.
+//! and digested. Where the content is sealed, a chunk is that of as many bytes of the body as fit into it sealed. Nothing is visible before the caller has sent its command; what was written until then is garbage.
 
 use crate::budget::Share;
 use crate::checksum::{Checksum, ChecksumAlgorithm, Digests};
 use crate::error::{BodyError, ClusterError, UploadError};
+use crate::seal::{PartSealer, SEALED_CHUNK_PLAIN_BYTES, sealed_bytes};
 use crate::store::Store;
 use bytes::{Buf as _, Bytes};
-use cluster_client::{ChunkOwner, WriteError, WrittenChunk};
+use cluster_client::{ChunkOwner, WrittenChunk};
 use futures::{Stream, StreamExt as _};
 use proto::object::{NewContent, NewExtent};
 use std::sync::Arc;
@@ -86,12 +87,13 @@ pub(crate) struct Received {
 }
 
 impl Store {
-    /// Receives a body, whose chunks belong to `owner`.
+    /// Receives a body, whose chunks belong to `owner`, and seals it if it is to be sealed. Digests are those of the body.
     pub(crate) async fn receive<S>(
         &self,
         owner: ChunkOwner,
         upload: Upload<S>,
         small: Small,
+        sealer: Option<PartSealer>,
     ) -> Result<Received, UploadError>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
@@ -102,10 +104,11 @@ impl Store {
         let algorithm = upload.checksum.as_ref().map(ClaimedChecksum::algorithm).or(upload.compute);
         let mut body = Body { stream: upload.body, left: upload.length, spare: Bytes::new() };
         let digests = Digests::new(algorithm);
-        let (content, digests) = if upload.length <= CHUNK_BYTES_MAX as u64 {
-            self.receive_small(owner, &mut body, digests, small).await?
+        let cut = Cutter { sealer };
+        let (content, digests) = if upload.length <= cut.bytes_max() as u64 {
+            self.receive_small(owner, &mut body, digests, small, cut).await?
         } else {
-            self.receive_large(owner, &mut body, digests).await?
+            self.receive_large(owner, &mut body, digests, cut).await?
         };
         let (md5, checksum) = digests.finish();
         if upload.md5.is_some_and(|claimed| claimed != md5) {
@@ -124,15 +127,17 @@ impl Store {
         body: &mut Body<S>,
         mut digests: Digests,
         small: Small,
+        cut: Cutter,
     ) -> Result<(NewContent, Digests), UploadError>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
     {
-        let share = self.uploads.take(body.left as usize).await?;
+        let share = self.uploads.take(cut.held(body.left as usize)).await?;
         let data = body.read(body.left as usize).await?;
         body.end().await?;
         if data.len() <= HASH_HERE_BYTES_MAX {
             digests.update(&data);
+            let data = cut.stored(0, data, true)?;
             match small {
                 Small::Inline if data.len() <= INLINE_BYTES_MAX => return Ok((NewContent::Inline(data), digests)),
                 Small::Chunk if data.is_empty() => return Ok((NewContent::Chunks(Vec::new()), digests)),
@@ -141,8 +146,11 @@ impl Store {
             let written = self.cluster.write_chunk(owner, data).await.map_err(ClusterError::from)?;
             return Ok((NewContent::Chunks(vec![written.at(0)]), digests));
         }
-        let digested = digest(digests, data.clone(), Arc::new(share));
+        let share = Arc::new(share);
+        let digested = digest(digests, data.clone(), share.clone());
+        let data = cut.stored_aside(0, data, true).await?;
         let written = self.cluster.write_chunk(owner, data).await.map_err(ClusterError::from)?;
+        drop(share);
         Ok((NewContent::Chunks(vec![written.at(0)]), joined(digested).await?))
     }
 
@@ -152,6 +160,7 @@ impl Store {
         owner: ChunkOwner,
         body: &mut Body<S>,
         digests: Digests,
+        cut: Cutter,
     ) -> Result<(NewContent, Digests), UploadError>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
@@ -165,16 +174,17 @@ impl Store {
             while writes.len() >= self.config.upload_parallel {
                 written.add(writes.join_next().await)?;
             }
-            let len = body.left.min(CHUNK_BYTES_MAX as u64) as usize;
-            let share = Arc::new(self.uploads.take(len).await?);
+            let len = body.left.min(cut.bytes_max() as u64) as usize;
+            let share = Arc::new(self.uploads.take(cut.held(len)).await?);
             let data = body.read(len).await?;
             let before = digesting.finish().await?;
             digesting = Digesting::Busy(digest(before, data.clone(), share.clone()));
-            let cluster = self.cluster.clone();
+            let (cluster, cut, to_end) = (self.cluster.clone(), cut.clone(), body.left == 0);
             writes.spawn(async move {
-                let result = cluster.write_chunk(owner, data).await;
+                let data = cut.stored_aside(offset, data, to_end).await?;
+                let written = cluster.write_chunk(owner, data).await.map_err(ClusterError::from)?;
                 drop(share);
-                (offset, result)
+                Ok((cut.stored_offset(offset), written))
             });
         }
         body.end().await?;
@@ -184,6 +194,51 @@ impl Store {
         Ok((written.content(), digesting.finish().await?))
     }
 }
+
+/// Says how a body becomes chunks, and makes them what is stored.
+#[derive(Clone)]
+struct Cutter {
+    sealer: Option<PartSealer>,
+}
+
+impl Cutter {
+    /// Bytes of the body in a chunk.
+    fn bytes_max(&self) -> usize {
+        if self.sealer.is_some() { SEALED_CHUNK_PLAIN_BYTES } else { CHUNK_BYTES_MAX }
+    }
+
+    /// Bytes of memory that so many bytes of the body take.
+    fn held(&self, bytes: usize) -> usize {
+        bytes + if self.sealer.is_some() { sealed_bytes(bytes as u64) as usize } else { 0 }
+    }
+
+    /// Where in the stored content the chunk lies that begins at this byte of the body.
+    fn stored_offset(&self, offset: u64) -> u64 {
+        if self.sealer.is_some() { sealed_bytes(offset) } else { offset }
+    }
+
+    /// What is stored of the bytes of the body from `offset` on.
+    fn stored(&self, offset: u64, data: Bytes, to_end: bool) -> Result<Bytes, UploadError> {
+        match &self.sealer {
+            None => Ok(data),
+            Some(sealer) => Ok(sealer.seal(offset, &data, to_end)?),
+        }
+    }
+
+    /// As [`Cutter::stored`], where it does not hold others up.
+    async fn stored_aside(&self, offset: u64, data: Bytes, to_end: bool) -> Result<Bytes, UploadError> {
+        if self.sealer.is_none() {
+            return Ok(data);
+        }
+        let cut = self.clone();
+        joined(tokio::task::spawn_blocking(move || cut.stored(offset, data, to_end))).await?
+    }
+}
+
+const _: () = assert!(
+    (SEALED_CHUNK_PLAIN_BYTES * 2) < 2 * CHUNK_BYTES_MAX,
+    "the smallest budget holds a chunk and what it becomes"
+);
 
 fn digest(mut digests: Digests, data: Bytes, share: Arc<Share>) -> JoinHandle<Digests> {
     tokio::task::spawn_blocking(move || {
@@ -212,8 +267,8 @@ async fn joined<T>(task: JoinHandle<T>) -> Result<T, ClusterError> {
     task.await.map_err(|error| ClusterError::Unexpected(error.to_string()))
 }
 
-/// Where a chunk goes in the file, and what came of writing it.
-type Write = (u64, Result<WrittenChunk, WriteError>);
+/// Where a chunk goes in the file, and the chunk.
+type Write = Result<(u64, WrittenChunk), UploadError>;
 
 #[derive(Default)]
 struct Written {
@@ -221,10 +276,10 @@ struct Written {
 }
 
 impl Written {
-    fn add(&mut self, done: Option<Result<Write, tokio::task::JoinError>>) -> Result<(), ClusterError> {
+    fn add(&mut self, done: Option<Result<Write, tokio::task::JoinError>>) -> Result<(), UploadError> {
         let Some(done) = done else { return Ok(()) };
-        let (offset, result) = done.map_err(|error| ClusterError::Unexpected(error.to_string()))?;
-        self.extents.push(result?.at(offset));
+        let (offset, written) = done.map_err(|error| ClusterError::Unexpected(error.to_string()))??;
+        self.extents.push(written.at(offset));
         Ok(())
     }
 

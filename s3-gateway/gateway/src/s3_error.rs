@@ -2,7 +2,9 @@
 
 use crate::body::BodyFault;
 use crate::screen::ScreenError;
-use gateway_core::{BodyError, BucketError, ClusterError, MultipartError, ObjectError, UploadError, Validators};
+use gateway_core::{
+    BodyError, BucketError, ClusterError, MultipartError, ObjectError, SealError, UploadError, Validators,
+};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode};
 
@@ -208,6 +210,7 @@ pub(crate) fn upload(error: &UploadError) -> S3Error {
             S3ErrorCode::InvalidRequest,
             format!("Value for x-amz-checksum-{algorithm} trailing header is invalid."),
         ),
+        UploadError::Seal(error) => seal(error),
         UploadError::Cluster(error) => cluster(error),
     }
 }
@@ -248,7 +251,52 @@ pub(crate) fn object(error: &ObjectError) -> S3Error {
             "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
         ),
         ObjectError::Changed => plain(S3ErrorCode::OperationAborted, "The object was changed while it was being read."),
+        ObjectError::Seal(error) => seal(error),
         ObjectError::Upload(error) => upload(error),
+    }
+}
+
+/// What stands between a request and the content of an encrypted bucket.
+fn seal(error: &SealError) -> S3Error {
+    match error {
+        SealError::NoKeys => plain(
+            S3ErrorCode::ServiceUnavailable,
+            "The bucket is encrypted, and this gateway has no key-encryption key. Its operator has to name the key file or the key \
+             service in the gateway's configuration.",
+        ),
+        SealError::NoSuchKek { kek } => {
+            tracing::error!(kek, "content is encrypted under a key-encryption key that this gateway does not have");
+            plain(
+                S3ErrorCode::ServiceUnavailable,
+                "The object is encrypted under a key-encryption key that this gateway does not have. Its operator has to add it.",
+            )
+        }
+        SealError::KeysUnavailable => {
+            plain(S3ErrorCode::ServiceUnavailable, "The key service cannot be reached now. Try again.")
+        }
+        SealError::KeysRefuse(why) => {
+            tracing::error!(why, "the key service refuses");
+            plain(S3ErrorCode::ServiceUnavailable, "The key service refuses. Ask the operator of the gateway.")
+        }
+        SealError::Unsealed => plain(
+            S3ErrorCode::AccessDenied,
+            "The object is not encrypted as its bucket demands, and is not shown. It can be deleted and put again.",
+        ),
+        SealError::Damaged => {
+            tracing::error!("sealed content is damaged");
+            plain(S3ErrorCode::InternalError, "The encrypted object is damaged.")
+        }
+        SealError::TooManyRuns => plain(
+            S3ErrorCode::InvalidRequest,
+            "The sizes of the parts change too often for an encrypted bucket. Upload parts of equal size.",
+        ),
+        SealError::Overtaken => {
+            plain(S3ErrorCode::ServiceUnavailable, "The bucket has been protected just now. Try again.")
+        }
+        SealError::Random => {
+            tracing::error!("the operating system gives no random bytes");
+            plain(S3ErrorCode::InternalError, "We encountered an internal error. Please try again.")
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::config::ConfigError;
 use cluster_client::CallError;
-use gateway_core::{BodyError, BucketError, ClusterError, MultipartError, ObjectError, UploadError};
+use gateway_core::{BodyError, BucketError, ClusterError, MultipartError, ObjectError, SealError, UploadError};
 use proto::control::ControlRefusal;
 use serde_json::json;
 use std::process::ExitCode;
@@ -181,6 +181,7 @@ fn bucket_kind(error: &BucketError) -> Kind {
 fn upload_kind(error: &UploadError) -> Kind {
     match error {
         UploadError::Cluster(error) => cluster_kind(error),
+        UploadError::Seal(error) => seal_kind(error),
         UploadError::Body(BodyError::Busy) => Kind::Unavailable,
         UploadError::Body(_)
         | UploadError::TooLarge
@@ -190,9 +191,23 @@ fn upload_kind(error: &UploadError) -> Kind {
     }
 }
 
+fn seal_kind(error: &SealError) -> Kind {
+    match error {
+        SealError::KeysUnavailable | SealError::Overtaken => Kind::Unavailable,
+        SealError::NoKeys
+        | SealError::NoSuchKek { .. }
+        | SealError::KeysRefuse(_)
+        | SealError::Unsealed
+        | SealError::Damaged
+        | SealError::TooManyRuns
+        | SealError::Random => Kind::Failed,
+    }
+}
+
 fn object_kind(error: &ObjectError) -> Kind {
     match error {
         ObjectError::Bucket(error) => bucket_kind(error),
+        ObjectError::Seal(error) => seal_kind(error),
         ObjectError::Upload(error) => upload_kind(error),
         ObjectError::NoSuchKey | ObjectError::NoSuchPart => Kind::NotFound,
         ObjectError::KeyTooLong | ObjectError::InvalidKey => Kind::Usage,

@@ -6,11 +6,12 @@ use crate::error::{MultipartError, ObjectError, UploadError, multipart_refusal};
 use crate::etag;
 use crate::metadata::{Metadata, agreement, checksum_xattrs};
 use crate::object::validate_key;
+use crate::seal::{Layout, sealed_bytes};
 use crate::store::{Caller, Store, surprise};
 use bytes::Bytes;
 use proto::control::BucketInfo;
 use proto::meta::{Command, Outcome, PartView};
-use proto::object::Precondition;
+use proto::object::{Precondition, Xattr};
 use std::collections::BTreeMap;
 use types::{PARTS_MAX, UploadId};
 
@@ -55,6 +56,14 @@ pub struct Completed {
     pub checksum: Option<ObjectChecksum>,
 }
 
+/// What was found of the parts.
+struct Judged {
+    /// The object's checksum, if there is an agreement on one.
+    checksum: Option<ObjectChecksum>,
+    /// The object's envelope, if it is sealed.
+    envelope: Option<Xattr>,
+}
+
 impl Store {
     /// Makes the object of the named parts visible. Repeating a completion whose answer was lost gives it again, as long
     /// as the object stands.
@@ -97,15 +106,18 @@ impl Store {
         parts: Vec<(u16, [u8; 16])>,
         etag: proto::object::ETag,
     ) -> Result<Completed, MultipartError> {
-        let checksum = self.judge_parts(bucket, &key, upload, request, &parts).await?;
+        let Judged { checksum, envelope } = self.judge_parts(bucket, &key, upload, request, &parts).await?;
+        let part_bytes_min = self.config.part_bytes_min;
+        let part_bytes_min = if envelope.is_some() { sealed_bytes(part_bytes_min) } else { part_bytes_min };
+        self.check_mark(bucket, envelope.is_some()).await?;
         let command = Command::CompleteUpload {
             bucket: bucket.id,
             key,
             upload,
             parts,
             etag,
-            xattrs: checksum.iter().flat_map(checksum_xattrs).collect(),
-            part_bytes_min: self.config.part_bytes_min,
+            xattrs: checksum.iter().flat_map(checksum_xattrs).chain(envelope).collect(),
+            part_bytes_min,
             precondition: request.precondition.clone(),
         };
         match self.command(bucket, command).await? {
@@ -115,7 +127,7 @@ impl Store {
         }
     }
 
-    /// Compares what the client names with what was stored; the object's checksum if there is an agreement on one.
+    /// Compares what the client names with what was stored.
     async fn judge_parts(
         &self,
         bucket: &BucketInfo,
@@ -123,12 +135,13 @@ impl Store {
         upload: UploadId,
         request: &CompleteRequest,
         parts: &[(u16, [u8; 16])],
-    ) -> Result<Option<ObjectChecksum>, MultipartError> {
+    ) -> Result<Judged, MultipartError> {
         let mut after = parts[0].0 - 1;
         let mut listing = self.parts(bucket, key.clone(), upload, after, LIST_PARTS_MAX).await?;
         let agreed = agreement(&listing.xattrs);
-        if agreed.is_none() && request.size.is_none() {
-            return Ok(None);
+        let begun = self.envelope(bucket, &listing.xattrs).await?;
+        if agreed.is_none() && request.size.is_none() && begun.is_none() {
+            return Ok(Judged { checksum: None, envelope: None });
         }
         let mut stored: BTreeMap<u16, PartView> = BTreeMap::new();
         loop {
@@ -145,7 +158,16 @@ impl Store {
         if request.size.is_some_and(|claimed| claimed != size) {
             return Err(MultipartError::SizeMismatch);
         }
-        agreed.map(|(algorithm, kind)| object_checksum(algorithm, kind, request, &named)).transpose()
+        let checksum = agreed.map(|(algorithm, kind)| object_checksum(algorithm, kind, request, &named)).transpose()?;
+        let envelope = match begun {
+            None => None,
+            // A part that is replaced meanwhile by other bytes has another MD5, and the completion is refused.
+            Some(begun) => {
+                let layout = Layout::of_parts(named.iter().map(|part| (part.part, part.size)))?;
+                Some(self.resume_sealing(bucket, &begun).await?.envelope(layout)?)
+            }
+        };
+        Ok(Judged { checksum, envelope })
     }
 }
 

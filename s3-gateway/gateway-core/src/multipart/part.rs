@@ -6,6 +6,7 @@ use crate::error::{BodyError, MultipartError, ObjectError, multipart_refusal};
 use crate::metadata::{agreement, checksum_xattrs};
 use crate::object::{CopySource, validate_key};
 use crate::range::ByteRange;
+use crate::seal::PartSealer;
 use crate::store::{Caller, Store};
 use crate::upload::{ClaimedChecksum, Received, Small, Upload};
 use bytes::Bytes;
@@ -54,6 +55,7 @@ struct Place {
     upload: UploadId,
     part: u16,
     checksum: Option<ChecksumAlgorithm>,
+    sealer: Option<PartSealer>,
 }
 
 impl Store {
@@ -77,8 +79,8 @@ impl Store {
         {
             return Err(MultipartError::ChecksumKind);
         }
-        let received =
-            self.receive((&*place.bucket).into(), Upload { compute: place.checksum, ..upload }, Small::Chunk).await?;
+        let upload = Upload { compute: place.checksum, ..upload };
+        let received = self.receive((&*place.bucket).into(), upload, Small::Chunk, place.sealer.clone()).await?;
         self.keep(place, received).await
     }
 
@@ -103,7 +105,8 @@ impl Store {
                 ByteRange::FromTo { first, last }.resolve(size).ok_or(ObjectError::RangeNotSatisfiable { size })?
             }
         };
-        let received = self.receive_copy((&*place.bucket).into(), &source, range, place.checksum, Small::Chunk).await?;
+        let (owner, sealer) = ((&*place.bucket).into(), place.sealer.clone());
+        let received = self.receive_copy(owner, &source, range, place.checksum, Small::Chunk, sealer).await?;
         let part = self.keep(place, received).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(CopiedPart { part, mtime: Timestamp::from_secs(now.as_secs() as i64, now.subsec_nanos()) })
@@ -118,12 +121,17 @@ impl Store {
         let bucket = self.bucket(caller, &target.bucket).await?;
         let listing = self.parts(&bucket, key.clone(), upload, 0, 0).await?;
         let checksum = agreement(&listing.xattrs).map(|(algorithm, _)| algorithm);
-        Ok(Place { bucket, key, upload, part, checksum })
+        let sealer = match self.envelope(&bucket, &listing.xattrs).await? {
+            None => None,
+            Some(envelope) => Some(PartSealer { sealer: self.unseal(&bucket, &envelope).await?, part }),
+        };
+        Ok(Place { bucket, key, upload, part, checksum, sealer })
     }
 
     async fn keep(&self, place: Place, received: Received) -> Result<UploadedPart, MultipartError> {
         let Received { content, md5, checksum } = received;
         let checksum = checksum.as_ref().map(ObjectChecksum::from);
+        self.check_mark(&place.bucket, place.sealer.is_some()).await?;
         let command = Command::PutPart {
             bucket: place.bucket.id,
             key: place.key,

@@ -7,6 +7,7 @@ use crate::condition::ReadCondition;
 use crate::download::Content;
 use crate::error::{BodyError, ObjectError, UploadError};
 use crate::metadata::{Metadata, checksum_xattrs};
+use crate::seal::{Envelope, Layout, PartSealer, SealError, WHOLE, is_envelope, open};
 use crate::store::{Caller, Store};
 use crate::upload::{Received, Small, Upload};
 use bytes::Bytes;
@@ -52,7 +53,10 @@ pub(crate) struct Source {
     pub(crate) bucket: Arc<BucketInfo>,
     pub(crate) key: Bytes,
     pub(crate) object: ObjectView,
+    /// Plain bytes.
     pub(crate) size: u64,
+    /// If it is sealed.
+    pub(crate) envelope: Option<Envelope>,
 }
 
 impl Store {
@@ -72,9 +76,18 @@ impl Store {
         if let Some(xattrs) = &mut xattrs {
             xattrs.extend(checksum.iter().flat_map(checksum_xattrs));
         }
+        let marked = self.is_marked(&bucket).await?;
         // The chunks of a copy by reference lie where those of the source do.
         let shares = source.bucket.group == bucket.group && source.bucket.rule == bucket.rule;
+        let shares = shares
+            && match source.envelope {
+                None => !marked,
+                // Segments are sealed for their bucket and the object id in the envelope, which is copied with them in one piece. With other metadata it
+                // would be the envelope of the source as it was a moment ago, and another object of the same bytes may stand there by now.
+                Some(_) => source.bucket.id == bucket.id && xattrs.is_none(),
+            };
         if shares && source.object.attr.kind == FileKind::File {
+            self.check_mark(&bucket, source.envelope.is_some()).await?;
             let command = Command::CopyObject {
                 source_bucket: source.bucket.id,
                 source_key: source.key.clone(),
@@ -89,7 +102,7 @@ impl Store {
                 Err(Refusal::TooLarge) => {}
                 answer => {
                     let attr = made_visible(answer)?;
-                    return Ok(Stored { etag: attr.etag_text(), mtime: attr.mtime, size: attr.size, checksum });
+                    return Ok(Stored { etag: attr.etag_text(), mtime: attr.mtime, size: source.size, checksum });
                 }
             }
         }
@@ -108,7 +121,9 @@ impl Store {
     ) -> Result<Stored, ObjectError> {
         let kept = Metadata::from_xattrs(&source.object.xattrs);
         let compute = kept.checksum.as_ref().map(|checksum| checksum.algorithm);
-        let received = self.receive_copy(bucket.into(), source, 0..source.size, compute, Small::Inline).await?;
+        let sealing = self.begin_sealing(bucket).await?;
+        let sealer = sealing.as_ref().map(|sealing| sealing.part(WHOLE));
+        let received = self.receive_copy(bucket.into(), source, 0..source.size, compute, Small::Inline, sealer).await?;
         let checksum = received.checksum.as_ref().map(ObjectChecksum::from);
         if let (Some(kept), Some(made)) = (&kept.checksum, &checksum)
             && kept.kind == ChecksumKind::FullObject
@@ -117,20 +132,36 @@ impl Store {
             return Err(UploadError::ChecksumMismatch(made.algorithm).into());
         }
         let mut xattrs = xattrs.unwrap_or_else(|| source.object.xattrs.clone());
-        xattrs.retain(|(name, _)| !name.starts_with(b"trusted.s3.checksum-"));
+        xattrs.retain(|xattr| !xattr.0.starts_with(b"trusted.s3.checksum-") && !is_envelope(xattr));
         xattrs.extend(checksum.iter().flat_map(checksum_xattrs));
+        if let Some(sealing) = &sealing {
+            xattrs.push(sealing.envelope(Layout::whole(source.size))?);
+        }
+        self.check_mark(bucket, sealing.is_some()).await?;
         let attr = self.commit(bucket, key, received.content, ETag::Md5(received.md5), xattrs, precondition).await?;
-        Ok(Stored { etag: attr.etag_text(), mtime: attr.mtime, size: attr.size, checksum })
+        Ok(Stored { etag: attr.etag_text(), mtime: attr.mtime, size: source.size, checksum })
     }
 
     /// Finds a source and judges its conditions; one that does not hold is a failure here, never "not modified".
     pub(crate) async fn source(&self, caller: &Caller, source: &CopySource) -> Result<Source, ObjectError> {
         let bucket = self.bucket(caller, &source.bucket).await?;
         let key = validate_key(&source.key)?;
+        if self.is_marked(&bucket).await? {
+            self.may_read_plain(&bucket, Some(caller)).await?;
+        }
         let (object, content) = self.describe(&bucket, key.clone()).await?;
+        let envelope = self.envelope(&bucket, &object.xattrs).await?;
         source.condition.check(&validators(&object.attr)).map_err(|_| ObjectError::PreconditionFailed)?;
-        let size = content_bytes(&object, content.size);
-        Ok(Source { bucket, key, object, size })
+        let stored = content_bytes(&object, content.size);
+        if let Some(envelope) = &envelope {
+            self.may_read_plain(&bucket, Some(caller)).await?;
+            self.key_service()?;
+            if stored != envelope.layout.sealed() || envelope.layout.runs().is_empty() {
+                return Err(SealError::Damaged.into());
+            }
+        }
+        let size = envelope.as_ref().map_or(stored, |envelope| envelope.layout.plain());
+        Ok(Source { bucket, key, object, size, envelope })
     }
 
     /// Reads a range of a source and writes it for another owner.
@@ -141,6 +172,7 @@ impl Store {
         range: Range<u64>,
         compute: Option<crate::checksum::ChecksumAlgorithm>,
         small: Small,
+        sealer: Option<PartSealer>,
     ) -> Result<Received, ObjectError> {
         let length = range.end - range.start;
         if length > self.config.put_bytes_max {
@@ -161,7 +193,7 @@ impl Store {
             })
         });
         let upload = Upload { body, length, md5: None, checksum: None, compute };
-        let received = self.receive(owner, upload, small).await;
+        let received = self.receive(owner, upload, small, sealer).await;
         match failure.lock().take() {
             Some(error) => Err(error),
             None => Ok(received?),
@@ -172,9 +204,19 @@ impl Store {
         if range.is_empty() {
             return Ok(Content::Whole(Bytes::new()));
         }
+        let Some(envelope) = &source.envelope else { return self.source_stored(source, range).await };
+        let sealer = self.unseal(&source.bucket, envelope).await?;
+        let cut = envelope.layout.cut(range).ok_or(SealError::Damaged)?;
+        open(self.source_stored(source, cut.stored.clone()).await?, sealer, cut).await
+    }
+
+    /// Its bytes as they are stored.
+    async fn source_stored(&self, source: &Source, range: Range<u64>) -> Result<Content, ObjectError> {
         let (object, view) =
             self.object(&source.bucket, source.key.clone(), Some((range.start, FILE_BYTES_MAX))).await?;
-        if object.attr.ino != source.object.attr.ino || object.attr.change != source.object.attr.change {
+        // What changes of a sealed object is how its key is wrapped.
+        let same = object.attr.change == source.object.attr.change || source.envelope.is_some();
+        if object.attr.ino != source.object.attr.ino || !same {
             return Err(ObjectError::PreconditionFailed);
         }
         let view: ContentView = view.unwrap_or_default();

@@ -4,6 +4,7 @@ use super::{Stored, validate_key};
 use crate::checksum::ObjectChecksum;
 use crate::error::{BodyError, ObjectError, object_refusal};
 use crate::metadata::{Metadata, checksum_xattrs};
+use crate::seal::{Layout, WHOLE};
 use crate::store::{Caller, Store, surprise};
 use crate::upload::{Small, Upload};
 use bytes::Bytes;
@@ -38,12 +39,18 @@ impl Store {
         let key = validate_key(&request.key)?;
         let mut xattrs = request.metadata.to_xattrs()?;
         let bucket = self.bucket(caller, &request.bucket).await?;
-        let received = self.receive((&*bucket).into(), upload, Small::Inline).await?;
+        let (sealing, size) = (self.begin_sealing(&bucket).await?, upload.length);
+        let sealer = sealing.as_ref().map(|sealing| sealing.part(WHOLE));
+        let received = self.receive((&*bucket).into(), upload, Small::Inline, sealer).await?;
         let checksum = received.checksum.as_ref().map(ObjectChecksum::from);
         xattrs.extend(checksum.iter().flat_map(checksum_xattrs));
+        if let Some(sealing) = &sealing {
+            xattrs.push(sealing.envelope(Layout::whole(size))?);
+        }
+        self.check_mark(&bucket, sealing.is_some()).await?;
         let etag = ETag::Md5(received.md5);
         let attr = self.commit(&bucket, key, received.content, etag, xattrs, request.precondition).await?;
-        Ok(Stored { etag: attr.etag_text(), mtime: attr.mtime, size: attr.size, checksum })
+        Ok(Stored { etag: attr.etag_text(), mtime: attr.mtime, size, checksum })
     }
 
     pub(super) async fn commit(

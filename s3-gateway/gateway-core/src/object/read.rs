@@ -5,6 +5,7 @@ use crate::condition::ReadCondition;
 use crate::download::Content;
 use crate::error::{ObjectError, Validators, object_refusal};
 use crate::range::ByteRange;
+use crate::seal::{SEGMENT_BYTES, SealError, open, sealed_bytes};
 use crate::store::{Caller, Store, surprise};
 use bytes::Bytes;
 use proto::control::BucketInfo;
@@ -60,28 +61,73 @@ pub struct ObjectRead {
 }
 
 impl Store {
-    /// Reads an object. All bytes come from one state of it.
+    /// Reads an object. All bytes come from one state of it. Those of a marked bucket need the right to read plain bytes, also of its owner.
     ///
     /// # Errors
     /// [`ObjectError`]; also while the content is being read.
     pub async fn get(&self, caller: &Caller, request: &GetRequest) -> Result<ObjectRead, ObjectError> {
         let bucket = self.bucket(caller, &request.bucket).await?;
-        let guess = request.range.map_or((0, FILE_BYTES_MAX), ByteRange::guess);
-        let (object, content) = self.object(&bucket, validate_key(&request.key)?, Some(guess)).await?;
-        let mut content = content.unwrap_or_default();
-        let (head, range) = judge(request, &object, &content)?;
-        let wanted = range.clone().unwrap_or(0..head.size);
-        if object.attr.kind == FileKind::Symlink {
-            return Ok(ObjectRead { head, range, content: Content::Whole(Bytes::new()) });
+        self.read_object(&bucket, request, Some(caller)).await
+    }
+
+    /// Reads an object for `reader`; `None` is this process itself.
+    pub(crate) async fn read_object(
+        &self,
+        bucket: &BucketInfo,
+        request: &GetRequest,
+        reader: Option<&Caller>,
+    ) -> Result<ObjectRead, ObjectError> {
+        let marked = self.is_marked(bucket).await?;
+        if marked {
+            self.may_read_plain(bucket, reader).await?;
+            self.key_service()?;
         }
+        let guess = request.range.map_or((0, FILE_BYTES_MAX), ByteRange::guess);
+        let guess = if marked { sealed_guess(guess) } else { guess };
+        let (object, content) = self.object(bucket, validate_key(&request.key)?, Some(guess)).await?;
+        let content = content.unwrap_or_default();
+        let envelope = self.envelope(bucket, &object.xattrs).await?;
+        if envelope.is_some() && !marked {
+            self.may_read_plain(bucket, reader).await?;
+        }
+        let stored = content_bytes(&object, content.size);
+        let (head, range) = judge(request, &object, envelope.as_ref().map_or(stored, |it| it.layout.plain()))?;
+        let wanted = range.clone().unwrap_or(0..head.size);
+        let content = match envelope {
+            None if object.attr.kind == FileKind::Symlink => Content::Whole(Bytes::new()),
+            None => self.content(&object, content, guess, wanted).await?,
+            Some(envelope) => {
+                let sealer = self.unseal(bucket, &envelope).await?;
+                if stored != envelope.layout.sealed() || envelope.layout.runs().is_empty() {
+                    return Err(SealError::Damaged.into());
+                }
+                match envelope.layout.cut(wanted) {
+                    None => Content::Whole(Bytes::new()),
+                    Some(cut) => {
+                        let content = self.content(&object, content, guess, cut.stored.clone()).await?;
+                        open(content, sealer, cut).await?
+                    }
+                }
+            }
+        };
+        Ok(ObjectRead { head, range, content })
+    }
+
+    /// The stored bytes `wanted` of an object; `page` is what the metadata said of the range `guess`.
+    async fn content(
+        &self,
+        object: &ObjectView,
+        mut page: ContentView,
+        guess: (u64, u64),
+        wanted: Range<u64>,
+    ) -> Result<Content, ObjectError> {
         // The first page tells of the range that was guessed and of nothing else: what lies outside may not be zeros.
         let told = guess.0..guess.0.saturating_add(guess.1);
         let covered = told.start <= wanted.start && wanted.end <= told.end;
-        if !covered || content.next.is_some_and(|next| next <= wanted.start) {
-            content = self.page_of(&object, &content, &wanted).await?;
+        if !covered || page.next.is_some_and(|next| next <= wanted.start) {
+            page = self.page_of(object, &page, &wanted).await?;
         }
-        let content = self.download(object.attr.ino, &content, wanted).await?;
-        Ok(ObjectRead { head, range, content })
+        self.download(object.attr.ino, &page, wanted).await
     }
 
     /// What is known of an object, and which of its bytes a read would give.
@@ -95,7 +141,9 @@ impl Store {
     ) -> Result<(ObjectHead, Option<Range<u64>>), ObjectError> {
         let bucket = self.bucket(caller, &request.bucket).await?;
         let (object, content) = self.describe(&bucket, validate_key(&request.key)?).await?;
-        judge(request, &object, &content)
+        let stored = content_bytes(&object, content.size);
+        let envelope = self.envelope(&bucket, &object.xattrs).await?;
+        judge(request, &object, envelope.map_or(stored, |envelope| envelope.layout.plain()))
     }
 
     /// An object and the size of its content, without more of the content than that takes.
@@ -110,7 +158,7 @@ impl Store {
         Ok((object, content.unwrap_or_default()))
     }
 
-    pub(super) async fn object(
+    pub(crate) async fn object(
         &self,
         bucket: &BucketInfo,
         key: Bytes,
@@ -141,16 +189,23 @@ impl Store {
     }
 }
 
+/// The range of the stored content to ask the metadata for before the layout is known: right for an object that was put in one piece.
+fn sealed_guess((offset, len): (u64, u64)) -> (u64, u64) {
+    let first = offset - offset % SEGMENT_BYTES;
+    let end = offset.saturating_add(len).div_ceil(SEGMENT_BYTES).saturating_mul(SEGMENT_BYTES);
+    let start = sealed_bytes(first).min(FILE_BYTES_MAX);
+    (start, sealed_bytes(end).min(FILE_BYTES_MAX).saturating_sub(start).max(1))
+}
+
 /// Conditions first, then the range.
 fn judge(
     request: &GetRequest,
     object: &ObjectView,
-    content: &ContentView,
+    size: u64,
 ) -> Result<(ObjectHead, Option<Range<u64>>), ObjectError> {
     let validators = validators(&object.attr);
     request.condition.check(&validators)?;
-    let head = ObjectHead::new(object, content_bytes(object, content.size));
-    let size = head.size;
+    let head = ObjectHead::new(object, size);
     let range = match (request.part, request.range) {
         (Some(1), _) if head.parts.is_none() => (size > 0).then_some(0..size),
         (Some(_), _) => return Err(ObjectError::NoSuchPart),
