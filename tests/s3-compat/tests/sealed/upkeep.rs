@@ -9,6 +9,7 @@ use gateway_core::{
     SETTINGS_KEY, SETTINGS_SPACE, SYSTEM_BUCKET, SealError, StoreConfig, Upload,
 };
 use harness::memory_cluster::Faults;
+use proto::control::ControlCommand;
 use proto::meta::{Answer, Command, Outcome, Query};
 use proto::trash::{NameTaken, TrashFilter};
 use std::time::Duration;
@@ -46,6 +47,51 @@ async fn only_an_empty_bucket_is_marked_and_once_is_as_good_as_twice() {
     world.store.create_bucket(&world.alice, PLAIN).await.expect("free");
     let settings = world.store.bucket_settings(&*world.bucket(PLAIN).await).await.expect("known");
     assert_eq!(*settings, BucketSettings::default());
+}
+
+#[tokio::test]
+async fn a_marked_bucket_that_is_not_deleted_keeps_its_mark() {
+    let world = World::new().await;
+    let marked = async |name| {
+        let bucket = world.bucket(name).await;
+        world.store.bucket_settings(&bucket).await.expect("known").protection.is_some()
+    };
+    world.put(BOOKS, "k", b"text").await.expect("stored");
+    assert_eq!(world.store.delete_bucket(&world.alice, BOOKS).await, Err(BucketError::NotEmpty));
+    assert!(marked(BOOKS).await);
+    world.store.delete(&world.alice, BOOKS, "k", Precondition::default()).await.expect("deleted");
+    // Another record keeps the group from deleting it, as would an object that was put at that moment.
+    let bucket = world.bucket(BOOKS).await;
+    world.write_record(&bucket, proto::record::RecordSpace(99), b"x", b"x").await;
+    assert_eq!(world.store.delete_bucket(&world.alice, BOOKS).await, Err(BucketError::NotEmpty));
+    assert!(marked(BOOKS).await);
+}
+
+#[tokio::test]
+async fn a_deleted_bucket_that_comes_back_is_marked_again_with_its_trash() {
+    let world = World::new().await;
+    world.put(BOOKS, "k", b"text").await.expect("stored");
+    world.store.delete(&world.alice, BOOKS, "k", Precondition::default()).await.expect("deleted");
+    let bucket = world.bucket(BOOKS).await;
+    world.store.delete_bucket(&world.alice, BOOKS).await.expect("empty");
+    let undelete = ControlCommand::UndeleteBucket { bucket: bucket.id, name: BOOKS.into() };
+    assert!(world.cluster.control(undelete).await.expect("memory").is_ok());
+    let unseal = Command::UnsealBucket { bucket: bucket.id };
+    assert!(world.cluster.command(bucket.group, unseal).await.expect("memory").is_ok());
+    let restore = async |key: &'static [u8]| {
+        let entries = world.trash(BOOKS).await.into_iter().map(|entry| entry.id).collect();
+        let to = Bytes::from_static(key);
+        let restore = Command::RestoreTrash { bucket: bucket.id, entries, to, taken: NameTaken::Refuse };
+        assert!(world.cluster.command(bucket.group, restore).await.expect("memory").is_ok());
+    };
+    restore(b"").await;
+    // It is shown to nobody as if it were plain.
+    match world.get(BOOKS, "k", None).await {
+        Err(ObjectError::Seal(SealError::Unsealed)) => {}
+        other => panic!("{other:?}"),
+    }
+    world.store.protect_bucket(BOOKS, Protection::Lcp).await.expect("all in it is sealed");
+    assert_eq!(world.get(BOOKS, "k", None).await.expect("there"), b"text");
 }
 
 #[tokio::test(start_paused = true)]
