@@ -34,6 +34,7 @@ mod seal;
 pub mod secret_file;
 mod settings;
 pub mod secret_file;
+mod settings;
 mod store;
 mod system;
 mod upload;

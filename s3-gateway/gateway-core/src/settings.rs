@@ -6,6 +6,7 @@
 //! A bucket without the record has the defaults, and so has every bucket of a cluster below the level that has records. A record that cannot be read is an
 //! error, never the defaults: whoever cannot tell whether a bucket is protected touches nothing in it.
 //!
+<<<<<<< HEAD
 //! A bucket is protected while it is empty, and for good. Processes that have looked at it a moment before may go on for [`crate::StoreConfig::cache_stale`]
 //! as if it were not; so [`Store::protect_bucket`] looks a second time after that.
 
@@ -18,6 +19,20 @@ use proto::control::BucketInfo;
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::record::{Expected, RecordChange, RecordContent, RecordKey, RecordSpace};
 use proto::trash::TrashFilter;
+=======
+//! `protect` marks buckets, and lets them go when they are deleted.
+
+mod protect;
+
+pub use protect::ProtectError;
+
+use crate::error::{BucketError, ClusterError};
+use crate::store::{Store, surprise};
+use bytes::Bytes;
+use proto::control::BucketInfo;
+use proto::meta::{Answer, Query, Refusal};
+use proto::record::{RecordKey, RecordSpace};
+>>>>>>> h-seal
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -110,6 +125,7 @@ fn key() -> RecordKey {
     RecordKey { space: SETTINGS_SPACE, key: Bytes::from_static(SETTINGS_KEY) }
 }
 
+<<<<<<< HEAD
 /// A bucket was not protected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtectError {
@@ -129,6 +145,8 @@ pub enum ProtectError {
     Bucket(#[from] BucketError),
 }
 
+=======
+>>>>>>> h-seal
 impl Store {
     /// What is set for a bucket, as this process knew it at most [`crate::StoreConfig::cache_stale`] ago.
     ///
@@ -157,6 +175,7 @@ impl Store {
             Err(error) => Err(error),
         }
     }
+<<<<<<< HEAD
 
     /// Protects an empty bucket for good; one that is protected so stays as it is. For operators: there is no caller.
     ///
@@ -223,6 +242,8 @@ impl Store {
         }
         Ok(true)
     }
+=======
+>>>>>>> h-seal
 }
 
 #[cfg(test)]

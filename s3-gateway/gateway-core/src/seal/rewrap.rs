@@ -1,6 +1,7 @@
 //! The change of key-encryption keys: data keys are wrapped anew, content stays as it is.
 //!
 //! An envelope changes in nothing but its wrapped key, and only here: whatever is written to a key gets an inode of its own. So an envelope that was read of
+<<<<<<< HEAD
 //! an inode can be written to that inode whenever it may be: if the object was replaced meanwhile, it is its predecessor in the trash that is changed, and of two that do
 //! this at once either result is good.
 
@@ -15,6 +16,18 @@ use proto::meta::{Answer, Command, Query, Refusal, SetXattrMode};
 use proto::object::Xattr;
 use proto::trash::TrashFilter;
 use types::Ino;
+=======
+//! an inode can be written to that inode whenever it may be. If the object was replaced meanwhile, it is its predecessor in the trash that is changed; of two
+//! that do this at once either result is good.
+
+use super::SealError;
+use super::envelope::Envelope;
+use super::walk::{Walk, Walked};
+use crate::error::{BucketError, ObjectError, object_refusal};
+use crate::store::Store;
+use proto::control::BucketInfo;
+use proto::meta::{Command, Refusal, SetXattrMode};
+>>>>>>> h-seal
 
 /// What a rewrap has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,12 +42,18 @@ pub struct Rewrapped {
     pub uploads: u64,
 }
 
+<<<<<<< HEAD
 /// Pages of one listing that say nothing before it is given up: only a listing that goes in circles has them.
 const PAGES_MAX: u64 = 1 << 32;
 
 impl Store {
     /// Wraps the data keys of all objects of a marked bucket anew that are not under the newest key-encryption key, those in the trash too. For operators.
     /// May be repeated, stopped and done by several at once. When it has found nothing to do and no uploads, the older keys are not needed for this bucket.
+=======
+impl Store {
+    /// Wraps the data keys of all objects of a marked bucket anew that are not under the newest key-encryption key, those in the trash too. For operators.
+    /// May be repeated, stopped, and done by several at once. When it has found nothing to do and no uploads, the older keys are not needed for this bucket.
+>>>>>>> h-seal
     ///
     /// # Errors
     /// [`ObjectError`]; what was done until then is done.
@@ -45,6 +64,7 @@ impl Store {
             return Ok(done);
         }
         self.key_service()?;
+<<<<<<< HEAD
         self.rewrap_uploads(&bucket, &mut done).await?;
         self.rewrap_objects(&bucket, &mut done).await?;
         self.rewrap_trash(&bucket, &mut done).await?;
@@ -125,11 +145,40 @@ impl Store {
             after = last;
         }
         Ok(())
+=======
+        done.uploads = self.uploads_to_wait_for(&bucket).await?;
+        let mut walk = Walk::new();
+        while let Some(page) = walk.next(self, &bucket).await? {
+            for walked in page {
+                self.rewrap_one(&bucket, walked, &mut done).await?;
+            }
+        }
+        Ok(done)
+    }
+
+    async fn uploads_to_wait_for(&self, bucket: &BucketInfo) -> Result<u64, ObjectError> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let (page, last) = self.walk_uploads(bucket, after).await?;
+            for xattrs in page {
+                if let Some(Ok(envelope)) = Envelope::find(&xattrs)
+                    && !self.key_service()?.is_newest(&envelope.key).await.map_err(SealError::from)?
+                {
+                    count += 1;
+                }
+            }
+            after = last;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+>>>>>>> h-seal
     }
 
     async fn rewrap_one(
         &self,
         bucket: &BucketInfo,
+<<<<<<< HEAD
         ino: Ino,
         xattrs: &[Xattr],
         done: &mut Rewrapped,
@@ -141,6 +190,15 @@ impl Store {
                 done.refused += 1;
                 return Ok(());
             }
+=======
+        (ino, xattrs): Walked,
+        done: &mut Rewrapped,
+    ) -> Result<(), ObjectError> {
+        done.seen += 1;
+        let Some(Ok(envelope)) = Envelope::find(&xattrs) else {
+            done.refused += 1;
+            return Ok(());
+>>>>>>> h-seal
         };
         let envelope = match self.rewrapped(bucket, &envelope).await {
             Ok(None) => return Ok(()),
@@ -157,7 +215,11 @@ impl Store {
             Ok(_) => done.rewrapped += 1,
             // It is gone.
             Err(Refusal::StaleInode | Refusal::NoXattr) => {}
+<<<<<<< HEAD
             Err(refusal) => return Err(object_refusal(&refusal).into()),
+=======
+            Err(refusal) => return Err(object_refusal(&refusal)),
+>>>>>>> h-seal
         }
         Ok(())
     }
