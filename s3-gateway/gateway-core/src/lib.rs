@@ -33,8 +33,6 @@ mod rights;
 mod seal;
 pub mod secret_file;
 mod settings;
-pub mod secret_file;
-mod settings;
 mod store;
 mod system;
 mod upload;

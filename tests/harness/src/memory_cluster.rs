@@ -115,15 +115,12 @@ impl MemoryCluster {
         self.chunks.lock().values().cloned().chain(rows).collect()
     }
 
-<<<<<<< HEAD
-=======
     /// Bytes of chunks that were read until now.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
->>>>>>> h-seal
     /// Chunks, in the order in which they were written.
     #[must_use]
     pub fn chunks(&self) -> Vec<(ChunkId, Bytes)> {
@@ -154,7 +151,6 @@ impl MemoryCluster {
         self.faults.lock().records.clone().filter(|_| records)
     }
 
-<<<<<<< HEAD
     /// All rows of all groups, keys and values: for a look whether something stands where it must not.
     #[must_use]
     pub fn rows(&self) -> Vec<(Bytes, Bytes)> {
@@ -163,8 +159,6 @@ impl MemoryCluster {
         rows.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-=======
->>>>>>> h-seal
     fn change(&self, command: ControlCommand) -> Result<ControlOutcome, ControlRefusal> {
         match self.apply(GroupId::CONTROL, |_| LogCommand::Control(command)) {
             Applied::Control(result) => result,

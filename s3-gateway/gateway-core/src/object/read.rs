@@ -126,11 +126,7 @@ impl Store {
         let told = guess.0..guess.0.saturating_add(guess.1);
         let covered = told.start <= wanted.start && wanted.end <= told.end;
         if !covered || page.next.is_some_and(|next| next <= wanted.start) {
-<<<<<<< HEAD
             page = self.content_page(object.attr.ino, &page, &wanted).await?;
-=======
-            page = self.page_of(object, &page, &wanted).await?;
->>>>>>> h-seal
         }
         self.download(object.attr.ino, &page, wanted).await
     }
@@ -145,7 +141,6 @@ impl Store {
         request: &GetRequest,
     ) -> Result<(ObjectHead, Option<Range<u64>>), ObjectError> {
         let bucket = self.bucket(caller, &request.bucket).await?;
-<<<<<<< HEAD
         self.head_of(&bucket, validate_key(&request.key)?, request).await
     }
 
@@ -159,11 +154,6 @@ impl Store {
         let (object, content) = self.describe(bucket, key).await?;
         let stored = content_bytes(&object, content.size);
         let envelope = self.envelope(bucket, &object.xattrs).await?;
-=======
-        let (object, content) = self.describe(&bucket, validate_key(&request.key)?).await?;
-        let stored = content_bytes(&object, content.size);
-        let envelope = self.envelope(&bucket, &object.xattrs).await?;
->>>>>>> h-seal
         judge(request, &object, envelope.map_or(stored, |envelope| envelope.layout.plain()))
     }
 
@@ -179,10 +169,7 @@ impl Store {
         Ok((object, content.unwrap_or_default()))
     }
 
-<<<<<<< HEAD
     /// An object, and a page of its content from an offset on, for so many bytes.
-=======
->>>>>>> h-seal
     pub(crate) async fn object(
         &self,
         bucket: &BucketInfo,
