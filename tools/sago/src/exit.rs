@@ -165,7 +165,7 @@ impl From<ControlRefusal> for Failure {
     }
 }
 
-fn cluster_kind(error: &ClusterError) -> Kind {
+pub fn cluster_kind(error: &ClusterError) -> Kind {
     match error {
         ClusterError::Unavailable | ClusterError::Busy => Kind::Unavailable,
         ClusterError::NoSpace

@@ -1,8 +1,8 @@
 //! A licence as it is kept.
 
-use super::TitleId;
 use super::records::Record;
 use super::title::time_entry;
+use super::{LcpError, TitleId};
 use bytes::Bytes;
 use drm::licence::{LicenceId, Link};
 use drm::status;
@@ -99,6 +99,14 @@ impl LicenceEntry {
     #[must_use]
     pub fn is_final(&self) -> bool {
         !self.status.state.is_open()
+    }
+
+    /// The document, read.
+    ///
+    /// # Errors
+    /// [`LcpError::Damaged`].
+    pub fn document_json(&self) -> Result<serde_json::Value, LcpError> {
+        serde_json::from_str(&self.document).map_err(|error| LcpError::Damaged(error.to_string()))
     }
 
     /// The key of a licence's record.
