@@ -27,8 +27,8 @@ pub use config::{Clock, LcpConfig, Signers};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
 pub use licences::{
-    Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
-    SKIP_MAX, Stepped,
+    Anew, BadLicenceCursor, Issuance, LicenceChange, LicenceCursor, LicenceFilter, LicencePage, Limit, NONCES,
+    NewLicence, Nonce, RightsChange, SKIP_MAX, Stepped,
 };
 pub use records::{Held, Page};
 pub use service::Lending;

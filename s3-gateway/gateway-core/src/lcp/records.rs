@@ -7,8 +7,8 @@
 //! | 3 | time, random | a download |
 //! | 4 | licence or token | counters of downloads |
 //! | 5 | name | secrets, wrapped |
-//! | 6 | what a store calls a request | [`super::Nonce`] |
 //! | 8 | user | rights |
+//! | 9 | what a store calls a request | [`super::Nonce`] |
 //!
 //! A value is a version byte and the value in postcard. What has another version was written by a newer program and is refused, never guessed at.
 
@@ -122,8 +122,8 @@ impl Store {
         }
     }
 
-    /// How many records a look through their space finds, of one page, and where the next page begins.
-    pub(crate) async fn count_records(&self, scan: RecordScan) -> Result<(u64, Option<RecordCursor>), LcpError> {
+    /// Goes past the records of one page: how many they are, and where the next page begins.
+    pub(crate) async fn pass_records(&self, scan: RecordScan) -> Result<(u64, Option<RecordCursor>), LcpError> {
         let scan = RecordScan { keys_only: true, ..scan };
         let Some(bucket) = self.system_bucket().await? else { return Ok((0, None)) };
         match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {

@@ -1,7 +1,7 @@
 //! The document of a licence: what it names, how it changes, how it is shown.
 
 use crate::lcp::{LcpError, Lending, LicenceEntry, Package, Place, Title};
-use drm::licence::{Change, Issued, Licence, Publication, Unsigned, change};
+use drm::licence::{Change, Issued, Publication, Unsigned, change};
 use drm::status::{self, Language, View};
 use serde_json::Value;
 use types::Timestamp;
@@ -39,7 +39,7 @@ impl Lending {
     }
 
     /// The title of a licence, which may have been removed since.
-    pub(super) async fn title_of(&self, licence: &LicenceEntry) -> Result<Option<Title>, LcpError> {
+    pub(super) async fn title_behind(&self, licence: &LicenceEntry) -> Result<Option<Title>, LcpError> {
         match self.title(&licence.title).await {
             Ok(title) => Ok(Some(title.value)),
             Err(LcpError::NoSuchTitle) => Ok(None),
@@ -60,7 +60,7 @@ impl Lending {
             changed.publication = Some(self.publication(title, package));
             next.version = package.version;
         }
-        let stored = Licence::parse(licence.document.as_bytes())?;
+        let stored = licence.read()?;
         let issued = self.signed(change(&stored, &changed, now)?, now)?;
         let end = changed.rights.map_or(stored.terms().rights.end, |rights| rights.end);
         next.redrawn(issued, end);

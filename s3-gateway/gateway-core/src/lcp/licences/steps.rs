@@ -3,7 +3,7 @@
 use super::document::newer;
 use crate::lcp::records::put;
 use crate::lcp::{LcpError, Lending, LicenceEntry};
-use drm::licence::{Change, Licence, LicenceId, Rights};
+use drm::licence::{Change, LicenceId, Rights};
 use drm::status::{self, Device, EventKind, Policy, Refusal, Step};
 use proto::record::Expected;
 use types::Timestamp;
@@ -118,7 +118,7 @@ impl Lending {
         signing: Signing,
         now: Timestamp,
     ) -> Result<LicenceEntry, LcpError> {
-        let title = self.title_of(licence).await?;
+        let title = self.title_behind(licence).await?;
         let mut next = licence.clone();
         if step.new_end.is_some() || newer(licence, title.as_ref()).is_some() {
             let rights = step.new_end.map(|end| rights_to(licence, end)).transpose()?;
@@ -142,6 +142,6 @@ impl Lending {
 
 /// The rights of a licence, until another end.
 fn rights_to(licence: &LicenceEntry, end: Timestamp) -> Result<Rights, LcpError> {
-    let stored = Licence::parse(licence.document.as_bytes())?;
+    let stored = licence.read()?;
     Ok(Rights { end: Some(end), ..stored.terms().rights.clone() })
 }
