@@ -7,12 +7,14 @@
 
 mod authority;
 mod clock;
+mod http;
 mod keys;
 mod lossy;
 mod shop;
 
 pub use authority::{Authority, Provider, Provisions};
 pub use clock::{TestClock, at};
+pub use http::{Answer, Served, basic};
 pub use keys::MemoryKeys;
 pub use lossy::Lossy;
 pub use shop::{CONTENT_KEY, PASSPHRASE, Shop, passphrase};
