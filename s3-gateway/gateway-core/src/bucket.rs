@@ -1,6 +1,6 @@
 //! Buckets: made and forgotten by the control group, filled and sealed by their own.
 
-use crate::error::{BucketError, unexpected};
+use crate::error::{BucketError, ClusterError, unexpected};
 use crate::store::{Caller, Store, surprise};
 use crate::system::{SYSTEM_BUCKET, SYSTEM_USER};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
@@ -45,12 +45,16 @@ impl Store {
     /// # Errors
     /// The control group did not answer.
     pub async fn list_buckets(&self, caller: &Caller) -> Result<Vec<BucketInfo>, BucketError> {
+        let mut buckets = self.all_buckets().await?;
+        buckets.retain(|bucket| bucket.owner == caller.user);
+        Ok(buckets)
+    }
+
+    /// All buckets, whosever they are.
+    pub(crate) async fn all_buckets(&self) -> Result<Vec<BucketInfo>, ClusterError> {
         match self.cluster.control_query(ControlQuery::Buckets).await? {
-            ControlAnswer::Buckets(mut buckets) => {
-                buckets.retain(|bucket| bucket.owner == caller.user);
-                Ok(buckets)
-            }
-            other => Err(surprise(&other).into()),
+            ControlAnswer::Buckets(buckets) => Ok(buckets),
+            other => Err(surprise(&other)),
         }
     }
 
@@ -61,17 +65,26 @@ impl Store {
     /// [`BucketError::NotEmpty`] if there are objects or uploads.
     pub async fn delete_bucket(&self, caller: &Caller, name: &str) -> Result<(), BucketError> {
         let bucket = self.bucket_now(caller, name).await?;
-        match self.command(&bucket, Command::SealBucket { bucket: bucket.id }).await? {
-            Ok(_) | Err(Refusal::BucketSealed) => {}
-            Err(Refusal::NotEmpty) => return Err(BucketError::NotEmpty),
-            Err(other) => return Err(unexpected(&other).into()),
+        let settings = self.take_settings(&bucket).await?;
+        let sealed = self.seal_bucket(&bucket).await;
+        if let (Err(_), Some(settings)) = (&sealed, settings) {
+            self.return_settings(&bucket, settings).await;
         }
+        sealed?;
         let forget = ControlCommand::DeleteBucket { bucket: bucket.id };
         let answer = self.cluster.control(forget).await?;
         self.buckets.forget(&name.to_owned());
         match answer {
             Ok(_) | Err(ControlRefusal::NoSuchBucket) => Ok(()),
             Err(refusal) => Err(control_refusal(&refusal)),
+        }
+    }
+
+    async fn seal_bucket(&self, bucket: &BucketInfo) -> Result<(), BucketError> {
+        match self.command(bucket, Command::SealBucket { bucket: bucket.id }).await? {
+            Ok(_) | Err(Refusal::BucketSealed) => Ok(()),
+            Err(Refusal::NotEmpty) => Err(BucketError::NotEmpty),
+            Err(other) => Err(unexpected(&other).into()),
         }
     }
 }
@@ -85,7 +98,7 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         ControlRefusal::Limit => BucketError::TooMany,
         // The user was deleted a moment ago, and its keys with it.
         ControlRefusal::NoSuchUser => BucketError::AccessDenied,
-        ControlRefusal::NotBootstrapped => crate::error::ClusterError::Unavailable.into(),
+        ControlRefusal::NotBootstrapped => ClusterError::Unavailable.into(),
         ControlRefusal::InvalidName
         | ControlRefusal::KeyExists
         | ControlRefusal::NoSuchSession
@@ -108,6 +121,6 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         | ControlRefusal::Rule(_)
         | ControlRefusal::RuleGroups
         | ControlRefusal::NodeBehind { .. }
-        | ControlRefusal::Level { .. } => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
+        | ControlRefusal::Level { .. } => ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with books.
 
+use super::TokenFault;
 use crate::error::{BucketError, ClusterError, ObjectError};
 use crate::keyring::KeyError;
 use drm::licence::{BadGrant, BadLicence, SigningError};
@@ -22,6 +23,9 @@ pub enum LcpError {
     /// A title of that id is there, with another content key.
     #[error("there is a title {0} with another content key: licences that were issued would not open it")]
     OtherKey(String),
+    /// Licences of the title are open.
+    #[error("licences of the title are still open")]
+    InUse,
     /// The title has no package yet.
     #[error("the title is not protected yet")]
     NotReady,
@@ -66,6 +70,9 @@ pub enum LcpError {
     /// The licence does not allow a download now.
     #[error("the licence is {0}")]
     Closed(&'static str),
+    /// The token that was shown opens nothing.
+    #[error(transparent)]
+    Token(#[from] TokenFault),
     /// Limits of the reader or of the title.
     #[error("too many downloads, try again later")]
     TooMany {

@@ -7,6 +7,8 @@
 //! | 3 | time, random | a download |
 //! | 4 | licence or token | counters of downloads |
 //! | 5 | name | secrets, wrapped |
+//! | 6 | hash of bucket and key | which title an object is |
+//! | 7 | name | when what is done now and then was last begun |
 //! | 8 | user | rights |
 //! | 9 | what a store calls a request | [`super::Nonce`] |
 //!
@@ -18,8 +20,8 @@ use crate::store::{Store, surprise};
 use bytes::Bytes;
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::record::{
-    Expected, FoundRecords, IndexEntry, RecordChange, RecordContent, RecordCursor, RecordKey, RecordPage, RecordScan,
-    RecordSpace, RecordView, Revision,
+    Expected, FoundRecords, IndexEntry, RECORD_CHANGES_MAX, RECORD_PAGE_MAX, RecordChange, RecordContent, RecordCursor,
+    RecordKey, RecordPage, RecordScan, RecordSpace, RecordView, Revision,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,7 +77,8 @@ pub fn remove<T: Record>(key: Bytes, expected: Expected) -> RecordChange {
     RecordChange { key: key_of::<T>(key), expected, content: None }
 }
 
-fn key_of<T: Record>(key: Bytes) -> RecordKey {
+/// Names a record.
+pub(super) fn key_of<T: Record>(key: Bytes) -> RecordKey {
     RecordKey { space: T::SPACE, key }
 }
 
@@ -84,7 +87,7 @@ fn encode<T: Record>(value: &T) -> Result<Bytes, LcpError> {
     Ok(bytes.into())
 }
 
-fn decode<T: Record>(view: RecordView) -> Result<Held<T>, LcpError> {
+pub(super) fn decode<T: Record>(view: RecordView) -> Result<Held<T>, LcpError> {
     let damaged = |reason: String| LcpError::Damaged(format!("space {}: {reason}", T::SPACE.0));
     let (version, bytes) = view.content.value.split_first().ok_or_else(|| damaged("empty".into()))?;
     if *version != T::VERSION {
@@ -109,6 +112,68 @@ impl Store {
         }
     }
 
+    /// Records of the system bucket by their keys, in the order of the keys, which may be any number.
+    pub(crate) async fn records_of<T: Record>(&self, keys: &[Bytes]) -> Result<Vec<Option<Held<T>>>, LcpError> {
+        let Some(bucket) = self.system_bucket().await? else { return Ok(keys.iter().map(|_| None).collect()) };
+        let mut all = Vec::with_capacity(keys.len());
+        while all.len() < keys.len() {
+            let rest = &keys[all.len()..];
+            let some = rest.iter().take(RECORD_CHANGES_MAX).map(|key| key_of::<T>(key.clone())).collect();
+            match self.query(&bucket, Query::Records { bucket: bucket.id, keys: some }).await? {
+                // Long ones come in several answers, each of one at least.
+                Ok(Answer::Records(found)) if (1..=rest.len()).contains(&found.len()) => {
+                    for view in found {
+                        all.push(view.map(decode).transpose()?);
+                    }
+                }
+                Ok(other) => return Err(surprise(&other).into()),
+                Err(refusal) => return Err(unexpected(&refusal).into()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// How many a look finds, counted up to `max`.
+    pub(crate) async fn count_records<T: Record>(&self, scan: RecordScan, max: u64) -> Result<u64, LcpError> {
+        let mut scan = RecordScan { max: RECORD_PAGE_MAX, ..scan };
+        let mut count = 0;
+        loop {
+            let (keys, next) = self.record_keys::<T>(scan.clone()).await?;
+            count += keys.len() as u64;
+            match next {
+                Some(next) if count < max => scan.after = Some(next),
+                _ => return Ok(count.min(max)),
+            }
+        }
+    }
+
+    /// Records of the system bucket by their keys, of several spaces at once; `RECORD_CHANGES_MAX` at most. All are of one moment.
+    pub(super) async fn views(&self, keys: Vec<RecordKey>) -> Result<Vec<Option<RecordView>>, LcpError> {
+        let wanted = keys.len();
+        let Some(bucket) = self.system_bucket().await? else { return Ok(vec![None; wanted]) };
+        match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
+            Ok(Answer::Records(found)) if found.len() == wanted => Ok(found),
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
+    /// The keys of a page of a look through a space, and where the next page begins.
+    pub(crate) async fn record_keys<T: Record>(
+        &self,
+        scan: RecordScan,
+    ) -> Result<(Vec<Bytes>, Option<RecordCursor>), LcpError> {
+        let scan = RecordScan { space: T::SPACE, keys_only: true, ..scan };
+        let Some(bucket) = self.system_bucket().await? else { return Ok((Vec::new(), None)) };
+        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
+            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
+                Ok((keys.into_iter().map(|(key, _)| key).collect(), next))
+            }
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
     /// A page of a look through a space.
     pub(crate) async fn records<T: Record>(&self, scan: RecordScan) -> Result<Page<T>, LcpError> {
         let scan = RecordScan { space: T::SPACE, keys_only: false, ..scan };
@@ -116,19 +181,6 @@ impl Store {
         match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
             Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Views(views), next })) => {
                 Ok(Page { found: views.into_iter().map(decode).collect::<Result<_, _>>()?, next })
-            }
-            Ok(other) => Err(surprise(&other).into()),
-            Err(refusal) => Err(unexpected(&refusal).into()),
-        }
-    }
-
-    /// Goes past the records of one page: how many they are, and where the next page begins.
-    pub(crate) async fn pass_records(&self, scan: RecordScan) -> Result<(u64, Option<RecordCursor>), LcpError> {
-        let scan = RecordScan { keys_only: true, ..scan };
-        let Some(bucket) = self.system_bucket().await? else { return Ok((0, None)) };
-        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
-            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
-                Ok((keys.len() as u64, next))
             }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(unexpected(&refusal).into()),

@@ -3,12 +3,14 @@
 use super::{LcpConfig, LcpError, LicenceEntry, Signers, Title, TitleId};
 use crate::config::ConfigError;
 use crate::keyring::{KeyService, SecretKey};
+use crate::lcp::download::Downloads;
 use crate::lcp::records::Held;
 use crate::store::Store;
 use bytes::Bytes;
 use drm::licence::LicenceId;
 use drm::{ContentKey, Entropy};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Books of a cluster: titles, licences, downloads. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +19,9 @@ pub struct Lending {
     pub(crate) keys: Arc<dyn KeyService>,
     pub(crate) signers: Arc<dyn Signers>,
     pub(crate) config: Arc<LcpConfig>,
+    /// Told when a title was queued here, so that a worker of this gateway need not wait until it next looks.
+    pub(crate) queued: Arc<Notify>,
+    pub(super) downloads: Arc<Downloads>,
 }
 
 /// The operating system's randomness.
@@ -40,7 +45,8 @@ impl Lending {
         config: LcpConfig,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Lending { store, keys, signers, config: Arc::new(config) })
+        let downloads = Arc::new(Downloads::new(&config));
+        Ok(Lending { store, keys, signers, config: Arc::new(config), queued: Arc::default(), downloads })
     }
 
     /// How it behaves.

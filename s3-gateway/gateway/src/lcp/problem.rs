@@ -153,6 +153,7 @@ impl From<LcpError> for Problem {
             LcpError::NoSuchLicence => Problem::not_found(),
             LcpError::NoSuchTitle => Problem::no_title(),
             LcpError::OtherKey(_) => Problem::own(StatusCode::CONFLICT, "key", "The title has another key").told(text),
+            LcpError::InUse => Problem::own(StatusCode::CONFLICT, "in-use", "The title has licences").told(text),
             LcpError::NotReady => {
                 Problem::own(StatusCode::SERVICE_UNAVAILABLE, "protecting", "The title is being protected")
                     .told(text)
@@ -173,6 +174,7 @@ impl From<LcpError> for Problem {
             LcpError::Contention => Problem::unavailable().told(text),
             LcpError::AccessDenied => Problem::forbidden(""),
             LcpError::Closed(_) => Problem::own(StatusCode::FORBIDDEN, "closed", "The licence is not open").told(text),
+            LcpError::Token(_) => Problem::own(StatusCode::FORBIDDEN, "token", "The token does not hold").told(text),
             LcpError::TooMany { retry_seconds } => {
                 Problem::own(StatusCode::TOO_MANY_REQUESTS, "limit", "Too many downloads")
                     .told(text)

@@ -211,8 +211,8 @@ impl Lending {
         if filter.is_exact() {
             let (_, scan) = filter.scan(self.config.clock.now());
             let scan = RecordScan { after: after.map(|after| after.0), max, ..scan };
-            let (passed, next) = self.store.pass_records(scan).await?;
-            return Ok((passed, next.map(LicenceCursor)));
+            let (keys, next) = self.store.record_keys::<LicenceEntry>(scan).await?;
+            return Ok((keys.len() as u64, next.map(LicenceCursor)));
         }
         let page = self.licences(filter, after, max).await?;
         Ok((page.found.len() as u64, page.next))
@@ -224,13 +224,8 @@ impl Lending {
     /// The cluster's.
     pub async fn count_licences(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<u64, LcpError> {
         let filter = LicenceFilter { from, to, ..LicenceFilter::default() };
-        let (mut count, mut next) = self.pass(&filter, None, RECORD_PAGE_MAX).await?;
-        while next.is_some() {
-            let passed;
-            (passed, next) = self.pass(&filter, next, RECORD_PAGE_MAX).await?;
-            count += passed;
-        }
-        Ok(count)
+        let (_, scan) = filter.scan(self.config.clock.now());
+        self.store.count_records::<LicenceEntry>(scan, u64::MAX).await
     }
 }
 
