@@ -1,6 +1,6 @@
 //! Buckets: made and forgotten by the control group, filled and sealed by their own.
 
-use crate::error::{BucketError, unexpected};
+use crate::error::{BucketError, ClusterError, unexpected};
 use crate::store::{Caller, Store, surprise};
 use crate::system::{SYSTEM_BUCKET, SYSTEM_USER};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
@@ -45,12 +45,16 @@ impl Store {
     /// # Errors
     /// The control group did not answer.
     pub async fn list_buckets(&self, caller: &Caller) -> Result<Vec<BucketInfo>, BucketError> {
+        let mut buckets = self.all_buckets().await?;
+        buckets.retain(|bucket| bucket.owner == caller.user);
+        Ok(buckets)
+    }
+
+    /// All buckets, whosever they are.
+    pub(crate) async fn all_buckets(&self) -> Result<Vec<BucketInfo>, ClusterError> {
         match self.cluster.control_query(ControlQuery::Buckets).await? {
-            ControlAnswer::Buckets(mut buckets) => {
-                buckets.retain(|bucket| bucket.owner == caller.user);
-                Ok(buckets)
-            }
-            other => Err(surprise(&other).into()),
+            ControlAnswer::Buckets(buckets) => Ok(buckets),
+            other => Err(surprise(&other)),
         }
     }
 
@@ -85,7 +89,7 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         ControlRefusal::Limit => BucketError::TooMany,
         // The user was deleted a moment ago, and its keys with it.
         ControlRefusal::NoSuchUser => BucketError::AccessDenied,
-        ControlRefusal::NotBootstrapped => crate::error::ClusterError::Unavailable.into(),
+        ControlRefusal::NotBootstrapped => ClusterError::Unavailable.into(),
         ControlRefusal::InvalidName
         | ControlRefusal::KeyExists
         | ControlRefusal::NoSuchSession
@@ -108,6 +112,6 @@ fn control_refusal(refusal: &ControlRefusal) -> BucketError {
         | ControlRefusal::Rule(_)
         | ControlRefusal::RuleGroups
         | ControlRefusal::NodeBehind { .. }
-        | ControlRefusal::Level { .. } => crate::error::ClusterError::Unexpected(refusal.to_string()).into(),
+        | ControlRefusal::Level { .. } => ClusterError::Unexpected(refusal.to_string()).into(),
     }
 }

@@ -24,6 +24,11 @@ pub(crate) mod records;
 mod service;
 mod title;
 mod token;
+mod protection;
+pub(crate) mod records;
+mod service;
+mod title;
+mod titles;
 
 pub use drm::licence::LICENCE_TYPE;
 
@@ -40,3 +45,8 @@ pub use records::{Held, Page};
 pub use service::Lending;
 pub use title::{BadTitleId, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};
 pub use token::{IssuedToken, SKEW_SECONDS_MAX, TOKEN_TEXT_BYTES, Token, TokenFault, TokenId};
+pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
+pub use records::{Held, Page};
+pub use service::Lending;
+pub use title::{BadTitleId, Fault, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};
+pub use titles::{Brought, BroughtTitle, ProtectCounts, ProtectMode, Rewrapped, TitleCounts, TitleFilter};

@@ -2,9 +2,11 @@
 
 use crate::config::{ConfigError, LcpSection, TransitSection, beside};
 use crate::exit::{Done, Failure, Kind};
-use gateway::{LcpParts, TransitKeys, TransitOptions};
+use gateway::LcpParts;
+use gateway::transit::{TransitKeys, TransitOptions};
 use gateway_core::lcp::{LcpConfig, Lending};
-use gateway_core::{KeyFile, KeyService, ProviderKeys, Store};
+use gateway_core::provider_key::ProviderKeys;
+use gateway_core::{KeyFile, KeyService, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,14 +68,22 @@ impl Shop {
                         tracing::info!(added = ?change.added, removed = ?change.removed, "key-encryption keys read anew");
                     }
                     Ok(_) => {}
-                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "key-encryption keys stay as they were"),
+                    Err(error) => tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "key-encryption keys stay as they were"
+                    ),
                 }
             }
             let now = self.config.clock.now();
             match self.provider.reload(now) {
-                Ok(true) => tracing::info!(days = self.provider.days_left(now), "the provider's certificate was read anew"),
+                Ok(true) => {
+                    tracing::info!(days = self.provider.days_left(now), "the provider's certificate was read anew")
+                }
                 Ok(false) => drop(self.provider.look(now)),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the provider's certificate stays as it was"),
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the provider's certificate stays as it was"
+                ),
             }
         }
     }
@@ -85,7 +95,8 @@ async fn transit_keys(section: &TransitSection, path: &Path) -> Done<TransitKeys
     options.ca_file = section.ca.as_ref().map(|ca| beside(path, ca));
     let keys = TransitKeys::new(&options).map_err(unusable)?;
     keys.check().await.map_err(|error| {
-        Failure::new(Kind::Unavailable, format!("{:#}", anyhow::Error::from(error))).while_doing("trying the key service")
+        Failure::new(Kind::Unavailable, format!("{:#}", anyhow::Error::from(error)))
+            .while_doing("trying the key service")
     })?;
     Ok(keys)
 }

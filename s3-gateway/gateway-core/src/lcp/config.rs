@@ -1,5 +1,6 @@
 //! How this store of books behaves.
 
+use super::protection::ProtectionEvents;
 use crate::config::ConfigError;
 use crate::provider_key::ProviderKeys;
 use drm::Signer;
@@ -77,8 +78,14 @@ pub struct LcpConfig {
     pub lease: Duration,
     /// How often workers look for what is to be done.
     pub poll: Duration,
+    /// How often all is compared with what is stored: marked buckets with titles, titles with packages. One gateway of the cluster does it.
+    pub sweep: Duration,
+    /// Who hears what workers do.
+    pub on_protection: ProtectionEvents,
     /// How long a package that was replaced is kept, for whoever holds a licence that names it.
     pub keep_replaced: Duration,
+    /// How long packages are kept at least after their source was deleted; licences that are open keep them longer.
+    pub keep_gone: Duration,
     /// Longest life of a download token.
     pub token_max: Duration,
     /// Whole downloads that one token is good for; ranges and resumed ones count by their bytes.
@@ -125,7 +132,10 @@ impl LcpConfig {
             workers: 1,
             lease: Duration::from_secs(60),
             poll: Duration::from_secs(2),
+            sweep: Duration::from_secs(3600),
+            on_protection: ProtectionEvents::default(),
             keep_replaced: Duration::from_secs(30 * 24 * 3600),
+            keep_gone: Duration::from_secs(30 * 24 * 3600),
             token_max: Duration::from_secs(24 * 3600),
             token_downloads: 3,
             licence_downloads: Some(50),
@@ -155,6 +165,7 @@ impl LcpConfig {
         check((1..=3600).contains(&self.lease.as_secs()), "lcp.lease", "1 s..=1 h")?;
         let poll = Duration::from_millis(50)..=Duration::from_secs(600);
         check(poll.contains(&self.poll), "lcp.poll", "50 ms..=10 min")?;
+        check((1..=30 * 24 * 3600).contains(&self.sweep.as_secs()), "lcp.sweep", "1 s..=30 days")?;
         check((1..=30 * 24 * 3600).contains(&self.token_max.as_secs()), "lcp.token_max", "1 s..=30 days")?;
         check(self.token_downloads >= 1, "lcp.token_downloads", "at least 1")?;
         check(self.licence_downloads != Some(0), "lcp.licence_downloads", "at least 1")?;

@@ -23,6 +23,9 @@ pub enum LcpError {
     /// A title of that id is there, with another content key.
     #[error("there is a title {0} with another content key: licences that were issued would not open it")]
     OtherKey(String),
+    /// Licences of the title are open.
+    #[error("licences of the title are still open")]
+    InUse,
     /// The title has no package yet.
     #[error("the title is not protected yet")]
     NotReady,

@@ -7,8 +7,10 @@
 //! | 3 | time, random | a download |
 //! | 4 | licence or token | counters of downloads |
 //! | 5 | name | secrets, wrapped |
-//! | 6 | what a store calls a request | [`super::Nonce`] |
+//! | 6 | hash of bucket and key | which title an object is |
+//! | 7 | name | when what is done now and then was last begun |
 //! | 8 | user | rights |
+//! | 9 | what a store calls a request | [`super::Nonce`] |
 //!
 //! A value is a version byte and the value in postcard. What has another version was written by a newer program and is refused, never guessed at.
 
@@ -18,8 +20,8 @@ use crate::store::{Store, surprise};
 use bytes::Bytes;
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
 use proto::record::{
-    Expected, FoundRecords, IndexEntry, RecordChange, RecordContent, RecordCursor, RecordKey, RecordPage, RecordScan,
-    RecordSpace, RecordView, Revision,
+    Expected, FoundRecords, IndexEntry, RECORD_CHANGES_MAX, RECORD_PAGE_MAX, RecordChange, RecordContent, RecordCursor,
+    RecordKey, RecordPage, RecordScan, RecordSpace, RecordView, Revision,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -131,6 +133,45 @@ impl Store {
             }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
+    /// Records of the system bucket by their keys, in the order of the keys, which may be any number.
+    pub(crate) async fn records_of<T: Record>(&self, keys: &[Bytes]) -> Result<Vec<Option<Held<T>>>, LcpError> {
+        let Some(bucket) = self.system_bucket().await? else { return Ok(keys.iter().map(|_| None).collect()) };
+        let mut all = Vec::with_capacity(keys.len());
+        for some in keys.chunks(RECORD_CHANGES_MAX) {
+            let keys = some.iter().map(|key| key_of::<T>(key.clone())).collect();
+            match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
+                Ok(Answer::Records(found)) if found.len() == some.len() => {
+                    for view in found {
+                        all.push(view.map(decode).transpose()?);
+                    }
+                }
+                Ok(other) => return Err(surprise(&other).into()),
+                Err(refusal) => return Err(unexpected(&refusal).into()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// How many a look finds, counted up to `max`.
+    pub(crate) async fn count_records<T: Record>(&self, scan: RecordScan, max: u64) -> Result<u64, LcpError> {
+        let mut scan = RecordScan { space: T::SPACE, keys_only: true, max: RECORD_PAGE_MAX, ..scan };
+        let Some(bucket) = self.system_bucket().await? else { return Ok(0) };
+        let mut count = 0;
+        loop {
+            match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan: scan.clone() }).await? {
+                Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
+                    count += keys.len() as u64;
+                    match next {
+                        Some(next) if count < max => scan.after = Some(next),
+                        _ => return Ok(count.min(max)),
+                    }
+                }
+                Ok(other) => return Err(surprise(&other).into()),
+                Err(refusal) => return Err(unexpected(&refusal).into()),
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use drm::licence::LicenceId;
 use drm::{ContentKey, Entropy};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Books of a cluster: titles, licences, downloads. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Lending {
     pub(crate) signers: Arc<dyn Signers>,
     pub(crate) config: Arc<LcpConfig>,
     pub(super) downloads: Arc<Downloads>,
+    /// Told when a title was queued here, so that a worker of this gateway need not wait until it next looks.
+    pub(crate) queued: Arc<Notify>,
 }
 
 /// The operating system's randomness.
@@ -43,7 +46,7 @@ impl Lending {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let downloads = Arc::new(Downloads::new(&config));
-        Ok(Lending { store, keys, signers, config: Arc::new(config), downloads })
+        Ok(Lending { store, keys, signers, config: Arc::new(config), downloads, queued: Arc::default() })
     }
 
     /// How it behaves.

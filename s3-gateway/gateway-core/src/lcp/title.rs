@@ -79,6 +79,47 @@ pub struct Source {
     pub size: u64,
 }
 
+impl Source {
+    /// Whether it is the same content. One that was stored again as it was has another time, and needs no other package.
+    #[must_use]
+    pub fn is_like(&self, other: &Source) -> bool {
+        (&self.etag, self.size) == (&other.etag, other.size)
+    }
+}
+
+/// Why a title could not be protected, for those who count and sort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Fault {
+    /// Neither its name nor its type is that of a book.
+    Unsupported,
+    /// It is not what its name or type says.
+    Mislabelled,
+    /// It is protected already, by LCP or another scheme.
+    Protected,
+    /// Its archive, its documents, its pages or its images are refused.
+    Refused,
+    /// Cluster or key service failed again and again, or the workers died of it.
+    GivenUp,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 5] =
+        [Fault::Unsupported, Fault::Mislabelled, Fault::Protected, Fault::Refused, Fault::GivenUp];
+
+    /// As metrics and people read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Unsupported => "unsupported",
+            Fault::Mislabelled => "mislabelled",
+            Fault::Protected => "protected-already",
+            Fault::Refused => "refused",
+            Fault::GivenUp => "given-up",
+        }
+    }
+}
+
 /// Where a title stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
@@ -86,6 +127,8 @@ pub enum Standing {
     Queued {
         /// Since when.
         since: Timestamp,
+        /// Not before then: it was tried a moment ago, and the cluster did not do its part.
+        due: Timestamp,
         /// How often it was tried before.
         tries: u32,
     },
@@ -104,6 +147,8 @@ pub enum Standing {
     Ready,
     /// It cannot be protected, and is not offered. A new version is tried again.
     Failed {
+        /// Of which kind the reason is.
+        fault: Fault,
         /// Why, for the store.
         reason: String,
         /// Since when.
@@ -176,6 +221,8 @@ pub struct Package {
     pub media_type: String,
     /// When it was made.
     pub made: Timestamp,
+    /// The entity tag of the source that it was made of; `None`: the store encrypted it.
+    pub source_etag: Option<String>,
     /// When the next version took its place.
     pub replaced: Option<Timestamp>,
 }
@@ -210,7 +257,7 @@ pub enum TitleIndex {
     Source,
     /// By the store's other id: [`Title::alt_entry`].
     Alt,
-    /// By where it stands, then by time.
+    /// By where it stands, then by time: what waits by when it is due, what is being protected by when its lease is over, all else by its last change.
     Standing,
     /// By bucket, then by title.
     Bucket,
@@ -259,6 +306,12 @@ impl Title {
         Bytes::copy_from_slice(&hash)
     }
 
+    /// The index entry of a media type: what can be that long is no media type.
+    #[must_use]
+    pub fn format_entry(media_type: &str) -> Bytes {
+        Bytes::copy_from_slice(&media_type.as_bytes()[..media_type.len().min(128)])
+    }
+
     /// The index entry of another id.
     #[must_use]
     pub fn alt_entry(alt_id: &str) -> Bytes {
@@ -266,8 +319,19 @@ impl Title {
     }
 }
 
+impl Standing {
+    /// By which time those of one standing are sorted; `updated` is that of the title.
+    fn sorted_by(&self, updated: Timestamp) -> Timestamp {
+        match self {
+            Standing::Queued { due, .. } => *due,
+            Standing::Protecting { until, .. } => *until,
+            Standing::Ready | Standing::Failed { .. } | Standing::Gone { .. } => updated,
+        }
+    }
+}
+
 /// A time in the order of its bytes.
-pub(super) fn time_entry(at: Timestamp) -> [u8; 8] {
+pub(crate) fn time_entry(at: Timestamp) -> [u8; 8] {
     (at.0 as u64 ^ 1 << 63).to_be_bytes()
 }
 
@@ -280,15 +344,16 @@ impl Record for Title {
     }
 
     fn entries(&self) -> Vec<IndexEntry> {
-        let standing = [&[self.standing.number()], time_entry(self.updated).as_slice()].concat();
+        let sorted_by = self.standing.sorted_by(self.updated);
+        let standing = [&[self.standing.number()], time_entry(sorted_by).as_slice()].concat();
         let mut entries = vec![TitleIndex::Standing.entry(standing)];
         if let Some(source) = &self.source {
             entries.push(TitleIndex::Source.entry(Title::source_entry(source.bucket, &source.key)));
             entries.push(TitleIndex::Bucket.entry(source.bucket.0.to_be_bytes().to_vec()));
         }
         entries.extend(self.alt_id.iter().map(|alt_id| TitleIndex::Alt.entry(Title::alt_entry(alt_id))));
-        let format = self.package().map(|package| package.media_type.as_bytes());
-        entries.extend(format.map(|format| TitleIndex::Format.entry(format[..format.len().min(128)].to_vec())));
+        let format = self.package().map(|package| package.media_type.as_str());
+        entries.extend(format.map(|format| TitleIndex::Format.entry(Title::format_entry(format))));
         entries
     }
 }

@@ -135,6 +135,7 @@ impl From<LcpError> for Problem {
             LcpError::NoSuchLicence => Problem::not_found(),
             LcpError::NoSuchTitle => Problem::own(StatusCode::NOT_FOUND, "title", "There is no such title"),
             LcpError::OtherKey(_) => Problem::own(StatusCode::CONFLICT, "key", "The title has another key").told(text),
+            LcpError::InUse => Problem::own(StatusCode::CONFLICT, "in-use", "The title has licences").told(text),
             LcpError::NotReady => {
                 Problem::own(StatusCode::SERVICE_UNAVAILABLE, "protecting", "The title is being protected")
                     .told(text)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// The space of nonces.
-pub const NONCES: RecordSpace = RecordSpace(6);
+pub const NONCES: RecordSpace = RecordSpace(9);
 /// What the tag is made for; the key is that of a cipher as well.
 const TAG_OF: &[u8] = b"sago lcp licence request\0";
 
