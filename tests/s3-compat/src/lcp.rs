@@ -6,13 +6,19 @@
 //! ```
 
 mod authority;
+mod books;
 mod clock;
+mod gate;
 mod keys;
+mod library;
 mod lossy;
 mod shop;
 
 pub use authority::{Authority, Provider, Provisions};
+pub use books::{Entries, comic, comic_entries, epub, epub_entries, epub_with, hostile, noise, pdf, picture, zip};
 pub use clock::{TestClock, at};
+pub use gate::Gate;
 pub use keys::MemoryKeys;
+pub use library::{BUCKET, Library};
 pub use lossy::Lossy;
 pub use shop::{CONTENT_KEY, PASSPHRASE, Shop, passphrase};

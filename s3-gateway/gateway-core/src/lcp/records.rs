@@ -112,38 +112,16 @@ impl Store {
         }
     }
 
-    /// Records of the system bucket by their keys, of several spaces at once; `RECORD_CHANGES_MAX` at most. All are of one moment.
-    pub(super) async fn views(&self, keys: Vec<RecordKey>) -> Result<Vec<Option<RecordView>>, LcpError> {
-        let wanted = keys.len();
-        let Some(bucket) = self.system_bucket().await? else { return Ok(vec![None; wanted]) };
-        match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
-            Ok(Answer::Records(found)) if found.len() == wanted => Ok(found),
-            Ok(other) => Err(surprise(&other).into()),
-            Err(refusal) => Err(unexpected(&refusal).into()),
-        }
-    }
-
-    /// The keys of a page of a look through a space.
-    pub(super) async fn keys<T: Record>(&self, scan: RecordScan) -> Result<Vec<Bytes>, LcpError> {
-        let scan = RecordScan { space: T::SPACE, keys_only: true, ..scan };
-        let Some(bucket) = self.system_bucket().await? else { return Ok(Vec::new()) };
-        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
-            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), .. })) => {
-                Ok(keys.into_iter().map(|(key, _)| key).collect())
-            }
-            Ok(other) => Err(surprise(&other).into()),
-            Err(refusal) => Err(unexpected(&refusal).into()),
-        }
-    }
-
     /// Records of the system bucket by their keys, in the order of the keys, which may be any number.
     pub(crate) async fn records_of<T: Record>(&self, keys: &[Bytes]) -> Result<Vec<Option<Held<T>>>, LcpError> {
         let Some(bucket) = self.system_bucket().await? else { return Ok(keys.iter().map(|_| None).collect()) };
         let mut all = Vec::with_capacity(keys.len());
-        for some in keys.chunks(RECORD_CHANGES_MAX) {
-            let keys = some.iter().map(|key| key_of::<T>(key.clone())).collect();
-            match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
-                Ok(Answer::Records(found)) if found.len() == some.len() => {
+        while all.len() < keys.len() {
+            let rest = &keys[all.len()..];
+            let some = rest.iter().take(RECORD_CHANGES_MAX).map(|key| key_of::<T>(key.clone())).collect();
+            match self.query(&bucket, Query::Records { bucket: bucket.id, keys: some }).await? {
+                // Long ones come in several answers, each of one at least.
+                Ok(Answer::Records(found)) if (1..=rest.len()).contains(&found.len()) => {
                     for view in found {
                         all.push(view.map(decode).transpose()?);
                     }
@@ -172,6 +150,30 @@ impl Store {
                 Ok(other) => return Err(surprise(&other).into()),
                 Err(refusal) => return Err(unexpected(&refusal).into()),
             }
+        }
+    }
+
+    /// Records of the system bucket by their keys, of several spaces at once; `RECORD_CHANGES_MAX` at most. All are of one moment.
+    pub(super) async fn views(&self, keys: Vec<RecordKey>) -> Result<Vec<Option<RecordView>>, LcpError> {
+        let wanted = keys.len();
+        let Some(bucket) = self.system_bucket().await? else { return Ok(vec![None; wanted]) };
+        match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
+            Ok(Answer::Records(found)) if found.len() == wanted => Ok(found),
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
+    /// The keys of a page of a look through a space.
+    pub(super) async fn keys<T: Record>(&self, scan: RecordScan) -> Result<Vec<Bytes>, LcpError> {
+        let scan = RecordScan { space: T::SPACE, keys_only: true, ..scan };
+        let Some(bucket) = self.system_bucket().await? else { return Ok(Vec::new()) };
+        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
+            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), .. })) => {
+                Ok(keys.into_iter().map(|(key, _)| key).collect())
+            }
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
         }
     }
 

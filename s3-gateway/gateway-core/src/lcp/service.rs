@@ -19,9 +19,9 @@ pub struct Lending {
     pub(crate) keys: Arc<dyn KeyService>,
     pub(crate) signers: Arc<dyn Signers>,
     pub(crate) config: Arc<LcpConfig>,
-    pub(super) downloads: Arc<Downloads>,
     /// Told when a title was queued here, so that a worker of this gateway need not wait until it next looks.
     pub(crate) queued: Arc<Notify>,
+    pub(super) downloads: Arc<Downloads>,
 }
 
 /// The operating system's randomness.
@@ -46,7 +46,7 @@ impl Lending {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let downloads = Arc::new(Downloads::new(&config));
-        Ok(Lending { store, keys, signers, config: Arc::new(config), downloads, queued: Arc::default() })
+        Ok(Lending { store, keys, signers, config: Arc::new(config), queued: Arc::default(), downloads })
     }
 
     /// How it behaves.

@@ -23,5 +23,5 @@ pub use bring::{Brought, BroughtTitle};
 use claim::SourceClaim;
 pub use list::{TitleCounts, TitleFilter};
 pub(super) use note::is_folder;
-pub use rewrap::Rewrapped;
+pub use rewrap::RewrappedTitles;
 pub use walk::{ProtectCounts, ProtectMode};

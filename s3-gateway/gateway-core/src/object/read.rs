@@ -141,9 +141,19 @@ impl Store {
         request: &GetRequest,
     ) -> Result<(ObjectHead, Option<Range<u64>>), ObjectError> {
         let bucket = self.bucket(caller, &request.bucket).await?;
-        let (object, content) = self.describe(&bucket, validate_key(&request.key)?).await?;
+        self.head_of(&bucket, validate_key(&request.key)?, request).await
+    }
+
+    /// The same, of a bucket that is known, whoever asks.
+    pub(crate) async fn head_of(
+        &self,
+        bucket: &BucketInfo,
+        key: Bytes,
+        request: &GetRequest,
+    ) -> Result<(ObjectHead, Option<Range<u64>>), ObjectError> {
+        let (object, content) = self.describe(bucket, key).await?;
         let stored = content_bytes(&object, content.size);
-        let envelope = self.envelope(&bucket, &object.xattrs).await?;
+        let envelope = self.envelope(bucket, &object.xattrs).await?;
         judge(request, &object, envelope.map_or(stored, |envelope| envelope.layout.plain()))
     }
 

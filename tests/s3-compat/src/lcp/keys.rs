@@ -2,16 +2,15 @@
 
 use async_trait::async_trait;
 use gateway_core::{KeyError, KeyService, SecretKey, WrappedKey};
+use parking_lot::Mutex;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The name of its only key.
-const KEK: &str = "memory:1";
-
-/// Wraps keys under one that is gone when the test ends.
+/// Wraps keys under keys that are gone when the test ends.
 pub struct MemoryKeys {
-    kek: LessSafeKey,
+    /// The newest last; the place of each is its name.
+    keks: Mutex<Vec<LessSafeKey>>,
     away: AtomicBool,
     unwrapped: AtomicUsize,
 }
@@ -23,10 +22,23 @@ impl MemoryKeys {
     /// There is no randomness.
     #[must_use]
     pub fn new() -> Self {
+        let keys = MemoryKeys { keks: Mutex::default(), away: AtomicBool::new(false), unwrapped: AtomicUsize::new(0) };
+        keys.rotate();
+        keys
+    }
+
+    /// Wraps under another key from now on.
+    ///
+    /// # Panics
+    /// There is no randomness.
+    pub fn rotate(&self) {
         let mut bytes = [0; 32];
         SystemRandom::new().fill(&mut bytes).expect("randomness");
-        let kek = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes).expect("32 bytes"));
-        MemoryKeys { kek, away: AtomicBool::new(false), unwrapped: AtomicUsize::new(0) }
+        self.keks.lock().push(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes).expect("32 bytes")));
+    }
+
+    fn newest(&self) -> String {
+        format!("memory:{}", self.keks.lock().len())
     }
 
     /// Whether it does not answer from now on.
@@ -60,24 +72,28 @@ impl KeyService for MemoryKeys {
         SystemRandom::new().fill(&mut nonce).expect("randomness");
         let mut sealed = key.expose().to_vec();
         let sealing = Nonce::assume_unique_for_key(nonce);
-        self.kek.seal_in_place_append_tag(sealing, Aad::from(context), &mut sealed).expect("short");
-        Ok(WrappedKey { kek: KEK.to_owned(), sealed: [nonce.as_slice(), &sealed].concat() })
+        let kek = self.newest();
+        let keks = self.keks.lock();
+        let newest = keks.last().expect("never without one");
+        newest.seal_in_place_append_tag(sealing, Aad::from(context), &mut sealed).expect("short");
+        Ok(WrappedKey { kek, sealed: [nonce.as_slice(), &sealed].concat() })
     }
 
     async fn unwrap(&self, context: &[u8], wrapped: &WrappedKey) -> Result<SecretKey, KeyError> {
         self.reachable()?;
-        if wrapped.kek != KEK {
-            return Err(KeyError::NoSuchKek { kek: wrapped.kek.clone() });
-        }
+        let keks = self.keks.lock();
+        let place = wrapped.kek.strip_prefix("memory:").and_then(|place| place.parse::<usize>().ok());
+        let kek = place.and_then(|place| keks.get(place.checked_sub(1)?));
+        let kek = kek.ok_or_else(|| KeyError::NoSuchKek { kek: wrapped.kek.clone() })?;
         let (nonce, sealed) = wrapped.sealed.split_at_checked(NONCE_LEN).ok_or(KeyError::Damaged)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Damaged)?;
         let mut sealed = sealed.to_vec();
-        let plain = self.kek.open_in_place(nonce, Aad::from(context), &mut sealed).map_err(|_| KeyError::Damaged)?;
+        let plain = kek.open_in_place(nonce, Aad::from(context), &mut sealed).map_err(|_| KeyError::Damaged)?;
         self.unwrapped.fetch_add(1, Ordering::SeqCst);
         plain.try_into().map(|key: &mut [u8; 32]| SecretKey::new(*key)).map_err(|_| KeyError::Damaged)
     }
 
     async fn is_newest(&self, wrapped: &WrappedKey) -> Result<bool, KeyError> {
-        Ok(wrapped.kek == KEK)
+        Ok(wrapped.kek == self.newest())
     }
 }

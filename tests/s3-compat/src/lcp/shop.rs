@@ -13,6 +13,7 @@ use harness::memory_cluster::MemoryCluster;
 use proto::meta::{Command, Outcome};
 use proto::record::{Expected, RecordChange, RecordContent, RecordKey};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the reader types.
 pub const PASSPHRASE: &str = "비밀 123 of the canary";
@@ -23,6 +24,11 @@ pub const CONTENT_KEY: [u8; 32] = *b"content key of the canary, 32 by";
 #[must_use]
 pub fn passphrase() -> PassphraseHash {
     PassphraseHash::of(PASSPHRASE)
+}
+
+/// Nothing is remembered: what one gateway does another sees at once, and a bucket is marked without waiting.
+pub(super) fn store_config() -> StoreConfig {
+    StoreConfig { cache_fresh: Duration::ZERO, cache_stale: Duration::ZERO, ..StoreConfig::default() }
 }
 
 /// A store of books over a cluster in memory.
@@ -60,7 +66,7 @@ impl Shop {
         let mut config = LcpConfig::new("https://s.example", "https://store.example", "https://store.example/hint");
         config.clock = clock.clock();
         change(&mut config);
-        let store = Store::new(network.clone(), StoreConfig::default()).expect("valid settings");
+        let store = Store::new(network.clone(), store_config()).expect("valid settings").with_keys(keys.clone());
         let lending = Lending::new(store.clone(), keys.clone(), signers.clone(), config).expect("valid settings");
         Shop { lending, store, cluster, network, clock, keys, authority, signers }
     }
@@ -71,7 +77,8 @@ impl Shop {
     /// As [`Shop::open`].
     #[must_use]
     pub fn other_gateway(&self) -> Lending {
-        let store = Store::new(self.network.clone(), StoreConfig::default()).expect("valid settings");
+        let store =
+            Store::new(self.network.clone(), store_config()).expect("valid settings").with_keys(self.keys.clone());
         let config = self.lending.config().clone();
         Lending::new(store, self.keys.clone(), self.signers.clone(), config).expect("valid settings")
     }
@@ -108,6 +115,7 @@ impl Shop {
             sha256: [version as u8; 32],
             media_type: "application/epub+zip".to_owned(),
             made: self.clock.now(),
+            source_etag: None,
             replaced: None,
         }
     }
@@ -152,10 +160,10 @@ impl Shop {
         assert!(matches!(done, Ok(Outcome::Records(_))), "{done:?}");
     }
 
-    /// Whether some bytes stand anywhere in the metadata of the cluster, in a key or a value.
+    /// Whether some bytes stand anywhere in the cluster: in the content of an object, in a key or a value of its metadata.
     #[must_use]
     pub fn is_kept(&self, bytes: &[u8]) -> bool {
-        let holds = |row: &[u8]| row.windows(bytes.len()).any(|window| window == bytes);
-        self.cluster.rows().iter().any(|(key, value)| holds(key) || holds(value))
+        let everything = self.cluster.everything();
+        everything.iter().any(|row| row.windows(bytes.len()).any(|window| window == bytes))
     }
 }

@@ -135,3 +135,28 @@ async fn licences_are_counted_by_the_time_of_their_issue() {
     let empty = Shop::open(|_| {});
     assert_eq!(empty.lending.count_licences(None, None).await.expect("counted"), 0);
 }
+
+#[tokio::test]
+async fn a_rare_one_is_found_behind_many() {
+    let shop = Shop::open(|config| config.policy = policy());
+    let title = shop.add_title("book-1").await;
+    let mut last = None;
+    for _ in 0..600 {
+        last = Some(shop.lending.issue(sale(&title)).await.expect("issued").licence.id);
+        shop.clock.pass(1);
+    }
+    shop.lending.revoke(last.expect("the last")).await.expect("cancelled");
+    let devices = LicenceFilter { devices: Some(0..=0), state: Some(State::Cancelled), ..LicenceFilter::default() };
+    let title = LicenceFilter { title: Some(title), state: Some(State::Cancelled), ..LicenceFilter::default() };
+    for filter in [devices, title] {
+        for max in [1, 10] {
+            let found = shop.lending.licences(&filter, None, max).await.expect("found").found;
+            assert_eq!(found.iter().map(|licence| Some(licence.id)).collect::<Vec<_>>(), [last], "{filter:?}");
+            assert_eq!(ids(&shop.lending.licences_from(&filter, 0, max).await.expect("found").found), ids(&found));
+            assert!(shop.lending.licences_from(&filter, 1, max).await.expect("none").found.is_empty());
+        }
+    }
+    assert_eq!(shop.lending.count_licences(None, None).await.expect("counted"), 600);
+    let page = shop.lending.licences_from(&LicenceFilter::default(), 500, 300).await.expect("found");
+    assert_eq!((page.found.len(), page.next.is_some()), (100, false));
+}

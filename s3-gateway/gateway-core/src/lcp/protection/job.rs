@@ -105,7 +105,7 @@ impl Lending {
         let reader = Reader {
             store: self.store.clone(),
             source: claimed.source.clone(),
-            owner: prepared.bucket.owner.clone(),
+            bucket: prepared.bucket.clone(),
             runtime: Handle::current(),
             stop: stop.clone(),
             done: done.clone(),

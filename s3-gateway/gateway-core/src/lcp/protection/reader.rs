@@ -8,6 +8,7 @@ use crate::lcp::Source;
 use crate::store::Store;
 use bytes::Bytes;
 use drm::{PastEnd, SourceError};
+use proto::control::BucketInfo;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,8 +27,7 @@ const WINDOWS_MAX: usize = 4;
 pub(super) struct Reader {
     pub(super) store: Store,
     pub(super) source: Source,
-    /// The owner of its bucket.
-    pub(super) owner: String,
+    pub(super) bucket: Arc<BucketInfo>,
     pub(super) runtime: Handle,
     pub(super) stop: Arc<Stop>,
     /// The farthest byte that was read.
@@ -65,7 +65,7 @@ impl Reader {
             return Ok(piece);
         }
         let range = windows.next(at, most as u64, self.source.size);
-        let fetch = || self.store.source_bytes(&self.source, &self.owner, range.clone());
+        let fetch = || self.store.source_bytes(&self.bucket, &self.source, range.clone());
         let bytes = self.runtime.block_on(self.stop.patiently(fetch)).map_err(SourceError::new)?;
         windows.keep(range.start, bytes);
         windows.find(at, most).ok_or_else(|| SourceError::new(self.stop.because(Cause::Changed)))

@@ -7,7 +7,8 @@ use crate::lcp::Source;
 use crate::metadata::SystemHeader;
 use crate::object::{GetRequest, validate_key};
 use crate::range::ByteRange;
-use crate::store::{Caller, Store};
+use crate::seal::SealError;
+use crate::store::Store;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use proto::control::BucketInfo;
@@ -48,7 +49,7 @@ pub(in crate::lcp) enum SourceFault {
     /// It is another one by now, or gone.
     #[error("the source was replaced or deleted")]
     Changed,
-    /// The cluster's fault.
+    /// The cluster's fault, or the key service's.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
 }
@@ -60,12 +61,8 @@ impl Store {
         bucket: &BucketInfo,
         key: &str,
     ) -> Result<Option<SourceHead>, ClusterError> {
-        if validate_key(key).is_err() {
-            return Ok(None);
-        }
-        let caller = Caller { user: bucket.owner.clone() };
-        let request = GetRequest { bucket: bucket.name.clone(), key: key.to_owned(), ..GetRequest::default() };
-        let (head, _) = match self.head(&caller, &request).await {
+        let Ok(name) = validate_key(key) else { return Ok(None) };
+        let (head, _) = match self.head_of(bucket, name, &GetRequest::default()).await {
             Ok(found) => found,
             Err(ObjectError::NoSuchKey | ObjectError::Bucket(BucketError::NoSuchBucket)) => return Ok(None),
             Err(error) => return Err(cluster_error(error)),
@@ -83,21 +80,20 @@ impl Store {
     /// A range of a source, all of it, which must be the version with that entity tag.
     pub(in crate::lcp) async fn source_bytes(
         &self,
+        bucket: &BucketInfo,
         source: &Source,
-        owner: &str,
         range: Range<u64>,
     ) -> Result<Bytes, SourceFault> {
         let (Some(last), wanted) = (range.end.checked_sub(1), range.end - range.start) else { return Ok(Bytes::new()) };
         let condition =
             ReadCondition { if_match: Some(TagMatch::Tags(vec![source.etag.clone()])), ..ReadCondition::default() };
         let request = GetRequest {
-            bucket: source.bucket_name.clone(),
             key: source.key.clone(),
             range: Some(ByteRange::FromTo { first: range.start, last }),
             condition,
             ..GetRequest::default()
         };
-        let read = self.get(&Caller { user: owner.to_owned() }, &request).await.map_err(source_fault)?;
+        let read = self.read_object(bucket, &request, None).await.map_err(source_fault)?;
         if read.head.size != source.size {
             return Err(SourceFault::Changed);
         }
@@ -125,7 +121,7 @@ fn source_fault(error: ObjectError) -> SourceFault {
         | ObjectError::PreconditionFailed
         | ObjectError::Changed
         | ObjectError::RangeNotSatisfiable { .. }
-        | ObjectError::Bucket(BucketError::NoSuchBucket | BucketError::AccessDenied) => SourceFault::Changed,
+        | ObjectError::Bucket(BucketError::NoSuchBucket) => SourceFault::Changed,
         other => SourceFault::Cluster(cluster_error(other)),
     }
 }
@@ -133,6 +129,7 @@ fn source_fault(error: ObjectError) -> SourceFault {
 fn cluster_error(error: ObjectError) -> ClusterError {
     match error {
         ObjectError::Bucket(BucketError::Cluster(error)) => error,
+        ObjectError::Seal(SealError::KeysUnavailable) => ClusterError::Unavailable,
         other => ClusterError::Unexpected(other.to_string()),
     }
 }

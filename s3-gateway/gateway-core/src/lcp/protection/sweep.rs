@@ -66,6 +66,16 @@ pub struct Swept {
     pub objects: u64,
     /// Uploads to it that were nobody's.
     pub uploads: u64,
+    /// Objects and titles that could not be looked at; the next sweep tries again.
+    pub missed: u64,
+}
+
+impl Swept {
+    /// One that cannot be looked at does not keep the others from it.
+    fn miss(&mut self, what: &str, error: &LcpError) {
+        tracing::warn!(what, %error, "a sweep has missed something");
+        self.missed += 1;
+    }
 }
 
 impl Lending {
@@ -119,8 +129,10 @@ impl Lending {
         loop {
             let (page, next) = self.listed(bucket, "", after).await?;
             for object in page.iter().filter(|object| !object.known && !is_folder(&object.key)) {
-                self.note(bucket, &object.key).await?;
-                swept.noted += 1;
+                match self.note(bucket, &object.key).await {
+                    Ok(()) => swept.noted += 1,
+                    Err(error) => swept.miss(&object.key, &error),
+                }
             }
             match next {
                 Some(next) => after = next,
@@ -134,7 +146,9 @@ impl Lending {
         loop {
             let page = self.store.records::<Title>(scan.clone()).await?;
             for held in &page.found {
-                self.sweep_title(&held.value, swept).await?;
+                if let Err(error) = self.sweep_title(&held.value, swept).await {
+                    swept.miss(held.value.id.as_str(), &error);
+                }
             }
             match page.next {
                 Some(next) => scan.after = Some(next),

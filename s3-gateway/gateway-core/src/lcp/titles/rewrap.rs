@@ -1,5 +1,6 @@
 //! Content keys under a new key-encryption key.
 
+use crate::keyring::KeyError;
 use crate::lcp::records::{put, whole};
 use crate::lcp::{LcpError, Lending, Title, TitleId};
 use proto::record::{Expected, RecordScan};
@@ -9,26 +10,40 @@ const PAGE: u32 = 64;
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Rewrapped {
+pub struct RewrappedTitles {
     /// Titles seen.
     pub seen: u64,
-    /// Keys that were wrapped anew.
+    /// Of them, those whose content key was wrapped anew.
     pub rewrapped: u64,
+    /// Of them, those whose key is damaged, or wrapped under a key that is not here. They stay as they are.
+    pub refused: u64,
 }
 
 impl Lending {
-    /// Wraps anew the content keys that are not under the newest key-encryption key. What they encrypt stays as it is. Can be broken off and repeated.
+    /// Wraps anew the content keys that are not under the newest key-encryption key. What they encrypt stays as it is. Can be broken off and repeated; when it
+    /// has found nothing to do, the older keys are not needed for titles.
     ///
     /// # Errors
-    /// The key service's, at the first key that it cannot give back; or the cluster's.
-    pub async fn rewrap_titles(&self, progress: &mut (dyn FnMut(&Rewrapped) + Send)) -> Result<Rewrapped, LcpError> {
-        let (mut done, mut scan) = (Rewrapped::default(), whole(PAGE));
+    /// The key service does not answer, or the cluster; what was done until then is done.
+    pub async fn rewrap_titles(
+        &self,
+        progress: &mut (dyn FnMut(&RewrappedTitles) + Send),
+    ) -> Result<RewrappedTitles, LcpError> {
+        let (mut done, mut scan) = (RewrappedTitles::default(), whole(PAGE));
         loop {
             let page = self.store.records::<Title>(scan.clone()).await?;
             for held in &page.found {
                 done.seen += 1;
-                if !self.keys.is_newest(&held.value.content_key).await? {
-                    done.rewrapped += u64::from(self.rewrap(&held.value.id).await?);
+                if self.keys.is_newest(&held.value.content_key).await? {
+                    continue;
+                }
+                match self.rewrap(&held.value.id).await {
+                    Ok(rewrapped) => done.rewrapped += u64::from(rewrapped),
+                    Err(LcpError::Key(error @ (KeyError::Damaged | KeyError::NoSuchKek { .. }))) => {
+                        tracing::warn!(title = %held.value.id, %error, "a content key was not wrapped anew");
+                        done.refused += 1;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             progress(&done);
