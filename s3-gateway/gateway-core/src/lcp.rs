@@ -18,9 +18,9 @@ mod config;
 mod download;
 mod error;
 mod licence;
-mod protection;
-mod limits;
 mod licences;
+mod limits;
+mod protection;
 pub(crate) mod records;
 mod service;
 mod title;
@@ -34,11 +34,11 @@ pub use config::{Clock, LcpConfig, Signers};
 pub use download::{Download, DownloadBody, DownloadRequest, OpenPackage, Permit, Wanted};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
-pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
 pub use licences::{
     Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
     SKIP_MAX, Stepped,
 };
+pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
 pub use records::{Held, Page};
 pub use service::Lending;
 pub use title::{BadTitleId, Fault, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};

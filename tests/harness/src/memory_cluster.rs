@@ -27,6 +27,7 @@ pub struct MemoryCluster {
     chunks: Mutex<BTreeMap<ChunkId, Bytes>>,
     session: SessionId,
     chunk_seq: AtomicU64,
+    bytes_read: AtomicU64,
     faults: Mutex<Faults>,
 }
 
@@ -63,6 +64,7 @@ impl MemoryCluster {
             chunks: Mutex::default(),
             session: SessionId(0),
             chunk_seq: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
             faults: Mutex::default(),
         };
         let raft_groups = (0..=metadata_groups).map(|id| GroupPlacement::founding(GroupId(id), vec![NodeId(1)]));
@@ -111,6 +113,12 @@ impl MemoryCluster {
         let rows = groups.values().flat_map(|group| group.rows.0.iter());
         let rows = rows.flat_map(|(key, value)| [key.clone(), value.clone()]);
         self.chunks.lock().values().cloned().chain(rows).collect()
+    }
+
+    /// Bytes of chunks that were read until now.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// Chunks, in the order in which they were written.
@@ -235,6 +243,7 @@ impl Cluster for MemoryCluster {
         if range.start >= range.end || range.end as usize > data.len() {
             return Err(ReadError::Invalid(chunk.id));
         }
+        self.bytes_read.fetch_add(range.len() as u64, Ordering::Relaxed);
         Ok(data.slice(range.start as usize..range.end as usize))
     }
 }

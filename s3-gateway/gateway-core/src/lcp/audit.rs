@@ -187,7 +187,8 @@ impl DownloadIndex {
 impl DownloadEntry {
     /// What is kept of what a client says of itself.
     pub(super) fn agent_of(client: &Client) -> Option<String> {
-        let text: String = client.agent.as_deref()?.chars().filter(|char| !char.is_control()).take(AGENT_BYTES_MAX).collect();
+        let text: String =
+            client.agent.as_deref()?.chars().filter(|char| !char.is_control()).take(AGENT_BYTES_MAX).collect();
         let end = text.floor_char_boundary(AGENT_BYTES_MAX);
         (end > 0).then(|| text[..end].to_owned())
     }
@@ -237,9 +238,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_a_client_says_of_itself_is_short_and_clean() {
-        let agent = |text: &str| {
-            DownloadEntry::agent_of(&Client { address: None, agent: Some(text.to_owned()) })
-        };
+        let agent = |text: &str| DownloadEntry::agent_of(&Client { address: None, agent: Some(text.to_owned()) });
         assert_eq!(agent("Thorium\r\nX: 1\u{7f}"), Some("ThoriumX: 1".to_owned()));
         assert_eq!(agent("\n"), None);
         assert_eq!(agent(&"a".repeat(1000)).map(|text| text.len()), Some(AGENT_BYTES_MAX));

@@ -135,20 +135,14 @@ impl Store {
 
     /// How many a look finds, counted up to `max`.
     pub(crate) async fn count_records<T: Record>(&self, scan: RecordScan, max: u64) -> Result<u64, LcpError> {
-        let mut scan = RecordScan { space: T::SPACE, keys_only: true, max: RECORD_PAGE_MAX, ..scan };
-        let Some(bucket) = self.system_bucket().await? else { return Ok(0) };
+        let mut scan = RecordScan { max: RECORD_PAGE_MAX, ..scan };
         let mut count = 0;
         loop {
-            match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan: scan.clone() }).await? {
-                Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
-                    count += keys.len() as u64;
-                    match next {
-                        Some(next) if count < max => scan.after = Some(next),
-                        _ => return Ok(count.min(max)),
-                    }
-                }
-                Ok(other) => return Err(surprise(&other).into()),
-                Err(refusal) => return Err(unexpected(&refusal).into()),
+            let (keys, next) = self.record_keys::<T>(scan.clone()).await?;
+            count += keys.len() as u64;
+            match next {
+                Some(next) if count < max => scan.after = Some(next),
+                _ => return Ok(count.min(max)),
             }
         }
     }
@@ -164,13 +158,16 @@ impl Store {
         }
     }
 
-    /// The keys of a page of a look through a space.
-    pub(super) async fn keys<T: Record>(&self, scan: RecordScan) -> Result<Vec<Bytes>, LcpError> {
+    /// The keys of a page of a look through a space, and where the next page begins.
+    pub(crate) async fn record_keys<T: Record>(
+        &self,
+        scan: RecordScan,
+    ) -> Result<(Vec<Bytes>, Option<RecordCursor>), LcpError> {
         let scan = RecordScan { space: T::SPACE, keys_only: true, ..scan };
-        let Some(bucket) = self.system_bucket().await? else { return Ok(Vec::new()) };
+        let Some(bucket) = self.system_bucket().await? else { return Ok((Vec::new(), None)) };
         match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
-            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), .. })) => {
-                Ok(keys.into_iter().map(|(key, _)| key).collect())
+            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
+                Ok((keys.into_iter().map(|(key, _)| key).collect(), next))
             }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(unexpected(&refusal).into()),
@@ -184,19 +181,6 @@ impl Store {
         match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
             Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Views(views), next })) => {
                 Ok(Page { found: views.into_iter().map(decode).collect::<Result<_, _>>()?, next })
-            }
-            Ok(other) => Err(surprise(&other).into()),
-            Err(refusal) => Err(unexpected(&refusal).into()),
-        }
-    }
-
-    /// How many records a look through their space finds, of one page, and where the next page begins.
-    pub(crate) async fn count_records(&self, scan: RecordScan) -> Result<(u64, Option<RecordCursor>), LcpError> {
-        let scan = RecordScan { keys_only: true, ..scan };
-        let Some(bucket) = self.system_bucket().await? else { return Ok((0, None)) };
-        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
-            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
-                Ok((keys.len() as u64, next))
             }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(unexpected(&refusal).into()),

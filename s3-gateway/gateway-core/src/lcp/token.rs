@@ -13,7 +13,7 @@ mod secrets;
 
 pub(super) use secrets::TokenSecrets;
 
-use super::{Lending, LcpError};
+use super::{LcpError, Lending};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use drm::licence::LicenceId;

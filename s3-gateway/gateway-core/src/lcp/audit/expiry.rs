@@ -36,7 +36,7 @@ impl Lending {
         while removed < REMOVED_MAX {
             let to = Some(Bytes::copy_from_slice(&time_entry(time)));
             let scan = RecordScan { to, ..whole(RECORD_CHANGES_MAX as u32) };
-            let keys = self.store.keys::<T>(scan).await?;
+            let (keys, _) = self.store.record_keys::<T>(scan).await?;
             let changes: Vec<_> = keys.into_iter().map(|key| remove::<T>(key, Expected::Any)).collect();
             let found = changes.len();
             if found == 0 {

@@ -111,11 +111,7 @@ impl Lending {
         self.meter(counted, views.pop().flatten())
     }
 
-    fn meter(
-        &self,
-        counted: Counted,
-        view: Option<RecordView>,
-    ) -> Result<Arc<Meter>, LcpError> {
+    fn meter(&self, counted: Counted, view: Option<RecordView>) -> Result<Arc<Meter>, LcpError> {
         let record: Option<Held<Counter>> = view.map(decode).transpose()?;
         Ok(self.downloads.meters.meter(counted, record.as_ref().map(|held| &held.value))?)
     }
@@ -189,4 +185,3 @@ fn closed(licence: &LicenceEntry, now: Timestamp) -> Result<Option<Refused>, Lcp
         State::Cancelled => Some(Refused::Cancelled),
     })
 }
-

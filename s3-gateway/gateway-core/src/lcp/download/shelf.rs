@@ -84,7 +84,13 @@ impl Shelf {
     }
 
     /// A package with its directory.
-    pub(super) async fn take(&self, store: &Store, key: &str, layout: &Layout, kind: Kind) -> Result<Shelved, LcpError> {
+    pub(super) async fn take(
+        &self,
+        store: &Store,
+        key: &str,
+        layout: &Layout,
+        kind: Kind,
+    ) -> Result<Shelved, LcpError> {
         let place = self.place(store, key, layout).await?;
         let name = (key.to_owned(), layout.sha256);
         let cell = self.directories.lock().cell(&name);

@@ -22,7 +22,13 @@ pub(super) struct Ticket {
 impl Ticket {
     pub(super) fn new(lending: &Lending, entry: DownloadEntry, tally: Tally) -> Self {
         let token_bytes_max = Tally::token_bytes_max(&lending.config, entry.len);
-        Ticket { downloads: lending.downloads.clone(), entry, tally, token_bytes_max, clock: lending.config.clock.clone() }
+        Ticket {
+            downloads: lending.downloads.clone(),
+            entry,
+            tally,
+            token_bytes_max,
+            clock: lending.config.clock.clone(),
+        }
     }
 
     /// Bytes are going to be sent: `range` as it was asked for, `wanted` as it is.

@@ -28,7 +28,11 @@ impl Counter {
     /// The bytes of one gateway, and of all others.
     pub(in super::super) fn split(&self, instance: u64) -> (u64, u64) {
         self.shares.iter().fold((0, self.rest), |(own, others), (gateway, bytes)| {
-            if *gateway == instance { (own.saturating_add(*bytes), others) } else { (own, others.saturating_add(*bytes)) }
+            if *gateway == instance {
+                (own.saturating_add(*bytes), others)
+            } else {
+                (own, others.saturating_add(*bytes))
+            }
         })
     }
 

@@ -114,7 +114,8 @@ impl Lending {
     pub async fn rewrap_token_secrets(&self) -> Result<usize, LcpError> {
         let this = self;
         let plan = || async move {
-            let Some(Held { revision, mut value }) = this.store.record::<Generations>(Bytes::from_static(KEY)).await? else {
+            let Some(Held { revision, mut value }) = this.store.record::<Generations>(Bytes::from_static(KEY)).await?
+            else {
                 return Ok((Vec::new(), 0));
             };
             let mut rewrapped = 0;
@@ -133,7 +134,10 @@ impl Lending {
     }
 
     /// Adds a generation if what there is asks for it.
-    async fn add_generation(&self, wanted: impl Fn(Option<&Generations>) -> bool + Send + Sync) -> Result<(), LcpError> {
+    async fn add_generation(
+        &self,
+        wanted: impl Fn(Option<&Generations>) -> bool + Send + Sync,
+    ) -> Result<(), LcpError> {
         let (this, wanted) = (self, &wanted);
         let plan = || async move {
             let held = this.store.record::<Generations>(Bytes::from_static(KEY)).await?;
