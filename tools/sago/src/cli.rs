@@ -20,7 +20,7 @@ mod scrub;
 mod trash;
 mod user;
 
-pub use bucket::{BreakerCommand, BucketCommand, BucketRuleCommand};
+pub use bucket::{BreakerCommand, BucketCommand, BucketRuleCommand, DrmArg};
 pub use client::ClientArgs;
 pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
