@@ -72,7 +72,10 @@ enum Command {
         /// How often; the best counts.
         #[arg(long, default_value_t = 10)]
         rounds: usize,
-        /// Seed of the text.
+        /// A file with text, such as XHTML of a real book, to make the book of. Default: words by the seed.
+        #[arg(long, value_name = "FILE")]
+        text: Option<PathBuf>,
+        /// Seed of the words.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -87,8 +90,11 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("{}", serde_json::to_string(&issued)?);
             Ok(code(issued.aim_met))
         }
-        Command::Protect { bytes, rounds, seed } => {
-            let cost = protect::measure(bytes, rounds, seed)?;
+        Command::Protect { bytes, rounds, text, seed } => {
+            let file = text.map(|path| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display())));
+            let file = file.transpose()?;
+            let text = file.as_deref().map_or(protect::Text::Words(seed), protect::Text::Of);
+            let cost = protect::measure(bytes, text, rounds)?;
             println!("{}", serde_json::to_string(&cost)?);
             Ok(code(cost.aim_met))
         }
