@@ -29,6 +29,7 @@ mod screen;
 mod server;
 mod service;
 mod stall;
+pub mod transit;
 
 pub use config::GatewayConfig;
 pub use gateway_core::{Cluster, ConfigError, StoreConfig};

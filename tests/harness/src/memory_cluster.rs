@@ -47,6 +47,8 @@ pub struct Faults {
     pub write: Option<WriteError>,
     /// Chunk reads find no intact copy.
     pub lost: bool,
+    /// Commands and queries of records fail so.
+    pub records: Option<CallError>,
 }
 
 impl MemoryCluster {
@@ -102,6 +104,45 @@ impl MemoryCluster {
         (chunks.len(), chunks.values().map(|data| data.len() as u64).sum())
     }
 
+    /// Everything that is stored: each chunk, and each row's key and value.
+    #[must_use]
+    pub fn everything(&self) -> Vec<Bytes> {
+        let groups = self.groups.lock();
+        let rows = groups.values().flat_map(|group| group.rows.0.iter());
+        let rows = rows.flat_map(|(key, value)| [key.clone(), value.clone()]);
+        self.chunks.lock().values().cloned().chain(rows).collect()
+    }
+
+    /// Chunks, in the order in which they were written.
+    #[must_use]
+    pub fn chunks(&self) -> Vec<(ChunkId, Bytes)> {
+        self.chunks.lock().iter().map(|(id, data)| (*id, data.clone())).collect()
+    }
+
+    /// Puts other bytes in the place of a chunk's, and lets every reader believe that they are the right ones: what an intruder could do who has all disks
+    /// and all metadata.
+    pub fn forge(&self, chunk: ChunkId, data: Bytes) {
+        self.chunks.lock().insert(chunk, data);
+    }
+
+    /// Puts other bytes in the place of the values of rows: `change` is shown each and says whether it has changed it. Returns how many it has.
+    pub fn forge_rows(&self, mut change: impl FnMut(&mut Vec<u8>) -> bool) -> usize {
+        let mut groups = self.groups.lock();
+        let mut changed = 0;
+        for value in groups.values_mut().flat_map(|group| group.rows.0.values_mut()) {
+            let mut bytes = value.to_vec();
+            if change(&mut bytes) {
+                *value = bytes.into();
+                changed += 1;
+            }
+        }
+        changed
+    }
+
+    fn records_fault(&self, records: bool) -> Option<CallError> {
+        self.faults.lock().records.clone().filter(|_| records)
+    }
+
     /// All rows of all groups, keys and values: for a look whether something stands where it must not.
     #[must_use]
     pub fn rows(&self) -> Vec<(Bytes, Bytes)> {
@@ -135,6 +176,9 @@ impl Cluster for MemoryCluster {
         if let Some(error) = self.faults.lock().call.clone() {
             return Err(error);
         }
+        if let Some(error) = self.records_fault(matches!(command, Command::PutRecords { .. })) {
+            return Err(error);
+        }
         let session = self.session;
         match self.apply(group, |seq| LogCommand::Meta(Some(RequestId { session, seq, low: seq }), command)) {
             Applied::Meta(result) => Ok(result),
@@ -144,6 +188,9 @@ impl Cluster for MemoryCluster {
 
     async fn query(&self, group: GroupId, wanted: Query) -> Result<Result<Answer, Refusal>, CallError> {
         if let Some(error) = self.faults.lock().call.clone() {
+            return Err(error);
+        }
+        if let Some(error) = self.records_fault(matches!(wanted, Query::Records { .. } | Query::ScanRecords { .. })) {
             return Err(error);
         }
         let groups = self.groups.lock();

@@ -15,6 +15,7 @@ mod demo;
 mod durability;
 mod exit;
 mod fsck;
+mod lending;
 mod meta;
 mod node;
 mod object;

@@ -5,6 +5,7 @@ use crate::cli::GatewayArgs;
 use crate::config::{ClientFile, ConfigError, GatewaySection, Size};
 use crate::connect::{connect_with, load};
 use crate::exit::{Done, Failure, Kind};
+use crate::lending::Shop;
 use gateway::{Gateway, GatewayConfig, GatewayError, StoreConfig};
 
 /// Carries out `sago gateway`: serves until told to stop.
@@ -16,12 +17,28 @@ pub async fn gateway(args: GatewayArgs) -> Done {
     let stop = shutdown()?;
     let (file, path) = load(&args.client)?;
     let config = resolve(&args, &file)?;
+    let shop = match &file.gateway.lcp {
+        Some(section) => Some(Shop::open(section, &path).await?),
+        None => None,
+    };
     let session = connect_with(&file, &path, "gateway", config.store.clone()).await?;
-    let gateway = Gateway::bind(session.cluster.clone(), config).await.map_err(failure)?;
-    tracing::info!(listen = %gateway.local_addr(), "gateway serves");
-    gateway.run(stop).await;
+    let parts = shop.as_ref().map(Shop::parts);
+    let gateway = Gateway::bind_with(session.cluster.clone(), config, parts).await.map_err(failure)?;
+    tracing::info!(listen = %gateway.local_addr(), books = shop.is_some(), "gateway serves");
+    tokio::select! {
+        () = gateway.run(stop) => {}
+        () = keep_fresh(shop.as_ref()) => {}
+    }
     session.close().await;
     Ok(())
+}
+
+/// Never ends.
+async fn keep_fresh(shop: Option<&Shop>) {
+    match shop {
+        Some(shop) => shop.keep_fresh().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn failure(error: GatewayError) -> Failure {
