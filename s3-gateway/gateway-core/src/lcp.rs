@@ -17,6 +17,7 @@ mod config;
 mod error;
 mod licence;
 mod protection;
+mod licences;
 pub(crate) mod records;
 mod service;
 mod title;
@@ -28,6 +29,10 @@ pub use config::{Clock, LcpConfig, Signers};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
 pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
+pub use licences::{
+    Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
+    SKIP_MAX, Stepped,
+};
 pub use records::{Held, Page};
 pub use service::Lending;
 pub use title::{BadTitleId, Fault, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};

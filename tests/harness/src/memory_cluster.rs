@@ -143,14 +143,6 @@ impl MemoryCluster {
         self.faults.lock().records.clone().filter(|_| records)
     }
 
-    /// All rows of all groups, keys and values: for a look whether something stands where it must not.
-    #[must_use]
-    pub fn rows(&self) -> Vec<(Bytes, Bytes)> {
-        let groups = self.groups.lock();
-        let rows = groups.values().flat_map(|group| &group.rows.0);
-        rows.map(|(key, value)| (key.clone(), value.clone())).collect()
-    }
-
     fn change(&self, command: ControlCommand) -> Result<ControlOutcome, ControlRefusal> {
         match self.apply(GroupId::CONTROL, |_| LogCommand::Control(command)) {
             Applied::Control(result) => result,

@@ -48,6 +48,9 @@ pub enum LcpError {
     /// No licence can be signed.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// A request of that name was made before, and asked for something else.
+    #[error("another request was made under the same name")]
+    NonceUsed,
     /// The state of the licence does not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -4,7 +4,7 @@ use super::TitleId;
 use super::records::Record;
 use super::title::time_entry;
 use bytes::Bytes;
-use drm::licence::LicenceId;
+use drm::licence::{LicenceId, Link};
 use drm::status;
 use proto::record::{IndexEntry, RecordIndex, RecordSpace};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub struct LicenceEntry {
     pub issued: Timestamp,
     /// The document, as it was signed: always these bytes are sent.
     pub document: String,
+    /// The links that it alone has, besides those of the store.
+    pub links: Vec<Link>,
     /// Where it stands, its devices and events.
     pub status: status::Record,
     /// Chosen by who asked for it: the same request made again is the same licence.
@@ -91,6 +93,12 @@ impl LicenceEntry {
             status::State::Expired => 5,
             status::State::Cancelled => 6,
         }
+    }
+
+    /// Whether it was given back or taken back. What has only ended can be renewed.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !self.status.state.is_open()
     }
 
     /// The key of a licence's record.

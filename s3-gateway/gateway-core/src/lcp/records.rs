@@ -10,6 +10,7 @@
 //! | 6 | hash of bucket and key | which title an object is |
 //! | 7 | name | when what is done now and then was last begun |
 //! | 8 | user | rights |
+//! | 9 | what a store calls a request | [`super::Nonce`] |
 //!
 //! A value is a version byte and the value in postcard. What has another version was written by a newer program and is refused, never guessed at.
 
@@ -156,6 +157,19 @@ impl Store {
         match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
             Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Views(views), next })) => {
                 Ok(Page { found: views.into_iter().map(decode).collect::<Result<_, _>>()?, next })
+            }
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
+    /// How many records a look through their space finds, of one page, and where the next page begins.
+    pub(crate) async fn count_records(&self, scan: RecordScan) -> Result<(u64, Option<RecordCursor>), LcpError> {
+        let scan = RecordScan { keys_only: true, ..scan };
+        let Some(bucket) = self.system_bucket().await? else { return Ok((0, None)) };
+        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
+            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
+                Ok((keys.len() as u64, next))
             }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(unexpected(&refusal).into()),

@@ -135,9 +135,7 @@ impl From<LcpError> for Problem {
             LcpError::NoSuchLicence => Problem::not_found(),
             LcpError::NoSuchTitle => Problem::own(StatusCode::NOT_FOUND, "title", "There is no such title"),
             LcpError::OtherKey(_) => Problem::own(StatusCode::CONFLICT, "key", "The title has another key").told(text),
-            LcpError::InUse => {
-                Problem::own(StatusCode::CONFLICT, "in-use", "Licences of the title are open").told(text)
-            }
+            LcpError::InUse => Problem::own(StatusCode::CONFLICT, "in-use", "The title has licences").told(text),
             LcpError::NotReady => {
                 Problem::own(StatusCode::SERVICE_UNAVAILABLE, "protecting", "The title is being protected")
                     .told(text)
@@ -150,6 +148,9 @@ impl From<LcpError> for Problem {
                 Problem::own(StatusCode::CONFLICT, "elsewhere", "The title is not kept here").told(text)
             }
             LcpError::Invalid { .. } | LcpError::Grant(_) => Problem::bad(text),
+            LcpError::NonceUsed => {
+                Problem::own(StatusCode::CONFLICT, "nonce", "The request is not the same").told(text)
+            }
             LcpError::Refused(refusal) => (&status::Problem::from(&refusal)).into(),
             LcpError::Contention => Problem::unavailable().told(text),
             LcpError::AccessDenied => Problem::forbidden(""),

@@ -72,9 +72,10 @@ impl Cluster for Lossy {
     }
 
     async fn query(&self, group: GroupId, query: Query) -> Result<Result<Answer, Refusal>, CallError> {
-        // So that whoever does something at once does it step by step with others.
+        let answer = self.inner.query(group, query).await;
+        // So that those who do something at once do it with what they all have read.
         tokio::task::yield_now().await;
-        self.inner.query(group, query).await
+        answer
     }
 
     async fn control(&self, command: ControlCommand) -> Result<Result<ControlOutcome, ControlRefusal>, CallError> {

@@ -137,13 +137,22 @@ impl Shop {
     /// # Panics
     /// The cluster does not take it.
     pub async fn put_title(&self, title: &Title) {
-        let bucket = self.store.ensure_system_bucket().await.expect("memory");
         let value = [vec![1], postcard::to_stdvec(title).expect("plain data")].concat();
-        let change = RecordChange {
-            key: RecordKey { space: TITLES, key: Bytes::copy_from_slice(title.id.as_str().as_bytes()) },
-            expected: Expected::Any,
-            content: Some(RecordContent { value: value.into(), entries: Vec::new() }),
-        };
+        self.change_title(&title.id, Some(RecordContent { value: value.into(), entries: Vec::new() })).await;
+    }
+
+    /// Removes a title, and leaves its licences.
+    ///
+    /// # Panics
+    /// The cluster does not do it.
+    pub async fn remove_title(&self, id: &TitleId) {
+        self.change_title(id, None).await;
+    }
+
+    async fn change_title(&self, id: &TitleId, content: Option<RecordContent>) {
+        let bucket = self.store.ensure_system_bucket().await.expect("memory");
+        let key = RecordKey { space: TITLES, key: Bytes::copy_from_slice(id.as_str().as_bytes()) };
+        let change = RecordChange { key, expected: Expected::Any, content };
         let ensured = self.cluster.command(bucket.group, Command::EnsureBucket { bucket: bucket.id }).await;
         assert!(matches!(ensured, Ok(Ok(_))), "{ensured:?}");
         let put = Command::PutRecords { bucket: bucket.id, changes: vec![change] };
@@ -151,10 +160,10 @@ impl Shop {
         assert!(matches!(done, Ok(Outcome::Records(_))), "{done:?}");
     }
 
-    /// Whether some bytes stand anywhere in the metadata of the cluster, in a key or a value.
+    /// Whether some bytes stand anywhere in the cluster: in the content of an object, in a key or a value of its metadata.
     #[must_use]
     pub fn is_kept(&self, bytes: &[u8]) -> bool {
-        let holds = |row: &[u8]| row.windows(bytes.len()).any(|window| window == bytes);
-        self.cluster.rows().iter().any(|(key, value)| holds(key) || holds(value))
+        let everything = self.cluster.everything();
+        everything.iter().any(|row| row.windows(bytes.len()).any(|window| window == bytes))
     }
 }
