@@ -129,6 +129,53 @@ impl Body {
     }
 }
 
+/// What stands around the central directory in the tail: for a caller who holds the directory of a title once for all its readers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// So many of the stored bytes come first.
+    pub stored: u64,
+    /// Between them and the central directory: the licence's entry.
+    pub before: Vec<u8>,
+    /// Behind the central directory, which is sent as it is stored.
+    pub after: Vec<u8>,
+    /// A strong entity tag of the whole, in its quotes.
+    pub etag: String,
+}
+
+/// Checks what is the same for every reader of a title: that the layout holds, and that `directory` is its central directory, `cd_size` bytes from `cd_offset`
+/// on, without an entry named like the licence. It is read from somewhere: what is wrong with it would be sent to everybody.
+///
+/// # Errors
+/// [`SpliceError`]: the parts do not belong together.
+pub fn check(layout: &Layout, directory: &[u8], licence_path: &str) -> Result<(), SpliceError> {
+    check_layout(layout)?;
+    check_directory(layout, directory, licence_path)
+}
+
+/// Adds `licence` as the entry `licence_path` to a stored title whose central directory [`check`] has passed.
+///
+/// # Errors
+/// [`SpliceError::Licence`]; [`SpliceError::Layout`] if it was not checked.
+pub fn frame(layout: &Layout, licence_path: &str, licence: &[u8]) -> Result<Frame, SpliceError> {
+    check_layout(layout)?;
+    if licence.len() as u64 >= u64::from(u32::MAX) {
+        return Err(SpliceError::Licence);
+    }
+    let entry = NewEntry { utf8: true, ..NewEntry::stored(licence_path, licence) };
+    let mut before = Vec::with_capacity(licence.len() + 256);
+    local_header(&entry, &mut before);
+    before.extend_from_slice(licence);
+    let mut after = Vec::with_capacity(256);
+    central_header(&entry, layout.cd_offset, &mut after);
+    let end = End {
+        entries: layout.entries + 1,
+        cd_offset: layout.cd_offset + before.len() as u64,
+        cd_size: layout.cd_size + after.len() as u64,
+    };
+    end.write(&mut after);
+    Ok(Frame { stored: layout.cd_offset, before, after, etag: etag(&layout.sha256, licence) })
+}
+
 /// Adds `licence` as the entry `licence_path` to a stored title.
 ///
 /// `directory` is the central directory of the title, `cd_size` bytes from `cd_offset` on.
@@ -136,22 +183,10 @@ impl Body {
 /// # Errors
 /// [`SpliceError`]: the parts do not belong together.
 pub fn splice(layout: &Layout, directory: &[u8], licence_path: &str, licence: &[u8]) -> Result<Body, SpliceError> {
-    check_layout(layout)?;
-    check_directory(layout, directory, licence_path)?;
-    if licence.len() as u64 >= u64::from(u32::MAX) {
-        return Err(SpliceError::Licence);
-    }
-    let entry = NewEntry { utf8: true, ..NewEntry::stored(licence_path, licence) };
-    let mut tail = Vec::with_capacity(directory.len() + licence.len() + 512);
-    local_header(&entry, &mut tail);
-    tail.extend_from_slice(licence);
-    let cd_offset = layout.cd_offset + tail.len() as u64;
-    let cd_at = tail.len();
-    tail.extend_from_slice(directory);
-    central_header(&entry, layout.cd_offset, &mut tail);
-    let end = End { entries: layout.entries + 1, cd_offset, cd_size: (tail.len() - cd_at) as u64 };
-    end.write(&mut tail);
-    Ok(Body { stored: layout.cd_offset, tail, etag: etag(&layout.sha256, licence) })
+    check(layout, directory, licence_path)?;
+    let frame = frame(layout, licence_path, licence)?;
+    let tail = [&frame.before, directory, &frame.after].concat();
+    Ok(Body { stored: frame.stored, tail, etag: frame.etag })
 }
 
 fn etag(title: &[u8; 32], licence: &[u8]) -> String {
@@ -165,7 +200,6 @@ fn check_layout(layout: &Layout) -> Result<(), SpliceError> {
     if len == Some(layout.len) && end.is_zip64() == layout.zip64 { Ok(()) } else { Err(SpliceError::Layout) }
 }
 
-/// The directory is read from somewhere each time: what is wrong with it would be sent to everybody.
 fn check_directory(layout: &Layout, directory: &[u8], licence_path: &str) -> Result<(), SpliceError> {
     if directory.len() as u64 != layout.cd_size {
         return Err(SpliceError::Directory);

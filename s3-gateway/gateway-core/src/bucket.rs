@@ -65,17 +65,26 @@ impl Store {
     /// [`BucketError::NotEmpty`] if there are objects or uploads.
     pub async fn delete_bucket(&self, caller: &Caller, name: &str) -> Result<(), BucketError> {
         let bucket = self.bucket_now(caller, name).await?;
-        match self.command(&bucket, Command::SealBucket { bucket: bucket.id }).await? {
-            Ok(_) | Err(Refusal::BucketSealed) => {}
-            Err(Refusal::NotEmpty) => return Err(BucketError::NotEmpty),
-            Err(other) => return Err(unexpected(&other).into()),
+        let settings = self.take_settings(&bucket).await?;
+        let sealed = self.seal_bucket(&bucket).await;
+        if let (Err(_), Some(settings)) = (&sealed, settings) {
+            self.return_settings(&bucket, settings).await;
         }
+        sealed?;
         let forget = ControlCommand::DeleteBucket { bucket: bucket.id };
         let answer = self.cluster.control(forget).await?;
         self.buckets.forget(&name.to_owned());
         match answer {
             Ok(_) | Err(ControlRefusal::NoSuchBucket) => Ok(()),
             Err(refusal) => Err(control_refusal(&refusal)),
+        }
+    }
+
+    async fn seal_bucket(&self, bucket: &BucketInfo) -> Result<(), BucketError> {
+        match self.command(bucket, Command::SealBucket { bucket: bucket.id }).await? {
+            Ok(_) | Err(Refusal::BucketSealed) => Ok(()),
+            Err(Refusal::NotEmpty) => Err(BucketError::NotEmpty),
+            Err(other) => Err(unexpected(&other).into()),
         }
     }
 }

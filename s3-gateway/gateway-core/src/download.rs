@@ -30,6 +30,18 @@ const PIECE_BYTES: u32 = 1 << 20;
 const _: () = assert!((FIRST_PIECE_BYTES as usize).is_multiple_of(LEAF_BYTES));
 const _: () = assert!((PIECE_BYTES as usize).is_multiple_of(LEAF_BYTES));
 
+/// How far a download runs ahead of its client, and so what it holds while he does not read: all pieces of `ahead`, that is the one in the hands of the network
+/// and those behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Bytes of the first piece; a multiple of a leaf.
+    pub(crate) first: u32,
+    /// Bytes of the others; a multiple of a leaf.
+    pub(crate) piece: u32,
+    /// Pieces.
+    pub(crate) ahead: usize,
+}
+
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The bytes of an object, or of a range of it.
@@ -60,7 +72,6 @@ enum Piece {
 struct Download {
     cluster: Arc<dyn Cluster>,
     budget: Budget,
-    ahead_max: usize,
     ino: Ino,
     change: u64,
     end: u64,
@@ -68,6 +79,8 @@ struct Download {
     next: Option<u64>,
     segments: VecDeque<Segment>,
     pieces: VecDeque<Piece>,
+    pace: Pace,
+    /// Of the next piece.
     piece_bytes: u32,
     /// Of the piece handed out last: it is in the hands of the network until the next is asked for.
     held: Option<Share>,
@@ -81,6 +94,18 @@ impl Store {
         view: &ContentView,
         wanted: Range<u64>,
     ) -> Result<Content, ObjectError> {
+        let pace = Pace { first: FIRST_PIECE_BYTES, piece: PIECE_BYTES, ahead: self.config.download_ahead };
+        self.download_at(ino, view, wanted, pace).await
+    }
+
+    /// The same at another pace.
+    pub(crate) async fn download_at(
+        &self,
+        ino: Ino,
+        view: &ContentView,
+        wanted: Range<u64>,
+        pace: Pace,
+    ) -> Result<Content, ObjectError> {
         if wanted.is_empty() {
             return Ok(Content::Whole(Bytes::new()));
         }
@@ -89,14 +114,14 @@ impl Store {
         let mut download = Download {
             cluster: self.cluster.clone(),
             budget: self.downloads.clone(),
-            ahead_max: self.config.download_ahead,
             ino,
             change: view.change,
             end,
             next,
             segments,
             pieces: VecDeque::new(),
-            piece_bytes: FIRST_PIECE_BYTES,
+            pace,
+            piece_bytes: pace.first,
             held: None,
         };
         let first = download.step().await?.ok_or_else(malformed)?;
@@ -135,7 +160,7 @@ impl Download {
 
     /// Starts reading as far ahead as is allowed. Only the piece that is needed now waits for the budget.
     async fn read_ahead(&mut self) -> Result<(), ObjectError> {
-        while self.pieces.len() < self.ahead_max {
+        while self.pieces.len() < self.pace.ahead {
             let Some(segment) = self.cut() else {
                 let Some(from) = self.next.filter(|_| self.pieces.is_empty()) else { return Ok(()) };
                 self.page(from).await?;
@@ -152,7 +177,7 @@ impl Download {
                     Piece::Reading(self.read(chunk, range), share)
                 }
             };
-            self.piece_bytes = PIECE_BYTES;
+            self.piece_bytes = self.pace.piece;
             self.pieces.push_back(piece);
         }
         Ok(())

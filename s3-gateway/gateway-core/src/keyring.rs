@@ -8,6 +8,7 @@ mod file;
 pub use file::{KEK_COUNT_MAX, KeyFile, KeyFileError, KeyLineFault, ReloadedKeys};
 
 use async_trait::async_trait;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -28,6 +29,17 @@ impl SecretKey {
     #[must_use]
     pub fn new(bytes: [u8; KEY_BYTES]) -> Self {
         SecretKey(Zeroizing::new(bytes))
+    }
+
+    /// A new one, of random bytes from the system.
+    ///
+    /// # Errors
+    /// [`KeyError::Unavailable`]: the system has none.
+    pub fn random() -> Result<Self, KeyError> {
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        let filled = SystemRandom::new().fill(bytes.as_mut_slice());
+        filled.map_err(|_| KeyError::Unavailable("the system has no random bytes".into()))?;
+        Ok(SecretKey(bytes))
     }
 
     /// The bytes, for a cipher.

@@ -13,27 +13,34 @@
 //!
 //! Nothing here is HTTP; the routes of both reference servers and our own are in `gateway`.
 
+mod audit;
 mod config;
+mod download;
 mod error;
 mod licence;
-mod protection;
 mod licences;
+mod limits;
+mod protection;
 pub(crate) mod records;
 mod service;
 mod title;
 mod titles;
+mod token;
 
 pub use drm::licence::LICENCE_TYPE;
 
+pub use audit::{Authority, Client, DOWNLOADS, DownloadEntry, DownloadFilter, Ending, Refused};
 pub use config::{Clock, LcpConfig, Signers};
+pub use download::{Download, DownloadBody, DownloadRequest, OpenPackage, Permit, Wanted};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
-pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
 pub use licences::{
     Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
     SKIP_MAX, Stepped,
 };
+pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
 pub use records::{Held, Page};
 pub use service::Lending;
 pub use title::{BadTitleId, Fault, Package, Place, Source, Standing, TITLES, Title, TitleId, TitleIndex};
 pub use titles::{Brought, BroughtTitle, ProtectCounts, ProtectMode, RewrappedTitles, TitleCounts, TitleFilter};
+pub use token::{IssuedToken, SKEW_SECONDS_MAX, TOKEN_TEXT_BYTES, Token, TokenFault, TokenId};

@@ -24,6 +24,7 @@ mod keys;
 pub mod lcp;
 mod list;
 mod metadata;
+pub mod metrics;
 mod multipart;
 mod object;
 pub mod provider_key;

@@ -12,16 +12,17 @@
 //! another one when it comes back.
 //!
 //! The exact bytes are in docs/formats/sealed-objects.md. `cipher` seals and opens segments, `layout` knows sizes and places, `envelope` is the attribute,
-//! `open` the stream of a download, `protect` what a [`crate::Store`] has to do with it, `rewrap` the change of key-encryption keys.
+//! `open` the stream of a download, `sealing` what a [`crate::Store`] has to do with it, `walk` finds all that is sealed, `rewrap` changes key-encryption keys.
 
 mod cipher;
 mod envelope;
 mod layout;
 mod open;
-mod protect;
 mod rewrap;
+mod sealing;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub(crate) use cipher::{PartSealer, SEALED_CHUNK_PLAIN_BYTES};
 pub(crate) use envelope::{Envelope, is_envelope};

@@ -6,18 +6,18 @@
 //! A bucket without the record has the defaults, and so has every bucket of a cluster below the level that has records. A record that cannot be read is an
 //! error, never the defaults: whoever cannot tell whether a bucket is protected touches nothing in it.
 //!
-//! A bucket is protected while it is empty, and for good. Processes that have looked at it a moment before may go on for [`crate::StoreConfig::cache_stale`]
-//! as if it were not; so [`Store::protect_bucket`] looks a second time after that.
+//! `protect` marks buckets, and lets them go when they are deleted.
+
+mod protect;
+
+pub use protect::ProtectError;
 
 use crate::error::{BucketError, ClusterError};
-use crate::list::bucket_refusal;
 use crate::store::{Store, surprise};
-use crate::system::SYSTEM_BUCKET;
 use bytes::Bytes;
 use proto::control::BucketInfo;
-use proto::meta::{Answer, Command, Outcome, Query, Refusal};
-use proto::record::{Expected, RecordChange, RecordContent, RecordKey, RecordSpace};
-use proto::trash::TrashFilter;
+use proto::meta::{Answer, Query, Refusal};
+use proto::record::{RecordKey, RecordSpace};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -110,25 +110,6 @@ fn key() -> RecordKey {
     RecordKey { space: SETTINGS_SPACE, key: Bytes::from_static(SETTINGS_KEY) }
 }
 
-/// A bucket was not protected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProtectError {
-    /// It has objects, uploads or trash, which lie there as they were written. Nothing was changed.
-    #[error("only an empty bucket can be protected: it has objects, uploads or trash")]
-    NotEmpty,
-    /// It is protected from now on, and something was stored in it unprotected while that became known. It is never shown; delete it.
-    #[error(
-        "the bucket is protected, but something was stored in it unencrypted at the same moment: delete what is in it, its trash too"
-    )]
-    Written,
-    /// Its content is no reader's.
-    #[error("{SYSTEM_BUCKET} cannot be protected")]
-    System,
-    /// The cluster's fault, or there is no such bucket.
-    #[error(transparent)]
-    Bucket(#[from] BucketError),
-}
-
 impl Store {
     /// What is set for a bucket, as this process knew it at most [`crate::StoreConfig::cache_stale`] ago.
     ///
@@ -156,72 +137,6 @@ impl Store {
             Err(ClusterError::Level { .. }) => Ok(Arc::default()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Protects an empty bucket for good; one that is protected so stays as it is. For operators: there is no caller.
-    ///
-    /// Takes [`crate::StoreConfig::cache_stale`], after which every process knows of it, and looks then whether one has stored something that did not.
-    ///
-    /// # Errors
-    /// [`ProtectError`].
-    pub async fn protect_bucket(&self, name: &str, protection: Protection) -> Result<Arc<BucketInfo>, ProtectError> {
-        if name == SYSTEM_BUCKET {
-            return Err(ProtectError::System);
-        }
-        let bucket = self.learn(name).await.map_err(BucketError::from)?.ok_or(BucketError::NoSuchBucket)?;
-        let found = self.bucket_settings_now(&bucket).await?;
-        if found.protection == Some(protection) {
-            return Ok(bucket);
-        }
-        self.ensure(&bucket).await?;
-        if !self.is_empty(&bucket).await? {
-            return Err(ProtectError::NotEmpty);
-        }
-        let wanted = BucketSettings { protection: Some(protection) };
-        self.set_settings(&bucket, &wanted).await?;
-        if self.bucket_settings_now(&bucket).await?.protection != Some(protection) {
-            return Err(BucketError::from(ClusterError::Unavailable).into());
-        }
-        tokio::time::sleep(self.config.cache_stale).await;
-        if self.is_empty(&bucket).await? { Ok(bucket) } else { Err(ProtectError::Written) }
-    }
-
-    /// Writes the record if there is none. Another one may have been written meanwhile: look again.
-    async fn set_settings(&self, bucket: &BucketInfo, settings: &BucketSettings) -> Result<(), BucketError> {
-        let content = RecordContent { value: settings.to_bytes()?, entries: Vec::new() };
-        let change = RecordChange { key: key(), expected: Expected::Absent, content: Some(content) };
-        let command = Command::PutRecords { bucket: bucket.id, changes: vec![change] };
-        match self.command(bucket, command).await? {
-            Ok(Outcome::Records(_)) | Err(Refusal::RecordRace(_)) => Ok(()),
-            Ok(other) => Err(surprise(&other).into()),
-            Err(refusal) => Err(bucket_refusal(&refusal)),
-        }
-    }
-
-    /// Whether nothing is in a bucket, in no upload to it, and nothing in its trash.
-    async fn is_empty(&self, bucket: &BucketInfo) -> Result<bool, BucketError> {
-        let id = bucket.id;
-        let (prefix, delimiter, after) = (Bytes::new(), Bytes::new(), Bytes::new());
-        let questions = [
-            Query::Usage { bucket: id },
-            Query::ListObjects { bucket: id, prefix: prefix.clone(), delimiter: delimiter.clone(), after, max: 1 },
-            Query::ListUploads { bucket: id, prefix, delimiter, after: None, max: 1 },
-            Query::ListTrash { bucket: id, filter: TrashFilter::default(), after: None, max: 1 },
-        ];
-        for question in questions {
-            let empty = match self.query(bucket, question).await? {
-                Ok(Answer::Usage(usage)) => usage.files == 0 && usage.trash_files == 0,
-                Ok(Answer::Listing(page)) => page.objects.is_empty() && page.next.is_none(),
-                Ok(Answer::Uploads(page)) => page.uploads.is_empty(),
-                Ok(Answer::Trash(page)) => page.entries.is_empty(),
-                Ok(other) => return Err(surprise(&other).into()),
-                Err(refusal) => return Err(bucket_refusal(&refusal)),
-            };
-            if !empty {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 

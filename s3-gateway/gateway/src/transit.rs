@@ -72,7 +72,7 @@ impl TransitKeys {
     /// [`KeyError`]; [`KeyError::Refused`] for a key that would not do.
     pub async fn check(&self) -> Result<String, KeyError> {
         let newest = self.ask_latest(true).await?;
-        let (key, own, other) = (SecretKey::new(rand::random()), b"sago trial 1", b"sago trial 2");
+        let (key, own, other) = (SecretKey::random()?, b"sago trial 1", b"sago trial 2");
         let wrapped = self.wrap(own, &key).await?;
         if self.unwrap(own, &wrapped).await? != key {
             return Err(KeyError::Refused("the engine gives back another key than it was given".to_owned()));

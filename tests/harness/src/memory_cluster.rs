@@ -27,6 +27,7 @@ pub struct MemoryCluster {
     chunks: Mutex<BTreeMap<ChunkId, Bytes>>,
     session: SessionId,
     chunk_seq: AtomicU64,
+    bytes_read: AtomicU64,
     faults: Mutex<Faults>,
 }
 
@@ -63,6 +64,7 @@ impl MemoryCluster {
             chunks: Mutex::default(),
             session: SessionId(0),
             chunk_seq: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
             faults: Mutex::default(),
         };
         let raft_groups = (0..=metadata_groups).map(|id| GroupPlacement::founding(GroupId(id), vec![NodeId(1)]));
@@ -113,6 +115,12 @@ impl MemoryCluster {
         self.chunks.lock().values().cloned().chain(rows).collect()
     }
 
+    /// Bytes of chunks that were read until now.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
     /// Chunks, in the order in which they were written.
     #[must_use]
     pub fn chunks(&self) -> Vec<(ChunkId, Bytes)> {
@@ -141,6 +149,14 @@ impl MemoryCluster {
 
     fn records_fault(&self, records: bool) -> Option<CallError> {
         self.faults.lock().records.clone().filter(|_| records)
+    }
+
+    /// All rows of all groups, keys and values: for a look whether something stands where it must not.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(Bytes, Bytes)> {
+        let groups = self.groups.lock();
+        let rows = groups.values().flat_map(|group| &group.rows.0);
+        rows.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     fn change(&self, command: ControlCommand) -> Result<ControlOutcome, ControlRefusal> {
@@ -227,6 +243,7 @@ impl Cluster for MemoryCluster {
         if range.start >= range.end || range.end as usize > data.len() {
             return Err(ReadError::Invalid(chunk.id));
         }
+        self.bytes_read.fetch_add(range.len() as u64, Ordering::Relaxed);
         Ok(data.slice(range.start as usize..range.end as usize))
     }
 }

@@ -4,6 +4,7 @@ mod bucket;
 mod client;
 mod cluster;
 mod demo;
+mod drm;
 mod durability;
 mod fsck;
 mod gateway;
@@ -22,6 +23,7 @@ pub use bucket::{BreakerCommand, BucketCommand, BucketRuleCommand};
 pub use client::ClientArgs;
 pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
+pub use drm::{CaDevArgs, DrmCommand, DrmKeyCommand, VerifyArgs};
 pub use durability::DurabilityArgs;
 pub use fsck::FsckArgs;
 pub use gateway::GatewayArgs;
@@ -112,6 +114,9 @@ pub enum Command {
     /// Buckets.
     #[command(subcommand)]
     Bucket(BucketCommand),
+    /// Protected books: keys, certificates for development, and the reader's side.
+    #[command(subcommand)]
+    Drm(DrmCommand),
     /// Look at every chunk now, and find what is damaged.
     Scrub(ScrubArgs),
     /// Estimate how long the data may be expected to last.
@@ -163,6 +168,7 @@ mod tests {
         check(&Cli::command(), "");
         for name in [
             "demo",
+            "drm",
             "node",
             "gateway",
             "mount",
@@ -216,6 +222,12 @@ mod tests {
             "sago recover --unsafe node-1 --group 1048576",
             "sago durability --annual-failure-rate 100",
             "sago durability --nodes 6",
+            "sago drm ca-dev",
+            "sago drm ca-dev d --rsa --ecdsa",
+            "sago drm ca-dev d --days 0",
+            "sago drm key new",
+            "sago drm verify b --passphrase p --passphrase-file f",
+            "sago drm verify b --crl c",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

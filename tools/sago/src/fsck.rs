@@ -21,7 +21,7 @@ mod site;
 pub(crate) mod tests;
 
 use crate::cli::FsckArgs;
-use crate::exit::{Done, Failure, Kind};
+use crate::exit::{Done, Failure, Kind, chain};
 use crate::object::bar;
 use crate::output::Output;
 pub(crate) use groups::{Groups, State};
@@ -102,17 +102,6 @@ fn inspect(site: &Site, deep: bool, quiet: bool) -> Done<Report> {
     report.add_disks(site, &disks);
     report.homes = homes;
     Ok(report)
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 /// What the exit code goes by.

@@ -67,25 +67,7 @@ pub fn bytes(count: u64) -> String {
 /// A time for people and programs: RFC 3339, in UTC, to the second.
 #[must_use]
 pub fn time(at: types::Timestamp) -> String {
-    let (days, second) = (at.secs().div_euclid(86_400), at.secs().rem_euclid(86_400));
-    let (year, month, day) = civil(days);
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
-}
-
-/// Year, month and day of a number of days since 1970-01-01 in the Gregorian calendar.
-///
-/// Counts in eras of 400 years from 0000-03-01, so that a leap day is the last day of its year.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let from_march = days + 719_468;
-    let era = from_march.div_euclid(146_097);
-    let day_of_era = from_march.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+    ::drm::rfc3339::write(at)
 }
 
 #[cfg(test)]

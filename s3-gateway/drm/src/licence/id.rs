@@ -23,6 +23,12 @@ impl LicenceId {
         LicenceId(Builder::from_random_bytes(bytes).into_uuid().into_bytes())
     }
 
+    /// The number that it is.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// One that no licence has, to look at links with.
     pub(crate) fn example() -> Self {
         LicenceId(Builder::from_random_bytes([0; 16]).into_uuid().into_bytes())

@@ -93,6 +93,18 @@ fn the_tag_tells_titles_and_licences_apart() {
 }
 
 #[test]
+fn a_directory_that_is_shared_gives_the_same_bytes() {
+    for count in [1, 3, 0xfffe] {
+        let (_, directory, layout) = title(count);
+        check(&layout, &directory.bytes, PATH).expect("they belong together");
+        let frame = frame(&layout, PATH, LICENCE).expect("a small licence");
+        let body = splice(&layout, &directory.bytes, PATH, LICENCE).expect("they belong together");
+        assert_eq!([&frame.before, &directory.bytes, &frame.after].map(Vec::as_slice).concat(), body.tail());
+        assert_eq!((frame.stored, frame.etag.as_str()), (layout.cd_offset, body.etag()));
+    }
+}
+
+#[test]
 fn any_range_equals_the_same_bytes_of_the_whole() {
     let (stored, directory, layout) = title(40);
     let body = splice(&layout, &directory.bytes, PATH, LICENCE).expect("they belong together");

@@ -79,6 +79,9 @@ pub enum Skipped {
     /// The provider's certificate cannot be read.
     #[error("there is no certificate to check")]
     NoCertificate,
+    /// No root is at hand.
+    #[error("there is no root certificate to check by")]
+    NoRoot,
     /// No revocation list is at hand.
     #[error("there is no revocation list")]
     NoList,

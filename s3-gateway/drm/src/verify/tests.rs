@@ -9,7 +9,7 @@ const NOW: &str = "2026-05-01T10:00:00Z";
 const PROFILES: [&dyn Profile; 1] = [&BasicProfile];
 
 fn trust(root: &Root) -> Trust<'_> {
-    Trust { root, revocations: None, profiles: &PROFILES }
+    Trust { root: Some(root), revocations: None, profiles: &PROFILES }
 }
 
 fn sample_of(signer: &Provider) -> (Sample, Issued) {
@@ -74,6 +74,21 @@ fn what_cannot_be_checked_is_said_and_is_no_fault() {
     let trust = Trust { revocations: Some(&list), ..trust(&root) };
     let verified = verify(issued.document.as_bytes(), trust, None, at("2027-01-01T00:00:00Z"));
     assert!(matches!(verified.report.outcome(Check::Revocation), Some(Outcome::Skipped(Skipped::StaleList))));
+}
+
+#[test]
+fn without_a_root_nothing_is_said_of_who_signed() {
+    let authority = Authority::new("root");
+    let signer = authority.provider(&provider_params());
+    let (_, issued) = sample_of(&signer);
+    let trust = Trust { root: None, revocations: None, profiles: &PROFILES };
+    let verified = verify(issued.document.as_bytes(), trust, None, at(NOW));
+    assert!(verified.report.is_right());
+    assert!(matches!(verified.report.outcome(Check::Chain), Some(Outcome::Skipped(Skipped::NoRoot))));
+    let mut params = provider_params();
+    params.not_after = rcgen::date_time_ymd(2026, 4, 1);
+    let document = forged(&issued, &authority.provider(&params));
+    assert_eq!(failures(verify(&document, trust, None, at(NOW))).0, [Check::CertificateDates]);
 }
 
 #[test]

@@ -96,6 +96,8 @@ pub struct LcpConfig {
     pub title_downloads: Option<u32>,
     /// How long records of downloads are kept.
     pub keep_audit: Duration,
+    /// How this gateway calls itself in records of downloads; at most 64 bytes.
+    pub gateway: String,
     /// Bytes of central directories that are held in memory.
     pub directory_bytes_max: usize,
     /// What time it is.
@@ -139,6 +141,7 @@ impl LcpConfig {
             licence_downloads: Some(50),
             title_downloads: None,
             keep_audit: Duration::from_secs(400 * 24 * 3600),
+            gateway: String::new(),
             directory_bytes_max: 64 << 20,
             clock: Clock::system(),
         }
@@ -167,6 +170,7 @@ impl LcpConfig {
         check(self.token_downloads >= 1, "lcp.token_downloads", "at least 1")?;
         check(self.licence_downloads != Some(0), "lcp.licence_downloads", "at least 1")?;
         check(self.title_downloads != Some(0), "lcp.title_downloads", "at least 1")?;
+        check(self.gateway.len() <= 64, "lcp.gateway", "at most 64 bytes")?;
         check((1 << 20..=16 << 30).contains(&self.directory_bytes_max), "lcp.directory_bytes_max", "1 MiB..=16 GiB")
     }
 }

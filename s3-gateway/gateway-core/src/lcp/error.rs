@@ -1,5 +1,6 @@
 //! What can go wrong with books.
 
+use super::TokenFault;
 use crate::error::{BucketError, ClusterError, ObjectError};
 use crate::keyring::KeyError;
 use drm::licence::{BadGrant, BadLicence, SigningError};
@@ -66,6 +67,9 @@ pub enum LcpError {
     /// The licence does not allow a download now.
     #[error("the licence is {0}")]
     Closed(&'static str),
+    /// The token that was shown opens nothing.
+    #[error(transparent)]
+    Token(#[from] TokenFault),
     /// Limits of the reader or of the title.
     #[error("too many downloads, try again later")]
     TooMany {

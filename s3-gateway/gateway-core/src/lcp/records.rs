@@ -77,7 +77,8 @@ pub fn remove<T: Record>(key: Bytes, expected: Expected) -> RecordChange {
     RecordChange { key: key_of::<T>(key), expected, content: None }
 }
 
-fn key_of<T: Record>(key: Bytes) -> RecordKey {
+/// Names a record.
+pub(super) fn key_of<T: Record>(key: Bytes) -> RecordKey {
     RecordKey { space: T::SPACE, key }
 }
 
@@ -86,7 +87,7 @@ fn encode<T: Record>(value: &T) -> Result<Bytes, LcpError> {
     Ok(bytes.into())
 }
 
-fn decode<T: Record>(view: RecordView) -> Result<Held<T>, LcpError> {
+pub(super) fn decode<T: Record>(view: RecordView) -> Result<Held<T>, LcpError> {
     let damaged = |reason: String| LcpError::Damaged(format!("space {}: {reason}", T::SPACE.0));
     let (version, bytes) = view.content.value.split_first().ok_or_else(|| damaged("empty".into()))?;
     if *version != T::VERSION {
@@ -115,10 +116,12 @@ impl Store {
     pub(crate) async fn records_of<T: Record>(&self, keys: &[Bytes]) -> Result<Vec<Option<Held<T>>>, LcpError> {
         let Some(bucket) = self.system_bucket().await? else { return Ok(keys.iter().map(|_| None).collect()) };
         let mut all = Vec::with_capacity(keys.len());
-        for some in keys.chunks(RECORD_CHANGES_MAX) {
-            let keys = some.iter().map(|key| key_of::<T>(key.clone())).collect();
-            match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
-                Ok(Answer::Records(found)) if found.len() == some.len() => {
+        while all.len() < keys.len() {
+            let rest = &keys[all.len()..];
+            let some = rest.iter().take(RECORD_CHANGES_MAX).map(|key| key_of::<T>(key.clone())).collect();
+            match self.query(&bucket, Query::Records { bucket: bucket.id, keys: some }).await? {
+                // Long ones come in several answers, each of one at least.
+                Ok(Answer::Records(found)) if (1..=rest.len()).contains(&found.len()) => {
                     for view in found {
                         all.push(view.map(decode).transpose()?);
                     }
@@ -132,21 +135,42 @@ impl Store {
 
     /// How many a look finds, counted up to `max`.
     pub(crate) async fn count_records<T: Record>(&self, scan: RecordScan, max: u64) -> Result<u64, LcpError> {
-        let mut scan = RecordScan { space: T::SPACE, keys_only: true, max: RECORD_PAGE_MAX, ..scan };
-        let Some(bucket) = self.system_bucket().await? else { return Ok(0) };
+        let mut scan = RecordScan { max: RECORD_PAGE_MAX, ..scan };
         let mut count = 0;
         loop {
-            match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan: scan.clone() }).await? {
-                Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
-                    count += keys.len() as u64;
-                    match next {
-                        Some(next) if count < max => scan.after = Some(next),
-                        _ => return Ok(count.min(max)),
-                    }
-                }
-                Ok(other) => return Err(surprise(&other).into()),
-                Err(refusal) => return Err(unexpected(&refusal).into()),
+            let (keys, next) = self.record_keys::<T>(scan.clone()).await?;
+            count += keys.len() as u64;
+            match next {
+                Some(next) if count < max => scan.after = Some(next),
+                _ => return Ok(count.min(max)),
             }
+        }
+    }
+
+    /// Records of the system bucket by their keys, of several spaces at once; `RECORD_CHANGES_MAX` at most. All are of one moment.
+    pub(super) async fn views(&self, keys: Vec<RecordKey>) -> Result<Vec<Option<RecordView>>, LcpError> {
+        let wanted = keys.len();
+        let Some(bucket) = self.system_bucket().await? else { return Ok(vec![None; wanted]) };
+        match self.query(&bucket, Query::Records { bucket: bucket.id, keys }).await? {
+            Ok(Answer::Records(found)) if found.len() == wanted => Ok(found),
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
+        }
+    }
+
+    /// The keys of a page of a look through a space, and where the next page begins.
+    pub(crate) async fn record_keys<T: Record>(
+        &self,
+        scan: RecordScan,
+    ) -> Result<(Vec<Bytes>, Option<RecordCursor>), LcpError> {
+        let scan = RecordScan { space: T::SPACE, keys_only: true, ..scan };
+        let Some(bucket) = self.system_bucket().await? else { return Ok((Vec::new(), None)) };
+        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
+            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
+                Ok((keys.into_iter().map(|(key, _)| key).collect(), next))
+            }
+            Ok(other) => Err(surprise(&other).into()),
+            Err(refusal) => Err(unexpected(&refusal).into()),
         }
     }
 
@@ -157,19 +181,6 @@ impl Store {
         match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
             Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Views(views), next })) => {
                 Ok(Page { found: views.into_iter().map(decode).collect::<Result<_, _>>()?, next })
-            }
-            Ok(other) => Err(surprise(&other).into()),
-            Err(refusal) => Err(unexpected(&refusal).into()),
-        }
-    }
-
-    /// How many records a look through their space finds, of one page, and where the next page begins.
-    pub(crate) async fn count_records(&self, scan: RecordScan) -> Result<(u64, Option<RecordCursor>), LcpError> {
-        let scan = RecordScan { keys_only: true, ..scan };
-        let Some(bucket) = self.system_bucket().await? else { return Ok((0, None)) };
-        match self.query(&bucket, Query::ScanRecords { bucket: bucket.id, scan }).await? {
-            Ok(Answer::RecordPage(RecordPage { found: FoundRecords::Keys(keys), next })) => {
-                Ok((keys.len() as u64, next))
             }
             Ok(other) => Err(surprise(&other).into()),
             Err(refusal) => Err(unexpected(&refusal).into()),

@@ -3,6 +3,7 @@
 use super::{LcpConfig, LcpError, LicenceEntry, Signers, Title, TitleId};
 use crate::config::ConfigError;
 use crate::keyring::{KeyService, SecretKey};
+use crate::lcp::download::Downloads;
 use crate::lcp::records::Held;
 use crate::store::Store;
 use bytes::Bytes;
@@ -20,6 +21,7 @@ pub struct Lending {
     pub(crate) config: Arc<LcpConfig>,
     /// Told when a title was queued here, so that a worker of this gateway need not wait until it next looks.
     pub(crate) queued: Arc<Notify>,
+    pub(super) downloads: Arc<Downloads>,
 }
 
 /// The operating system's randomness.
@@ -43,7 +45,8 @@ impl Lending {
         config: LcpConfig,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Lending { store, keys, signers, config: Arc::new(config), queued: Arc::default() })
+        let downloads = Arc::new(Downloads::new(&config));
+        Ok(Lending { store, keys, signers, config: Arc::new(config), queued: Arc::default(), downloads })
     }
 
     /// How it behaves.

@@ -12,7 +12,7 @@ use proto::control::BucketInfo;
 use proto::meta::{Answer, Query};
 use proto::object::{ContentView, FileKind, ObjectView};
 use std::ops::Range;
-use types::{FILE_BYTES_MAX, Timestamp};
+use types::{FILE_BYTES_MAX, Ino, Timestamp};
 
 /// Which object, and what of it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -41,7 +41,8 @@ pub enum IfRange {
 }
 
 impl IfRange {
-    fn holds(&self, found: &Validators) -> bool {
+    /// Whether it is still the one.
+    pub(crate) fn holds(&self, found: &Validators) -> bool {
         match self {
             IfRange::Tag(tag) => *tag == found.etag,
             IfRange::Date(date) => date.secs() == found.mtime.secs(),
@@ -125,7 +126,7 @@ impl Store {
         let told = guess.0..guess.0.saturating_add(guess.1);
         let covered = told.start <= wanted.start && wanted.end <= told.end;
         if !covered || page.next.is_some_and(|next| next <= wanted.start) {
-            page = self.page_of(object, &page, &wanted).await?;
+            page = self.content_page(object.attr.ino, &page, &wanted).await?;
         }
         self.download(object.attr.ino, &page, wanted).await
     }
@@ -168,6 +169,7 @@ impl Store {
         Ok((object, content.unwrap_or_default()))
     }
 
+    /// An object, and a page of its content from an offset on, for so many bytes.
     pub(crate) async fn object(
         &self,
         bucket: &BucketInfo,
@@ -182,13 +184,12 @@ impl Store {
     }
 
     /// The page of extents that `wanted` begins in, of the same content as `first`.
-    async fn page_of(
+    pub(crate) async fn content_page(
         &self,
-        object: &ObjectView,
+        ino: Ino,
         first: &ContentView,
         wanted: &Range<u64>,
     ) -> Result<ContentView, ObjectError> {
-        let ino = object.attr.ino;
         let query = Query::Content { ino, offset: wanted.start, len: wanted.end - wanted.start };
         match self.cluster.query(ino.group(), query).await? {
             Ok(Answer::Content(page)) if page.change == first.change => Ok(page),

@@ -155,6 +155,7 @@ impl From<LcpError> for Problem {
             LcpError::Contention => Problem::unavailable().told(text),
             LcpError::AccessDenied => Problem::forbidden(""),
             LcpError::Closed(_) => Problem::own(StatusCode::FORBIDDEN, "closed", "The licence is not open").told(text),
+            LcpError::Token(_) => Problem::own(StatusCode::FORBIDDEN, "token", "The token does not hold").told(text),
             LcpError::TooMany { retry_seconds } => {
                 Problem::own(StatusCode::TOO_MANY_REQUESTS, "limit", "Too many downloads")
                     .told(text)

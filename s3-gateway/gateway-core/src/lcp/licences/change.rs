@@ -73,7 +73,7 @@ impl Lending {
                 if change == Change::default() {
                     return Ok((Vec::new(), licence));
                 }
-                let (now, title) = (self.config.clock.now(), self.title_of(&licence).await?);
+                let (now, title) = (self.config.clock.now(), self.title_behind(&licence).await?);
                 let mut next = self.amended(&licence, title.as_ref(), change, now)?;
                 if next.status.end != licence.status.end {
                     next.status.max_end = self.config.policy.max_end(next.issued, next.status.end);

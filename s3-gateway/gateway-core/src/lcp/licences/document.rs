@@ -39,7 +39,7 @@ impl Lending {
     }
 
     /// The title of a licence, which may have been removed since.
-    pub(super) async fn title_of(&self, licence: &LicenceEntry) -> Result<Option<Title>, LcpError> {
+    pub(super) async fn title_behind(&self, licence: &LicenceEntry) -> Result<Option<Title>, LcpError> {
         match self.title(&licence.title).await {
             Ok(title) => Ok(Some(title.value)),
             Err(LcpError::NoSuchTitle) => Ok(None),

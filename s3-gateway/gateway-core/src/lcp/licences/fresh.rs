@@ -44,7 +44,7 @@ impl Lending {
                 if licence.is_final() {
                     return Ok((Vec::new(), licence));
                 }
-                let title = self.title_of(&licence).await?;
+                let title = self.title_behind(&licence).await?;
                 let now = self.config.clock.now();
                 let next = match anew {
                     Some(anew) => Some(self.reissued(&licence, title.as_ref(), anew, now).await?),

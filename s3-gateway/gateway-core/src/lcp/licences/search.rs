@@ -177,7 +177,8 @@ impl Lending {
     ) -> Result<(u64, Option<RecordCursor>), LcpError> {
         if filter.is_exact() {
             let (_, scan) = filter.scan(self.config.clock.now());
-            return self.store.count_records(RecordScan { after, max, ..scan }).await;
+            let (keys, next) = self.store.record_keys::<LicenceEntry>(RecordScan { after, max, ..scan }).await?;
+            return Ok((keys.len() as u64, next));
         }
         let page = self.licences(filter, after, max).await?;
         Ok((page.found.len() as u64, page.next))

@@ -118,7 +118,7 @@ impl Lending {
         signing: Signing,
         now: Timestamp,
     ) -> Result<LicenceEntry, LcpError> {
-        let title = self.title_of(licence).await?;
+        let title = self.title_behind(licence).await?;
         let mut next = licence.clone();
         if step.new_end.is_some() || newer(licence, title.as_ref()).is_some() {
             let rights = step.new_end.map(|end| rights_to(licence, end)).transpose()?;

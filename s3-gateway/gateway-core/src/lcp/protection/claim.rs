@@ -132,7 +132,7 @@ impl Lending {
         loop {
             tokio::time::sleep(lease / RENEWALS).await;
             let asked = Instant::now();
-            match self.renew(claimed, done.load(Ordering::Relaxed)).await {
+            match self.renew_claim(claimed, done.load(Ordering::Relaxed)).await {
                 Ok(true) => renewed = asked,
                 Ok(false) => return stop.because(Cause::Lost),
                 Err(error) if renewed.elapsed() >= lease => return stop.because(Cause::PutOff(error.to_string())),
@@ -141,7 +141,7 @@ impl Lending {
         }
     }
 
-    async fn renew(&self, claimed: &Claimed, done: u64) -> Result<bool, LcpError> {
+    async fn renew_claim(&self, claimed: &Claimed, done: u64) -> Result<bool, LcpError> {
         let until = later(self.config.clock.now(), self.config.lease);
         let (worker, tries) = (claimed.worker, claimed.tries);
         let renew = |title: &mut Title| title.standing = Standing::Protecting { worker, until, done, tries };
