@@ -6,6 +6,7 @@ use crate::lcp::{Books, LcpParts};
 use crate::metrics::{self, Connection};
 use crate::service::{Service, plain};
 use crate::stall::Stalling;
+use gateway_core::lcp::Lending;
 use gateway_core::{Cluster, ConfigError, Store};
 use http::StatusCode;
 use hyper::server::conn::http1;
@@ -33,6 +34,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often what has gathered in histograms is worked off.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// How often titles are counted: a count reads the keys of all of them.
+const TITLES: Duration = Duration::from_secs(30);
+
 /// Answers "ok"; `-` is no bucket's name.
 const HEALTH: &str = "/-/health";
 
@@ -59,6 +63,7 @@ pub struct Gateway {
     admin: Option<(TcpListener, Store)>,
     local_addr: SocketAddr,
     service: Arc<Service>,
+    lending: Option<Lending>,
     config: GatewayConfig,
 }
 
@@ -105,8 +110,9 @@ impl Gateway {
             }
             None => None,
         };
+        let lending = books.as_ref().map(|books| books.lending.clone());
         let service = Arc::new(Service::new(&store, config.clone(), books));
-        Ok(Gateway { listener, admin, local_addr, service, config })
+        Ok(Gateway { listener, admin, local_addr, service, lending, config })
     }
 
     /// Where it listens.
@@ -117,13 +123,22 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then lets requests in progress finish within `GatewayConfig::drain`.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+        let lending = self.lending.take();
         let pages = self.admin.take().map(|(listener, store)| {
+            let lending = lending.clone();
             AbortOnDropHandle::new(tokio::spawn(async move {
-                tokio::join!(admin::serve(listener, store), upkeep());
+                tokio::join!(admin::serve(listener, store), upkeep(), titles(lending));
             }))
         });
         let (phase, phases) = watch::channel(Phase::Serving);
         let tasks = TaskTracker::new();
+        if let Some(lending) = lending {
+            let mut phases = phases.clone();
+            tasks.spawn(async move {
+                // Workers give back what they have as soon as no more requests come.
+                lending.work(async { drop(phases.wait_for(|phase| *phase != Phase::Serving).await) }).await;
+            });
+        }
         tokio::select! {
             () = shutdown => {}
             () = self.accept(&tasks, &phases) => {}
@@ -167,6 +182,18 @@ async fn upkeep() {
     loop {
         tokio::time::sleep(UPKEEP).await;
         metrics::upkeep();
+    }
+}
+
+/// Tells how many titles stand where.
+async fn titles(lending: Option<Lending>) {
+    let Some(lending) = lending else { return };
+    loop {
+        match lending.title_counts().await {
+            Ok(counts) => metrics::titles(&counts),
+            Err(error) => tracing::debug!(%error, "titles were not counted"),
+        }
+        tokio::time::sleep(TITLES).await;
     }
 }
 

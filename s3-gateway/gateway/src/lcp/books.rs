@@ -39,7 +39,8 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    pub(crate) fn new(store: &Store, config: &GatewayConfig, parts: LcpParts) -> Result<Self, ConfigError> {
+    pub(crate) fn new(store: &Store, config: &GatewayConfig, mut parts: LcpParts) -> Result<Self, ConfigError> {
+        parts.config.on_protection = parts.config.on_protection.and(metrics::protection);
         let lending = Lending::new(store.clone(), parts.keys, parts.signers, parts.config)?;
         Ok(Books { lending, store: store.clone(), body_timeout: config.body_timeout })
     }
