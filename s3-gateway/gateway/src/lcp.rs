@@ -19,10 +19,17 @@
 
 mod books;
 mod call;
+mod fields;
+mod licence_server;
+mod paging;
+mod partial;
 mod problem;
 mod reply;
 mod route;
+mod second;
+mod show;
 mod staff;
+mod status_server;
 
 pub(crate) use books::Books;
 pub use books::LcpParts;

@@ -1,5 +1,6 @@
 //! Names and units of what the gateway counts.
 
+use drm::status::EventKind;
 use gateway_core::lcp::{ProtectionEvent, TitleCounts};
 use http::StatusCode;
 use metrics::{counter, gauge, histogram};
@@ -53,6 +54,12 @@ pub const PACKAGE_SECONDS: &str = "sago_lcp_package_seconds";
 pub const PACKAGE_FAILURES: &str = "sago_lcp_package_failures_total";
 /// Protections that were begun here and came to no end, by `cause`: put-off, source-changed, lost.
 pub const PACKAGE_RETRIES: &str = "sago_lcp_package_retries_total";
+/// Licences issued; `again`: the request was made before, and its licence given once more.
+pub const LICENCES: &str = "sago_lcp_licences_total";
+/// What happened to licences, by `event`: register, renew, return, revoke, cancel.
+pub const LICENCE_EVENTS: &str = "sago_lcp_licence_events_total";
+/// Devices that registered above the number that the store thinks usual.
+pub const OVER_SOFT: &str = "sago_lcp_registrations_over_soft_total";
 /// Connections open.
 pub const CONNECTIONS: &str = "sago_s3_connections";
 
@@ -96,6 +103,20 @@ pub(crate) fn protection(event: &ProtectionEvent) {
         ProtectionEvent::SourceChanged => retry("source-changed"),
         ProtectionEvent::Lost => retry("lost"),
     }
+}
+
+pub(crate) fn licence_issued(is_repeated: bool) {
+    counter!(LICENCES, "again" => if is_repeated { "yes" } else { "no" }).increment(1);
+}
+
+pub(crate) fn licence_event(event: Option<EventKind>) {
+    if let Some(event) = event {
+        counter!(LICENCE_EVENTS, "event" => event.name()).increment(1);
+    }
+}
+
+pub(crate) fn over_soft() {
+    counter!(OVER_SOFT).increment(1);
 }
 
 /// Counts a connection as long as it lives.
