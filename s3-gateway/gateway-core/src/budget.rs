@@ -42,7 +42,7 @@ impl Budget {
         self.permits.clone().try_acquire_many_owned(units(bytes)).ok().map(Share)
     }
 
-    #[cfg(test)]
+    /// Bytes that are free now.
     pub(crate) fn free(&self) -> usize {
         self.permits.available_permits() * UNIT_BYTES
     }

@@ -87,6 +87,12 @@ struct Download {
 }
 
 impl Store {
+    /// Bytes of content that all downloads hold now, of `StoreConfig::download_bytes_max`: pieces in the hands of the network, and those read ahead.
+    #[must_use]
+    pub fn download_bytes_held(&self) -> usize {
+        self.config.download_bytes_max.saturating_sub(self.downloads.free())
+    }
+
     /// Begins to read `wanted` of the content that `view` is the first page of.
     pub(crate) async fn download(
         &self,

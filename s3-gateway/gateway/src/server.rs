@@ -6,7 +6,7 @@ use crate::lcp::{Books, LcpParts};
 use crate::metrics::{self, Connection};
 use crate::service::{Service, plain};
 use crate::stall::Stalling;
-use gateway_core::lcp::Lending;
+use futures::FutureExt as _;
 use gateway_core::{Cluster, ConfigError, Store};
 use http::StatusCode;
 use hyper::server::conn::http1;
@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// A request has some twenty headers; SDKs with much user metadata send more.
@@ -31,11 +32,11 @@ const BUFFER_BYTES_MAX: usize = 256 << 10;
 /// After a failure to accept, for example because files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long the last records may take, and a worker to leave its title to others.
+const WORK_END_MAX: Duration = Duration::from_secs(10);
+
 /// How often what has gathered in histograms is worked off.
 const UPKEEP: Duration = Duration::from_secs(5);
-
-/// How often titles are counted: a count reads the keys of all of them.
-const TITLES: Duration = Duration::from_secs(30);
 
 /// Answers "ok"; `-` is no bucket's name.
 const HEALTH: &str = "/-/health";
@@ -63,7 +64,6 @@ pub struct Gateway {
     admin: Option<(TcpListener, Store)>,
     local_addr: SocketAddr,
     service: Arc<Service>,
-    lending: Option<Lending>,
     config: GatewayConfig,
 }
 
@@ -110,9 +110,8 @@ impl Gateway {
             }
             None => None,
         };
-        let lending = books.as_ref().map(|books| books.lending.clone());
         let service = Arc::new(Service::new(&store, config.clone(), books));
-        Ok(Gateway { listener, admin, local_addr, service, lending, config })
+        Ok(Gateway { listener, admin, local_addr, service, config })
     }
 
     /// Where it listens.
@@ -123,22 +122,17 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then lets requests in progress finish within `GatewayConfig::drain`.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
-        let lending = self.lending.take();
+        let service = self.service.clone();
         let pages = self.admin.take().map(|(listener, store)| {
-            let lending = lending.clone();
             AbortOnDropHandle::new(tokio::spawn(async move {
-                tokio::join!(admin::serve(listener, store), upkeep(), titles(lending));
+                tokio::join!(admin::serve(listener, store), upkeep(), service.count());
             }))
         });
         let (phase, phases) = watch::channel(Phase::Serving);
         let tasks = TaskTracker::new();
-        if let Some(lending) = lending {
-            let mut phases = phases.clone();
-            tasks.spawn(async move {
-                // Workers give back what they have as soon as no more requests come.
-                lending.work(async { drop(phases.wait_for(|phase| *phase != Phase::Serving).await) }).await;
-            });
-        }
+        let (over, service) = (CancellationToken::new(), self.service.clone());
+        let stop = over.clone();
+        let work = tokio::spawn(async move { service.work(stop.cancelled_owned().shared()).await });
         tokio::select! {
             () = shutdown => {}
             () = self.accept(&tasks, &phases) => {}
@@ -149,6 +143,11 @@ impl Gateway {
         if tokio::time::timeout(self.config.drain, tasks.wait()).await.is_err() {
             phase.send_replace(Phase::Over);
             tasks.wait().await;
+        }
+        // Only now has every download ended that is to be recorded.
+        over.cancel();
+        if tokio::time::timeout(WORK_END_MAX, work).await.is_err() {
+            tracing::warn!("what was under way beside requests was not ended in time");
         }
         drop(pages);
     }
@@ -182,18 +181,6 @@ async fn upkeep() {
     loop {
         tokio::time::sleep(UPKEEP).await;
         metrics::upkeep();
-    }
-}
-
-/// Tells how many titles stand where.
-async fn titles(lending: Option<Lending>) {
-    let Some(lending) = lending else { return };
-    loop {
-        match lending.title_counts().await {
-            Ok(counts) => metrics::titles(&counts),
-            Err(error) => tracing::debug!(%error, "titles were not counted"),
-        }
-        tokio::time::sleep(TITLES).await;
     }
 }
 

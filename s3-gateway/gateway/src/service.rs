@@ -60,6 +60,20 @@ impl Service {
         Service { library: builder.build(), books, config, signed }
     }
 
+    /// What goes on beside requests, until `stop` is ready.
+    pub(crate) async fn work(&self, stop: impl Future<Output = ()> + Send + Clone) {
+        if let Some(books) = &self.books {
+            books.work(stop).await;
+        }
+    }
+
+    /// Counts what is looked up to be counted, for ever.
+    pub(crate) async fn count(&self) {
+        if let Some(books) = &self.books {
+            books.count().await;
+        }
+    }
+
     /// Answers a request. An error ends the connection.
     pub(crate) async fn call(
         &self,

@@ -101,6 +101,14 @@ impl LicenceEntry {
         !self.status.state.is_open()
     }
 
+    /// The document, read.
+    ///
+    /// # Errors
+    /// [`LcpError::Damaged`].
+    pub fn document_json(&self) -> Result<serde_json::Value, LcpError> {
+        serde_json::from_str(&self.document).map_err(|error| LcpError::Damaged(error.to_string()))
+    }
+
     /// What the document says.
     ///
     /// # Errors

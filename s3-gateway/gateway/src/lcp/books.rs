@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// First segments of paths that are about books.
 const PREFIXES: [&str; 4] = ["lcp", "lsd", "v2", "download"];
 
+/// How often titles are counted: that reads the keys of all of them.
+const COUNT_EVERY: Duration = Duration::from_secs(30);
+
 /// What a gateway needs to lend books.
 pub struct LcpParts {
     /// Wraps content keys.
@@ -43,6 +46,22 @@ impl Books {
         parts.config.on_protection = parts.config.on_protection.and(metrics::protection);
         let lending = Lending::new(store.clone(), parts.keys, parts.signers, parts.config)?;
         Ok(Books { lending, store: store.clone(), body_timeout: config.body_timeout })
+    }
+
+    /// What goes on beside requests, until `stop` is ready: titles are protected, records of downloads are written. The latter to the last one.
+    pub(crate) async fn work(&self, stop: impl Future<Output = ()> + Send + Clone) {
+        tokio::join!(self.lending.work(stop.clone()), self.lending.write_downloads(stop));
+    }
+
+    /// Tells now and then how many titles stand where.
+    pub(crate) async fn count(&self) {
+        loop {
+            match self.lending.title_counts().await {
+                Ok(counts) => metrics::titles(&counts),
+                Err(error) => tracing::debug!(%error, "titles were not counted"),
+            }
+            tokio::time::sleep(COUNT_EVERY).await;
+        }
     }
 
     /// Whether a request is for these routes. One that is signed for S3 never is, so that a bucket may be called as a prefix is.

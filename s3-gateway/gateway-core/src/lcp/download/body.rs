@@ -52,11 +52,11 @@ impl DownloadBody {
         Poll::Ready(self.tail.by_ref().find(|part| !part.is_empty()).map(Ok))
     }
 
-    fn count(&mut self) -> Result<(), LcpError> {
+    /// Counts the piece that was handed out last.
+    fn count(&mut self) {
         let out = std::mem::take(&mut self.out);
-        match &mut self.running {
-            Some(running) if out > 0 => Ok(running.deliver(out)?),
-            _ => Ok(()),
+        if let Some(running) = self.running.as_mut().filter(|_| out > 0) {
+            running.deliver(out);
         }
     }
 
@@ -71,9 +71,10 @@ impl Stream for DownloadBody {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if let Err(error) = this.count() {
+        this.count();
+        if let Some(Err(spent)) = this.running.as_mut().map(Running::go_on) {
             this.end();
-            return Poll::Ready(Some(Err(error)));
+            return Poll::Ready(Some(Err(spent.into())));
         }
         match ready!(this.next_piece(cx)) {
             None => Poll::Ready(None),
@@ -81,8 +82,8 @@ impl Stream for DownloadBody {
                 this.out = piece.len() as u64;
                 this.left = this.left.saturating_sub(this.out);
                 if this.left == 0 {
-                    // Nobody asks for more: the length was announced. The last bytes are never too many for a token.
-                    drop(this.count());
+                    // Nobody asks for more: the length was announced.
+                    this.count();
                     this.end();
                 }
                 Poll::Ready(Some(Ok(piece)))

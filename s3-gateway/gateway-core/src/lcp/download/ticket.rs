@@ -53,16 +53,22 @@ pub(super) struct Running {
 
 impl Running {
     /// Counts bytes that the network has taken.
-    ///
-    /// # Errors
-    /// [`TokenFault::Spent`]: others have used the token at the same time, and nothing more is to be sent.
-    pub(super) fn deliver(&mut self, bytes: u64) -> Result<(), TokenFault> {
-        let Ticket { downloads, entry, tally, token_bytes_max, .. } = &mut self.ticket;
+    pub(super) fn deliver(&mut self, bytes: u64) {
+        let Ticket { downloads, entry, tally, .. } = &mut self.ticket;
         entry.sent += bytes;
         [&tally.token, &tally.licence].into_iter().flatten().for_each(|meter| downloads.meters.add(meter, bytes));
         if entry.sent == self.asked {
             self.ending = Ending::Sent;
-        } else if tally.token.as_ref().is_some_and(|token| token.bytes() > *token_bytes_max) {
+        }
+    }
+
+    /// Whether more may be sent.
+    ///
+    /// # Errors
+    /// [`TokenFault::Spent`]: others have used the token at the same time.
+    pub(super) fn go_on(&mut self) -> Result<(), TokenFault> {
+        let Ticket { tally, token_bytes_max, .. } = &self.ticket;
+        if tally.token.as_ref().is_some_and(|token| token.bytes() >= *token_bytes_max) {
             self.ending = Ending::Refused(Refused::TokenSpent);
             return Err(TokenFault::Spent);
         }

@@ -224,13 +224,8 @@ impl Lending {
     /// The cluster's.
     pub async fn count_licences(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<u64, LcpError> {
         let filter = LicenceFilter { from, to, ..LicenceFilter::default() };
-        let (mut count, mut next) = self.pass(&filter, None, RECORD_PAGE_MAX).await?;
-        while next.is_some() {
-            let passed;
-            (passed, next) = self.pass(&filter, next, RECORD_PAGE_MAX).await?;
-            count += passed;
-        }
-        Ok(count)
+        let (_, scan) = filter.scan(self.config.clock.now());
+        self.store.count_records::<LicenceEntry>(scan, u64::MAX).await
     }
 }
 
