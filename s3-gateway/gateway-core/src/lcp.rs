@@ -15,6 +15,7 @@
 
 mod audit;
 mod config;
+mod cursor;
 mod download;
 mod error;
 mod licence;
@@ -31,12 +32,13 @@ pub use drm::licence::LICENCE_TYPE;
 
 pub use audit::{Authority, Client, DOWNLOADS, DownloadEntry, DownloadFilter, Ending, Refused};
 pub use config::{Clock, LcpConfig, Signers};
+pub use cursor::{BadListCursor, ListCursor};
 pub use download::{Download, DownloadBody, DownloadRequest, OpenPackage, Permit, Wanted};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
 pub use licences::{
-    Anew, BadLicenceCursor, Issuance, LicenceChange, LicenceCursor, LicenceFilter, LicencePage, Limit, NONCES,
-    NewLicence, Nonce, RightsChange, SKIP_MAX, Stepped,
+    Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
+    SKIP_MAX, Stepped,
 };
 pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
 pub use records::{Held, Page};

@@ -19,11 +19,13 @@
 
 mod books;
 mod call;
+mod contents;
 mod fields;
 mod licence_server;
 mod paging;
 mod partial;
 mod problem;
+mod publications;
 mod reply;
 mod route;
 mod second;

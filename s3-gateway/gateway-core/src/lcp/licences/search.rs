@@ -1,14 +1,13 @@
 //! Licences that are looked for.
 
+use crate::lcp::ListCursor;
 use crate::lcp::records::{Record as _, beginning, whole};
 use crate::lcp::title::time_entry;
 use crate::lcp::{LICENCES, LcpError, Lending, LicenceEntry, LicenceIndex, TitleId};
 use bytes::Bytes;
 use drm::status::State;
-use proto::record::{RECORD_KEY_BYTES_MAX, RECORD_PAGE_MAX, RecordCursor, RecordScan};
-use std::fmt;
+use proto::record::{RECORD_PAGE_MAX, RecordCursor, RecordScan};
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use types::Timestamp;
 
 /// Pages that one look goes through before it says how far it came: what is looked for may be rare.
@@ -35,41 +34,13 @@ pub struct LicenceFilter {
     pub to: Option<Timestamp>,
 }
 
-/// A place among licences that are looked for, as a text that means nothing to others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LicenceCursor(RecordCursor);
-
-/// What is no [`LicenceCursor`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no place that was given out here")]
-pub struct BadLicenceCursor;
-
-impl fmt::Display for LicenceCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", hex::encode(&self.0.entry), hex::encode(&self.0.key))
-    }
-}
-
-impl FromStr for LicenceCursor {
-    type Err = BadLicenceCursor;
-
-    fn from_str(text: &str) -> Result<Self, BadLicenceCursor> {
-        let (entry, key) = text.split_once('.').ok_or(BadLicenceCursor)?;
-        let bytes = |text: &str| match hex::decode(text) {
-            Ok(bytes) if bytes.len() <= RECORD_KEY_BYTES_MAX => Ok(Bytes::from(bytes)),
-            Ok(_) | Err(_) => Err(BadLicenceCursor),
-        };
-        Ok(LicenceCursor(RecordCursor { entry: bytes(entry)?, key: bytes(key)? }))
-    }
-}
-
 /// Licences that were found, in the order of the index that was gone through: mostly that of their issue.
 #[derive(Clone, Debug, Default)]
 pub struct LicencePage {
     /// They.
     pub found: Vec<LicenceEntry>,
     /// Where the next page begins, if there may be one.
-    pub next: Option<LicenceCursor>,
+    pub next: Option<ListCursor>,
 }
 
 impl LicenceFilter {
@@ -125,7 +96,7 @@ impl Lending {
     pub async fn licences(
         &self,
         filter: &LicenceFilter,
-        after: Option<LicenceCursor>,
+        after: Option<ListCursor>,
         max: u32,
     ) -> Result<LicencePage, LcpError> {
         let now = self.config.clock.now();
@@ -144,11 +115,11 @@ impl Lending {
                 let place = place(index, &licence);
                 page.found.push(licence);
                 if page.found.len() == max {
-                    page.next = if number == last { seen.next.map(LicenceCursor) } else { place };
+                    page.next = if number == last { seen.next.map(ListCursor) } else { place };
                     return Ok(page);
                 }
             }
-            page.next = seen.next.map(LicenceCursor);
+            page.next = seen.next.map(ListCursor);
             if page.next.is_none() {
                 break;
             }
@@ -188,7 +159,7 @@ impl Lending {
     pub async fn licences_after(
         &self,
         filter: &LicenceFilter,
-        after: Option<LicenceCursor>,
+        after: Option<ListCursor>,
         max: u32,
     ) -> Result<LicencePage, LcpError> {
         let mut page = self.licences(filter, after, max).await?;
@@ -205,14 +176,14 @@ impl Lending {
     async fn pass(
         &self,
         filter: &LicenceFilter,
-        after: Option<LicenceCursor>,
+        after: Option<ListCursor>,
         max: u32,
-    ) -> Result<(u64, Option<LicenceCursor>), LcpError> {
+    ) -> Result<(u64, Option<ListCursor>), LcpError> {
         if filter.is_exact() {
             let (_, scan) = filter.scan(self.config.clock.now());
             let scan = RecordScan { after: after.map(|after| after.0), max, ..scan };
             let (keys, next) = self.store.record_keys::<LicenceEntry>(scan).await?;
-            return Ok((keys.len() as u64, next.map(LicenceCursor)));
+            return Ok((keys.len() as u64, next.map(ListCursor)));
         }
         let page = self.licences(filter, after, max).await?;
         Ok((page.found.len() as u64, page.next))
@@ -230,7 +201,7 @@ impl Lending {
 }
 
 /// Where a licence stands in an index; each has one entry there.
-fn place(index: LicenceIndex, licence: &LicenceEntry) -> Option<LicenceCursor> {
+fn place(index: LicenceIndex, licence: &LicenceEntry) -> Option<ListCursor> {
     let entry = licence.entries().into_iter().find(|entry| entry.index == index.index())?;
-    Some(LicenceCursor(RecordCursor { entry: entry.entry, key: licence.key() }))
+    Some(ListCursor(RecordCursor { entry: entry.entry, key: licence.key() }))
 }
