@@ -17,8 +17,10 @@
 //!
 //! Source: LCP 1.0 and LSD 1.0 for what readers see; the reference servers' behaviour for the rest. `docs/LCP.md` has the table.
 
+mod audit;
 mod books;
 mod call;
+mod download;
 mod problem;
 mod reply;
 mod route;

@@ -66,6 +66,12 @@ impl Reply {
         self
     }
 
+    /// With that body, of the length that it was made with.
+    pub(crate) fn with_body(mut self, body: Body) -> Self {
+        *self.0.body_mut() = body;
+        self
+    }
+
     /// Its status.
     pub(crate) fn status(&self) -> StatusCode {
         self.0.status()

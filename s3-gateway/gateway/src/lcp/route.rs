@@ -56,7 +56,7 @@ macro_rules! routes {
 pub(crate) use routes;
 
 /// All tables.
-static TABLES: &[&[Route]] = &[];
+static TABLES: &[&[Route]] = &[super::download::ROUTES, super::audit::ROUTES];
 
 /// Names and values of a path's parameters.
 pub(crate) type Parameters = Vec<(&'static str, String)>;
