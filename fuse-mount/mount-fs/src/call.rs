@@ -42,6 +42,7 @@ impl MountFs {
     ///
     /// An unknown outcome is not retried: the command may have been applied, and not every command may be applied twice.
     pub(crate) async fn command(&self, group: GroupId, command: Command) -> Result<Outcome, FsError> {
+        self.guard.check()?;
         let mut retry = Retry::new(self.config.deadline);
         let result = loop {
             match self.cluster.command(group, command.clone()).await {
@@ -65,6 +66,7 @@ impl MountFs {
 
     /// Reads the group that owns an inode.
     pub(crate) async fn query(&self, group: GroupId, query: Query) -> Result<Answer, FsError> {
+        self.guard.check()?;
         let mut retry = Retry::new(self.config.deadline);
         loop {
             match self.cluster.query(group, query.clone()).await {
@@ -110,6 +112,7 @@ impl MountFs {
 
     /// Stores a chunk; it becomes garbage unless a command names it.
     pub(crate) async fn write_chunk(&self, data: Bytes) -> Result<WrittenChunk, FsError> {
+        self.guard.check()?;
         let mut retry = Retry::new(self.config.deadline);
         loop {
             match self.cluster.write_chunk((&self.bucket).into(), data.clone()).await {
@@ -122,6 +125,7 @@ impl MountFs {
 
     /// Reads a range of a chunk, verified.
     pub(crate) async fn read_chunk(&self, chunk: ChunkRef, range: Range<u32>) -> Result<Bytes, FsError> {
+        self.guard.check()?;
         let mut retry = Retry::new(self.config.deadline);
         loop {
             match self.cluster.read_chunk(chunk, range.clone()).await {

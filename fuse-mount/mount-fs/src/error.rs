@@ -60,6 +60,9 @@ pub enum FsError {
     /// The bucket is being deleted.
     #[error("the bucket is sealed")]
     Sealed,
+    /// The bucket is protected: its content is encrypted, and only gateways read and write it.
+    #[error("the bucket is protected")]
+    Protected,
     /// The disks are full.
     #[error("no space")]
     NoSpace,

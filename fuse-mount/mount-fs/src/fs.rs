@@ -4,6 +4,7 @@ use crate::block_cache::BlockCache;
 use crate::budget::Budget;
 use crate::chunk_buffers::ChunkBuffers;
 use crate::dir_attrs::DirAttrs;
+use crate::guard::{self, Guard};
 use crate::handle::{FileHandle, Handles};
 use crate::inode::{InodeTable, PageVersions};
 use crate::readdir::DirHandle;
@@ -46,6 +47,7 @@ pub struct MountFs {
     pub(crate) chunk_buffers: Arc<ChunkBuffers>,
     /// Directories whose set-group-id bit is set, with their group, as far as the kernel has seen them.
     pub(crate) setgid_dirs: Mutex<HashMap<Ino, u32>>,
+    pub(crate) guard: Guard,
     mutations: AtomicU64,
 }
 
@@ -58,6 +60,9 @@ pub enum OpenBucketError {
     /// There is none of that name.
     #[error("there is no bucket {0:?}")]
     NoSuchBucket(String),
+    /// Its content is encrypted, or it is the cluster's own: only gateways read and write it.
+    #[error("the bucket {0:?} is protected")]
+    Protected(String),
     /// The cluster did not answer.
     #[error("the cluster does not answer")]
     Call(#[from] CallError),
@@ -81,6 +86,7 @@ impl MountFs {
     ) -> Result<Arc<Self>, OpenBucketError> {
         config.validate()?;
         let bucket = find_bucket(&*cluster, name).await?;
+        guard::refuse_protected(&*cluster, &bucket).await?;
         let root = bucket_root(&*cluster, &bucket).await?;
         let fs = Arc::new(MountFs {
             runtime: Handle::current(),
@@ -94,6 +100,7 @@ impl MountFs {
             pushes: Semaphore::new(PUSHES_MAX),
             chunk_buffers: Arc::default(),
             setgid_dirs: Mutex::default(),
+            guard: Guard::default(),
             mutations: AtomicU64::new(0),
             root: root.ino,
             cluster,
@@ -102,6 +109,7 @@ impl MountFs {
         });
         fs.note_setgid(&root);
         fs.runtime.spawn(write_back(Arc::downgrade(&fs), fs.config.writeback_after));
+        fs.runtime.spawn(guard::watch(Arc::downgrade(&fs)));
         Ok(fs)
     }
 

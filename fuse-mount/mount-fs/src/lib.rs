@@ -33,6 +33,7 @@ mod dir_attrs;
 mod error;
 mod flush;
 mod fs;
+mod guard;
 mod handle;
 mod inode;
 mod namespace;

@@ -30,6 +30,7 @@ impl MountFs {
     /// # Errors
     /// [`FsError::Lost`] when no intact copy is left; never other bytes than were written.
     pub async fn read(self: &Arc<Self>, handle: u64, offset: u64, len: u32) -> Result<Bytes, FsError> {
+        self.guard.check()?;
         let file = self.files.get(handle)?;
         if offset >= FILE_BYTES_MAX {
             return Ok(Bytes::new());

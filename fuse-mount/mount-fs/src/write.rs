@@ -81,6 +81,7 @@ impl MountFs {
     }
 
     fn writable(&self, handle: u64, offset: u64, data: &[u8]) -> Result<Arc<FileHandle>, FsError> {
+        self.guard.check()?;
         let file = self.files.get(handle)?;
         if !file.writable {
             return Err(FsError::BadHandle);

@@ -1,5 +1,6 @@
 //! What the mount's write path promises, against a cluster that can be told to fail.
 
+#[allow(dead_code, reason = "shared with other tests")]
 mod fake;
 
 use cluster_client::{CallError, WriteError};

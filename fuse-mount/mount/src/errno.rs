@@ -22,6 +22,7 @@ pub(crate) fn errno(error: &FsError) -> Errno {
         FsError::NoXattr => Errno::NO_XATTR,
         FsError::XattrTooLarge => Errno::E2BIG,
         FsError::NotPermitted => Errno::EPERM,
+        FsError::Protected => Errno::EACCES,
         FsError::Unsupported => Errno::EOPNOTSUPP,
         FsError::Sealed => Errno::EROFS,
         FsError::NoSpace => Errno::ENOSPC,

@@ -44,6 +44,11 @@ pub enum MountError {
     /// There is none of that name.
     #[error("there is no bucket {0:?}: create it with `sago bucket create`, or list them with `sago bucket list`")]
     NoSuchBucket(String),
+    /// Its content is encrypted, or it is the cluster's own.
+    #[error(
+        "the bucket {0:?} is protected: what lies in it is encrypted, and a mount has no key for it; use it through a gateway (`sago gateway`)"
+    )]
+    Protected(String),
     /// The bucket cannot be opened.
     #[error("the bucket cannot be opened")]
     Bucket(#[source] OpenBucketError),
@@ -71,6 +76,7 @@ impl From<OpenBucketError> for MountError {
     fn from(error: OpenBucketError) -> Self {
         match error {
             OpenBucketError::NoSuchBucket(name) => MountError::NoSuchBucket(name),
+            OpenBucketError::Protected(name) => MountError::Protected(name),
             OpenBucketError::Config(_)
             | OpenBucketError::Call(_)
             | OpenBucketError::Refused(_)

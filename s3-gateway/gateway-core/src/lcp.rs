@@ -36,8 +36,8 @@ pub use download::{Download, DownloadBody, DownloadRequest, OpenPackage, Permit,
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
 pub use licences::{
-    Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
-    SKIP_MAX, Stepped,
+    Anew, BadLicenceCursor, Issuance, LicenceChange, LicenceCursor, LicenceFilter, LicencePage, Limit, NONCES,
+    NewLicence, Nonce, RightsChange, SKIP_MAX, Stepped,
 };
 pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
 pub use records::{Held, Page};

@@ -21,10 +21,17 @@ mod audit;
 mod books;
 mod call;
 mod download;
+mod fields;
+mod licence_server;
+mod paging;
+mod partial;
 mod problem;
 mod reply;
 mod route;
+mod second;
+mod show;
 mod staff;
+mod status_server;
 
 pub(crate) use books::Books;
 pub use books::LcpParts;

@@ -1,5 +1,6 @@
 //! Names and units of what the gateway counts.
 
+use drm::status::EventKind;
 use http::StatusCode;
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -40,6 +41,12 @@ pub const SECONDS: &str = "sago_s3_request_seconds";
 pub const RECEIVED: &str = "sago_s3_received_bytes_total";
 /// Bytes of bodies sent, as declared by answers, by `op`.
 pub const SENT: &str = "sago_s3_sent_bytes_total";
+/// Licences issued; `again`: the request was made before, and its licence given once more.
+pub const LICENCES: &str = "sago_lcp_licences_total";
+/// What happened to licences, by `event`: register, renew, return, revoke, cancel.
+pub const LICENCE_EVENTS: &str = "sago_lcp_licence_events_total";
+/// Devices that registered above the number that the store thinks usual.
+pub const OVER_SOFT: &str = "sago_lcp_registrations_over_soft_total";
 /// Connections open.
 pub const CONNECTIONS: &str = "sago_s3_connections";
 
@@ -59,6 +66,20 @@ pub(crate) fn done(done: &Done<'_>) {
         counter!(RECEIVED, "op" => operation.clone()).increment(done.received);
         counter!(SENT, "op" => operation).increment(done.sent);
     }
+}
+
+pub(crate) fn licence_issued(is_repeated: bool) {
+    counter!(LICENCES, "again" => if is_repeated { "yes" } else { "no" }).increment(1);
+}
+
+pub(crate) fn licence_event(event: Option<EventKind>) {
+    if let Some(event) = event {
+        counter!(LICENCE_EVENTS, "event" => event.name()).increment(1);
+    }
+}
+
+pub(crate) fn over_soft() {
+    counter!(OVER_SOFT).increment(1);
 }
 
 /// Counts a connection as long as it lives.

@@ -6,6 +6,7 @@ use crate::lcp::{Books, LcpParts};
 use crate::metrics::{self, Connection};
 use crate::service::{Service, plain};
 use crate::stall::Stalling;
+use futures::FutureExt as _;
 use gateway_core::{Cluster, ConfigError, Store};
 use http::StatusCode;
 use hyper::server::conn::http1;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// A request has some twenty headers; SDKs with much user metadata send more.
@@ -29,6 +31,9 @@ const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// After a failure to accept, for example because files have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the last records may take, and a worker to leave its title to others.
+const WORK_END_MAX: Duration = Duration::from_secs(10);
 
 /// How often what has gathered in histograms is worked off.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -124,6 +129,9 @@ impl Gateway {
         });
         let (phase, phases) = watch::channel(Phase::Serving);
         let tasks = TaskTracker::new();
+        let (over, service) = (CancellationToken::new(), self.service.clone());
+        let stop = over.clone();
+        let work = tokio::spawn(async move { service.work(stop.cancelled_owned().shared()).await });
         tokio::select! {
             () = shutdown => {}
             () = self.accept(&tasks, &phases) => {}
@@ -134,6 +142,11 @@ impl Gateway {
         if tokio::time::timeout(self.config.drain, tasks.wait()).await.is_err() {
             phase.send_replace(Phase::Over);
             tasks.wait().await;
+        }
+        // Only now has every download ended that is to be recorded.
+        over.cancel();
+        if tokio::time::timeout(WORK_END_MAX, work).await.is_err() {
+            tracing::warn!("what was under way beside requests was not ended in time");
         }
         drop(pages);
     }

@@ -59,6 +59,13 @@ impl Service {
         Service { library: builder.build(), books, config, signed }
     }
 
+    /// What goes on beside requests, until `stop` is ready.
+    pub(crate) async fn work(&self, stop: impl Future<Output = ()> + Send + Clone) {
+        if let Some(books) = &self.books {
+            books.work(stop).await;
+        }
+    }
+
     /// Answers a request. An error ends the connection.
     pub(crate) async fn call(
         &self,

@@ -4,6 +4,7 @@
 //! suite ── workload::s3 ──> s3::S3Client ──> gateway
 //!   │   └─ workload::mount ────────────────> kernel ──> mount
 //!   ├───── workload::local ────────────────> the same disk, without Sago: the measure of all ratios
+//!   ├───── workload::{licences, protect}      no cluster: what one thread issues, and what protecting a book costs
 //!   └───── usage: CPU, bytes written and memory of the server processes, from /proc
 //! ```
 //! The client is cheap on purpose: bodies and their SHA-256 are made once, connections are kept, one thread drives them all, so that

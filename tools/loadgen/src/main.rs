@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use loadgen::suite::{self, Options};
 use loadgen::target::Target;
-use loadgen::workload::{Bound, local};
+use loadgen::workload::{Bound, licences, local, protect};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,10 +52,52 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Issue licences on one thread, without a cluster. Exit code 1: fewer than are aimed at.
+    Licences {
+        /// The provider's certificate, PEM; `sago drm ca-dev` makes one.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        /// Its key, PKCS #8 in PEM.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Seconds.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// Protect a book of text on one thread, and deflate the same text. Exit code 1: it costs more than is aimed at.
+    Protect {
+        /// Bytes of plain text.
+        #[arg(long, default_value_t = 5 << 20)]
+        bytes: usize,
+        /// How often; the best counts.
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// A file with text, such as XHTML of a real book, to make the book of. Default: words by the seed.
+        #[arg(long, value_name = "FILE")]
+        text: Option<PathBuf>,
+        /// Seed of the words.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    let code = |met: bool| if met { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match Args::parse().command {
+        Command::Licences { certificate, key, seconds } => {
+            let signer = licences::ProviderPair::load(&certificate, &key)?;
+            let issued = licences::issue(&signer, Bound::time(Duration::from_secs(seconds)));
+            println!("{}", serde_json::to_string(&issued)?);
+            Ok(code(issued.aim_met))
+        }
+        Command::Protect { bytes, rounds, text, seed } => {
+            let file = text.map(|path| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display())));
+            let file = file.transpose()?;
+            let text = file.as_deref().map_or(protect::Text::Words(seed), protect::Text::Of);
+            let cost = protect::measure(bytes, text, rounds)?;
+            println!("{}", serde_json::to_string(&cost)?);
+            Ok(code(cost.aim_met))
+        }
         Command::Local { dir, bytes, threads, seconds } => {
             let outcome = local::create_fsync(&dir, bytes, threads, Bound::time(Duration::from_secs(seconds)))?;
             println!("{}", serde_json::to_string(&outcome.samples.summary(outcome.wall))?);

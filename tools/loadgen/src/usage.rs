@@ -1,8 +1,10 @@
 //! What the servers spend: CPU, bytes written, memory, read from /proc before and after.
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 /// The unit of CPU time in /proc (USER_HZ): part of the kernel's interface, 100 on every machine we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -25,6 +27,13 @@ pub struct Usage {
     pub bytes_written: u64,
     /// Highest resident memory so far.
     pub rss_peak_bytes: u64,
+}
+
+/// Processor time of the calling thread so far: what is its own on a machine that others use too.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let spent = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(spent.tv_sec).unwrap_or(0), u32::try_from(spent.tv_nsec).unwrap_or(0))
 }
 
 /// The usage of several processes at one moment; a process that is gone counts with what it had.

@@ -1,7 +1,9 @@
 //! The workloads: each does one kind of operation from so many workers for so long, and returns its samples.
 
+pub mod licences;
 pub mod local;
 pub mod mount;
+pub mod protect;
 pub mod s3;
 
 use crate::latency::Samples;

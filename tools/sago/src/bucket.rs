@@ -1,6 +1,6 @@
 //! `sago bucket`.
 
-use crate::cli::{BreakerCommand, BucketCommand, BucketRuleCommand};
+use crate::cli::{BreakerCommand, BucketCommand, BucketRuleCommand, DrmArg};
 use crate::connect::{Session, connect};
 use crate::copies;
 use crate::exit::{Done, Failure, Kind};
@@ -11,7 +11,8 @@ use crate::trash::{bucket_named, status};
 use crate::user::{unexpected, users};
 use crate::when::Length;
 use cluster_client::Cluster;
-use gateway_core::{BucketError, Caller};
+use futures::{StreamExt as _, stream};
+use gateway_core::{BucketError, Caller, Protection};
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery};
 use proto::meta::Command;
 use proto::trash::{BucketStatus, DeleteLimit};
@@ -28,11 +29,19 @@ struct Shown {
     created: String,
     /// The rule of placement of what is written into it.
     rule: String,
+    /// How what is in it is protected: `none`, `lcp`, or `unknown` if its group does not say.
+    drm: &'static str,
 }
 
+/// What a bucket whose group does not say is shown as.
+const UNKNOWN: &str = "unknown";
+/// Buckets that are asked about at the same time.
+const ASKED_MAX: usize = 16;
+
 impl Shown {
-    fn new(map: &PlacementMap, bucket: BucketInfo) -> Self {
+    fn new(map: &PlacementMap, bucket: BucketInfo, drm: &'static str) -> Self {
         Shown {
+            drm,
             rule: map.rule_entry(bucket.rule).map_or(RuleEntry::DEFAULT_NAME, |entry| &entry.name).to_owned(),
             name: bucket.name,
             owner: bucket.owner,
@@ -49,9 +58,9 @@ impl Shown {
 /// [`Failure`].
 pub async fn bucket(command: BucketCommand, output: Output) -> Done {
     match command {
-        BucketCommand::Create { name, owner, rule, client } => {
+        BucketCommand::Create { name, owner, rule, drm, client } => {
             let session = connect(&client, "tool").await?;
-            let result = create_for(&session, &name, owner, rule).await;
+            let result = create_for(&session, &name, owner, rule, drm).await;
             session.close().await;
             output.show(&result?, |_| String::new())
         }
@@ -64,12 +73,9 @@ pub async fn bucket(command: BucketCommand, output: Output) -> Done {
         }
         BucketCommand::List { deleted: false, client } => {
             let session = connect(&client, "tool").await?;
-            let buckets = list(&*session.cluster).await;
-            let map = copies::map(&session).await;
+            let shown = list_shown(&session).await;
             session.close().await;
-            let map = map?;
-            let shown: Vec<_> = buckets?.into_iter().map(|bucket| Shown::new(&map, bucket)).collect();
-            output.show(&shown, |shown| rows(shown))
+            output.show(&shown?, |shown| rows(shown))
         }
         BucketCommand::Delete { name, client } => {
             let session = connect(&client, "tool").await?;
@@ -82,15 +88,27 @@ pub async fn bucket(command: BucketCommand, output: Output) -> Done {
             let session = connect(&client, "tool").await?;
             let result = undelete(&session, &name, new_name, id.map(BucketId)).await;
             let map = copies::map(&session).await;
+            let drm = match &result {
+                Ok(bucket) => drm_of(&session, bucket).await,
+                Err(_) => UNKNOWN,
+            };
             session.close().await;
             let bucket = result.map_err(|failure| failure.while_doing(&name))?;
-            output.show(&Shown::new(&map?, bucket), |shown| shown.name.clone())
+            output.show(&Shown::new(&map?, bucket, drm), |shown| shown.name.clone())
         }
         BucketCommand::Stat { name, client } => {
             let session = connect(&client, "tool").await?;
             let result = stat(&session, &name).await;
             session.close().await;
             output.show(&result?, Stat::text)
+        }
+        BucketCommand::Drm { name, drm: DrmArg(protection), client } => {
+            let session = connect(&client, "tool").await?;
+            let result = session.store.protect_bucket(&name, protection).await;
+            session.close().await;
+            result.map_err(|error| Failure::from(error).while_doing(&name))?;
+            let shown = json!({ "bucket": name, "drm": protection.name() });
+            output.show(&shown, |_| format!("{name}: what is put into it from now on is encrypted"))
         }
         BucketCommand::Rule(BucketRuleCommand::Set { name, rule, client }) => {
             let session = connect(&client, "tool").await?;
@@ -127,6 +145,25 @@ pub async fn list(cluster: &dyn Cluster) -> Done<Vec<BucketInfo>> {
     }
 }
 
+/// As [`list`], with what an operator wants to know of each.
+async fn list_shown(session: &Session) -> Done<Vec<Shown>> {
+    let buckets = list(&*session.cluster).await?;
+    let map = &copies::map(session).await?;
+    let shown = stream::iter(buckets).map(|bucket| async move {
+        let drm = drm_of(session, &bucket).await;
+        Shown::new(map, bucket, drm)
+    });
+    Ok(shown.buffered(ASKED_MAX).collect().await)
+}
+
+/// How a bucket is protected; that its group does not answer is no reason not to show the others.
+async fn drm_of(session: &Session, bucket: &BucketInfo) -> &'static str {
+    match session.store.bucket_settings(bucket).await {
+        Ok(settings) => settings.protection.map_or("none", Protection::name),
+        Err(_) => UNKNOWN,
+    }
+}
+
 /// The owner of a bucket, in whose name an operator acts.
 ///
 /// # Errors
@@ -151,7 +188,13 @@ pub async fn ensure(session: &Session, name: &str, owner: &str) -> Done {
     }
 }
 
-async fn create_for(session: &Session, name: &str, owner: Option<String>, rule: Option<String>) -> Done<Shown> {
+async fn create_for(
+    session: &Session,
+    name: &str,
+    owner: Option<String>,
+    rule: Option<String>,
+    drm: Option<DrmArg>,
+) -> Done<Shown> {
     let user = match owner {
         Some(user) => user,
         None => only(users(&*session.cluster).await?)?,
@@ -164,7 +207,18 @@ async fn create_for(session: &Session, name: &str, owner: Option<String>, rule: 
     } else {
         create_by(session, name, user, rule).await.map_err(|failure| failure.while_doing(name))?
     };
-    Ok(Shown::new(&map, bucket))
+    if let Some(DrmArg(protection)) = drm
+        && let Err(error) = session.store.protect_bucket(name, protection).await
+    {
+        // Nobody shall think that it is protected because its making was asked for so.
+        let owner = Caller { user: bucket.owner };
+        let left = session.store.delete_bucket(&owner, name).await.is_err();
+        let failure = Failure::from(error).while_doing(name);
+        let left = if left { "; the bucket was made and is not protected" } else { "" };
+        return Err(Failure::new(failure.kind, format!("{}{left}", failure.message)));
+    }
+    let drm = drm_of(session, &bucket).await;
+    Ok(Shown::new(&map, bucket, drm))
 }
 
 /// Makes a bucket with a rule, as an operator.
@@ -183,7 +237,10 @@ async fn set_rule(session: &Session, name: &str, rule: &str) -> Done<Shown> {
     let rule = id_of(&map, rule)?;
     let bucket = bucket_named(&*session.cluster, name).await?;
     match steer(&*session.cluster, ControlCommand::SetBucketRule { bucket: bucket.id, rule }).await? {
-        ControlOutcome::Bucket(bucket) => Ok(Shown::new(&map, bucket)),
+        ControlOutcome::Bucket(bucket) => {
+            let drm = drm_of(session, &bucket).await;
+            Ok(Shown::new(&map, bucket, drm))
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -257,6 +314,8 @@ async fn remember(cluster: &dyn Cluster, bucket: BucketId, name: String) -> Done
 #[derive(Serialize)]
 struct Stat {
     name: String,
+    /// How what is in it is protected: `none`, `lcp`, or `unknown` if its settings cannot be read.
+    drm: &'static str,
     files: u64,
     bytes: u64,
     trash_files: u64,
@@ -270,9 +329,10 @@ struct Stat {
 }
 
 impl Stat {
-    fn new(name: String, status: &BucketStatus) -> Self {
+    fn new(name: String, drm: &'static str, status: &BucketStatus) -> Self {
         Stat {
             name,
+            drm,
             files: status.usage.files,
             bytes: status.usage.bytes,
             trash_files: status.usage.trash_files,
@@ -299,6 +359,7 @@ impl Stat {
             row("files", format!("{}, {}", self.files, bytes(self.bytes))),
             row("trash", format!("{}, {}, kept for {window}", self.trash_files, bytes(self.trash_bytes))),
             row("breaker", breaker),
+            row("drm", self.drm.to_owned()),
         ])
     }
 }
@@ -313,7 +374,9 @@ fn limit_text(limit: DeleteLimit) -> String {
 
 async fn stat(session: &Session, name: &str) -> Done<Stat> {
     let bucket = bucket_named(&*session.cluster, name).await?;
-    Ok(Stat::new(bucket.name.clone(), &status(&*session.cluster, &bucket).await?))
+    let status = status(&*session.cluster, &bucket).await?;
+    let drm = drm_of(session, &bucket).await;
+    Ok(Stat::new(bucket.name, drm, &status))
 }
 
 async fn lift(session: &Session, name: &str) -> Done {
@@ -330,7 +393,10 @@ async fn set_limit(session: &Session, name: &str, limit: DeleteLimit) -> Done {
 }
 
 fn rows(shown: &[Shown]) -> String {
-    let row =
-        |bucket: &Shown| vec![bucket.created.clone(), bucket.owner.clone(), bucket.rule.clone(), bucket.name.clone()];
+    let row = |bucket: &Shown| {
+        let Shown { created, owner, rule, drm, name, .. } = bucket;
+        let drm = if *drm == "none" { "-" } else { drm };
+        vec![created.clone(), owner.clone(), rule.clone(), drm.to_owned(), name.clone()]
+    };
     table(&shown.iter().map(row).collect::<Vec<_>>())
 }

@@ -8,6 +8,7 @@ mod drm;
 mod durability;
 mod fsck;
 mod gateway;
+mod lend;
 mod meta;
 mod mount;
 mod node;
@@ -19,7 +20,7 @@ mod scrub;
 mod trash;
 mod user;
 
-pub use bucket::{BreakerCommand, BucketCommand, BucketRuleCommand};
+pub use bucket::{BreakerCommand, BucketCommand, BucketRuleCommand, DrmArg};
 pub use client::ClientArgs;
 pub use cluster::{ClusterCommand, GarbageArgs, InitArgs, NodeSpec, StatusArgs};
 pub use demo::DemoArgs;
@@ -27,6 +28,10 @@ pub use drm::{CaDevArgs, DrmCommand, DrmKeyCommand, VerifyArgs};
 pub use durability::DurabilityArgs;
 pub use fsck::FsckArgs;
 pub use gateway::GatewayArgs;
+pub use lend::{
+    IssueArgs, LicenceCommand, ProtectArgs, ReportArgs, RightArgs, RightCommand, StandingWord, StateWord, TitleCommand,
+    TokenArgs,
+};
 pub use meta::{MetaCommand, MetaExportArgs, MetaImportArgs};
 pub use mount::MountArgs;
 pub use node::{

@@ -18,7 +18,7 @@ mod token_file;
 pub use client_file::{ClientFile, ClientLimits, GatewaySection, MountSection, NodeAddress, load_credentials};
 pub use cluster_file::ClusterFile;
 pub use environment::check_environment;
-pub use lcp_section::{LcpSection, Span, TransitSection};
+pub use lcp_section::{LcpSection, TransitSection};
 pub use node_file::{GarbageSection, MemorySection, NodeFile, RaftSection, StoreSection};
 pub use size::Size;
 pub use token_file::TokenFile;

@@ -1,13 +1,18 @@
-//! `sago drm`: keys for protected books, certificates for development, and the reader's side of a book.
-//!
-//! Nothing here asks a cluster.
+//! `sago drm`: books that go out wrapped. Keys and certificates, the reader's side of a book, and what stores do by HTTP, done by hand.
 
 mod ca_dev;
+mod desk;
 mod extract;
 mod key;
+mod licence;
+mod passphrase;
+mod report;
 mod resources;
+mod right;
+mod rotate;
 #[cfg(test)]
 mod tests;
+mod title;
 mod trust;
 mod verify;
 
@@ -21,10 +26,17 @@ use types::Timestamp;
 ///
 /// # Errors
 /// [`crate::exit::Failure`].
-pub fn run(command: DrmCommand, output: Output) -> Done {
+pub async fn run(command: DrmCommand, output: Output) -> Done {
     match command {
         DrmCommand::CaDev(args) => ca_dev::make(&args, now(), output),
-        DrmCommand::Key(command) => key::run(&command, now(), output),
+        DrmCommand::Title(command) => title::run(command, output).await,
+        DrmCommand::Licence(command) => licence::run(command, now(), output).await,
+        DrmCommand::Status { licence, client } => licence::status(licence, &client, output).await,
+        DrmCommand::Revoke { licence, client } => licence::revoke(licence, &client, now(), output).await,
+        DrmCommand::Token(args) => licence::token(&args, output).await,
+        DrmCommand::Report(args) => report::run(&args, output).await,
+        DrmCommand::Right(command) => right::run(command, output).await,
+        DrmCommand::Key(command) => key::run(&command, now(), output).await,
         DrmCommand::Verify(args) => verify::verify(&args, now(), output),
     }
 }

@@ -5,7 +5,9 @@
 
 use crate::config::ConfigError;
 use cluster_client::CallError;
-use gateway_core::{BodyError, BucketError, ClusterError, MultipartError, ObjectError, SealError, UploadError};
+use gateway_core::{
+    BodyError, BucketError, ClusterError, MultipartError, ObjectError, ProtectError, SealError, UploadError,
+};
 use proto::control::ControlRefusal;
 use serde_json::json;
 use std::process::ExitCode;
@@ -165,7 +167,7 @@ impl From<ControlRefusal> for Failure {
     }
 }
 
-fn cluster_kind(error: &ClusterError) -> Kind {
+pub fn cluster_kind(error: &ClusterError) -> Kind {
     match error {
         ClusterError::Unavailable | ClusterError::Busy => Kind::Unavailable,
         ClusterError::NoSpace
@@ -244,6 +246,17 @@ fn multipart_kind(error: &MultipartError) -> Kind {
         | MultipartError::InvalidPartList
         | MultipartError::ChecksumKind
         | MultipartError::SizeMismatch => Kind::Failed,
+    }
+}
+
+impl From<ProtectError> for Failure {
+    fn from(error: ProtectError) -> Self {
+        let kind = match &error {
+            ProtectError::NotEmpty | ProtectError::Written => Kind::Failed,
+            ProtectError::System => Kind::Usage,
+            ProtectError::Bucket(error) => bucket_kind(error),
+        };
+        Failure::new(kind, error)
     }
 }
 

@@ -96,7 +96,7 @@ async fn dispatch(command: Command, output: Output) -> Done {
         Command::Key(command) => Box::pin(user::key(command, output)).await,
         Command::Bucket(command) => Box::pin(bucket::bucket(command, output)).await,
         Command::Scrub(args) => Box::pin(scrub::scrub(args, output)).await,
-        Command::Drm(command) => drm::run(command, output),
+        Command::Drm(command) => Box::pin(drm::run(command, output)).await,
         Command::Durability(args) => Box::pin(durability::durability(args, output)).await,
         Command::Fsck(args) => fsck::fsck(&args, output),
         Command::Meta(command) => Box::pin(meta::run(command, output)).await,

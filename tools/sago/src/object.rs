@@ -15,6 +15,7 @@ pub use put::{put, put_bytes};
 pub use remove::rm;
 pub use stat::stat;
 
+pub use path::ObjectPath;
 use std::os::fd::AsFd;
 use tokio::fs::File;
 

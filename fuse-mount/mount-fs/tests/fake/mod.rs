@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use proto::control::{BucketInfo, ControlAnswer, ControlCommand, ControlOutcome, ControlQuery, ControlRefusal};
 use proto::meta::{Answer, Command, DirEntry, Outcome, Query, Refusal};
 use proto::object::{Attr, ContentView, ETag, FileKind};
+use proto::record::{RecordContent, RecordView, Revision};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ struct State {
     calls: Calls,
     chunk_fault: Option<WriteError>,
     command_fault: Option<CallError>,
+    settings: Option<Bytes>,
+    settings_fault: Option<CallError>,
 }
 
 /// See the module's head.
@@ -73,6 +76,13 @@ impl FakeCluster {
     /// All commands fail with this from now on.
     pub fn fail_commands(&self, fault: Option<CallError>) {
         self.state.lock().command_fault = fault;
+    }
+
+    /// What is set for the bucket from now on, or what comes of asking.
+    pub fn set_settings(&self, settings: Result<Option<&'static [u8]>, CallError>) {
+        let mut state = self.state.lock();
+        state.settings_fault = settings.clone().err();
+        state.settings = settings.ok().flatten().map(Bytes::from_static);
     }
 
     /// The bytes of a file as the server has them.
@@ -232,6 +242,11 @@ impl State {
     }
 }
 
+fn record(value: Bytes) -> RecordView {
+    let content = RecordContent { value, entries: Vec::new() };
+    RecordView { key: Bytes::from_static(b"settings"), revision: Revision(1), content }
+}
+
 impl Node {
     fn cut(&mut self, size: u64) {
         self.extents = self.extents.iter().filter_map(|extent| extent.clip(0, size)).collect();
@@ -265,6 +280,13 @@ impl Cluster for FakeCluster {
 
     async fn query(&self, _: GroupId, query: Query) -> Result<Result<Answer, Refusal>, CallError> {
         let mut state = self.state.lock();
+        if matches!(query, Query::Records { .. }) {
+            // Asked in the background, so not counted.
+            return match state.settings_fault.clone() {
+                Some(fault) => Err(fault),
+                None => Ok(Ok(Answer::Records(vec![state.settings.clone().map(record)]))),
+            };
+        }
         state.calls.queries += 1;
         Ok(state.answer(query))
     }
@@ -273,8 +295,8 @@ impl Cluster for FakeCluster {
         panic!("the mount does not send {command:?}")
     }
 
-    async fn control_query(&self, _: ControlQuery) -> Result<ControlAnswer, CallError> {
-        let name = "books".to_owned();
+    async fn control_query(&self, query: ControlQuery) -> Result<ControlAnswer, CallError> {
+        let ControlQuery::Bucket { name } = query else { panic!("the mount does not ask {query:?}") };
         let owner = "me".to_owned();
         let info =
             BucketInfo { id: BucketId(1), name, group: GROUP, owner, created: Timestamp(0), rule: RuleId::DEFAULT };

@@ -21,14 +21,18 @@ pub use text::{KEK_COUNT_MAX, KeyLineFault};
 use super::{KeyError, KeyService, SecretKey, WrappedKey};
 use crate::secret_file::{self, SecretFileError};
 use async_trait::async_trait;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Bytes of a file: room for [`KEK_COUNT_MAX`] keys and a line of comment for each.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Time between two reads of the file for keys that it does not have: records may name any, again and again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a key file is not used.
 #[derive(Debug, thiserror::Error)]
@@ -105,11 +109,14 @@ struct Kek {
     cipher: seal::Cipher,
 }
 
-/// The keys of a file, as this process last read them. It wraps and unwraps without asking anybody.
+/// The keys of a file, as this process last read them. It wraps and unwraps without asking anybody, and reads the file anew for a key that it does not know, so
+/// that a file which is everywhere before the first gateway reads it is enough for a rotation.
 pub struct KeyFile {
     path: PathBuf,
     /// The newest first; never empty.
     keks: RwLock<Arc<[Kek]>>,
+    /// When it was last read for a key that it did not have.
+    looked: Mutex<Option<Instant>>,
 }
 
 impl KeyFile {
@@ -118,7 +125,7 @@ impl KeyFile {
     /// # Errors
     /// [`KeyFileError`].
     pub fn open(path: &Path) -> Result<Self, KeyFileError> {
-        Ok(KeyFile { path: path.to_owned(), keks: RwLock::new(read(path)?.into()) })
+        Ok(KeyFile { path: path.to_owned(), keks: RwLock::new(read(path)?.into()), looked: Mutex::new(None) })
     }
 
     /// Adds a key to a file as its newest, and makes the file if there is none, with mode 0600; one that is there keeps its owner and mode. After `Ok` a power
@@ -168,6 +175,31 @@ impl KeyFile {
     fn keks(&self) -> Arc<[Kek]> {
         self.keks.read().clone()
     }
+
+    /// The keys, with that one among them if the file has it: another gateway may have read a new file a moment earlier, and wrapped under its newest key.
+    fn keks_with(&self, name: &str) -> Arc<[Kek]> {
+        let keks = self.keks();
+        if find(&keks, name).is_some() || !self.may_look() {
+            return keks;
+        }
+        match self.reload() {
+            Ok(reloaded) if reloaded.is_change() => {
+                tracing::info!(file = %self.path.display(), ?reloaded, "the key file has changed")
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the key file cannot be read anew"),
+        }
+        self.keks()
+    }
+
+    fn may_look(&self) -> bool {
+        let mut looked = self.looked.lock();
+        let may = looked.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL);
+        if may {
+            *looked = Some(Instant::now());
+        }
+        may
+    }
 }
 
 /// The keys of a file; at least one.
@@ -201,7 +233,7 @@ impl KeyService for KeyFile {
     }
 
     async fn unwrap(&self, context: &[u8], wrapped: &WrappedKey) -> Result<SecretKey, KeyError> {
-        let keks = self.keks();
+        let keks = self.keks_with(&wrapped.kek);
         let kek = find(&keks, &wrapped.kek).ok_or_else(|| KeyError::NoSuchKek { kek: wrapped.kek.clone() })?;
         kek.cipher.open(&kek.name, context, &wrapped.sealed)
     }

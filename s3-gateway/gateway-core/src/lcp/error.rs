@@ -49,6 +49,9 @@ pub enum LcpError {
     /// No licence can be signed.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// The licence is open, and what was asked for would leave it out of anybody's reach.
+    #[error("the licence is open: it has to be revoked first")]
+    Open,
     /// A request of that name was made before, and asked for something else.
     #[error("another request was made under the same name")]
     NonceUsed,

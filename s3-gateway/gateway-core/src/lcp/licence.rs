@@ -1,10 +1,10 @@
 //! A licence as it is kept.
 
-use super::TitleId;
 use super::records::Record;
 use super::title::time_entry;
+use super::{LcpError, TitleId};
 use bytes::Bytes;
-use drm::licence::{LicenceId, Link};
+use drm::licence::{Licence, LicenceId, Link};
 use drm::status;
 use proto::record::{IndexEntry, RecordIndex, RecordSpace};
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,22 @@ impl LicenceEntry {
     #[must_use]
     pub fn is_final(&self) -> bool {
         !self.status.state.is_open()
+    }
+
+    /// The document, read.
+    ///
+    /// # Errors
+    /// [`LcpError::Damaged`].
+    pub fn document_json(&self) -> Result<serde_json::Value, LcpError> {
+        serde_json::from_str(&self.document).map_err(|error| LcpError::Damaged(error.to_string()))
+    }
+
+    /// What the document says.
+    ///
+    /// # Errors
+    /// [`LcpError::Damaged`]: it is none.
+    pub fn read(&self) -> Result<Licence, LcpError> {
+        Ok(Licence::parse(self.document.as_bytes())?)
     }
 
     /// The key of a licence's record.

@@ -20,6 +20,7 @@ mod document;
 mod fresh;
 mod issue;
 mod nonce;
+mod remove;
 mod search;
 mod steps;
 
@@ -27,5 +28,5 @@ pub use change::{LicenceChange, Limit, RightsChange};
 pub use fresh::Anew;
 pub use issue::{Issuance, NewLicence};
 pub use nonce::{NONCES, Nonce};
-pub use search::{LicenceFilter, LicencePage, SKIP_MAX};
+pub use search::{BadLicenceCursor, LicenceCursor, LicenceFilter, LicencePage, SKIP_MAX};
 pub use steps::Stepped;

@@ -49,6 +49,12 @@ impl Lending {
         Ok(Lending { store, keys, signers, config: Arc::new(config), queued: Arc::default(), downloads })
     }
 
+    /// The store, with keys.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// How it behaves.
     #[must_use]
     pub fn config(&self) -> &LcpConfig {

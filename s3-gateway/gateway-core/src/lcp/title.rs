@@ -3,6 +3,7 @@
 use super::records::Record;
 use crate::keyring::WrappedKey;
 use bytes::Bytes;
+use drm::licence::LicenceId;
 use drm::package::Kind;
 use drm::splice::Layout;
 use proto::record::{IndexEntry, RecordIndex, RecordSpace};
@@ -14,6 +15,9 @@ use types::{BucketId, Timestamp};
 
 /// The space of titles.
 pub const TITLES: RecordSpace = RecordSpace(1);
+/// What stands for itself in the path of a URL (RFC 3986, `pchar`, less what some programs take for something else), and the slash between segments.
+const PATH: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 /// Bytes of a title's id. Stores use UUIDs, ISBNs, or numbers of their own.
 const ID_BYTES_MAX: usize = 128;
 
@@ -117,6 +121,16 @@ impl Fault {
             Fault::Refused => "refused",
             Fault::GivenUp => "given-up",
         }
+    }
+}
+
+impl Source {
+    /// Where its book can be downloaded with a token, below the address `base` of the gateways.
+    #[must_use]
+    pub fn download_url(&self, base: &str, licence: LicenceId, token: &str) -> String {
+        let path = |text: &str| percent_encoding::utf8_percent_encode(text, PATH).to_string();
+        let (bucket, key) = (path(&self.bucket_name), path(&self.key));
+        format!("{base}/download/{bucket}/{key}?license={licence}&token={token}")
     }
 }
 

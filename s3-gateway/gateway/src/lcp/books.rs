@@ -44,6 +44,11 @@ impl Books {
         Ok(Books { lending, store: store.clone(), body_timeout: config.body_timeout })
     }
 
+    /// What goes on beside requests, until `stop` is ready: titles are protected, records of downloads are written. The latter to the last one.
+    pub(crate) async fn work(&self, stop: impl Future<Output = ()> + Send + Clone) {
+        tokio::join!(self.lending.work(stop.clone()), self.lending.write_downloads(stop));
+    }
+
     /// Whether a request is for these routes. One that is signed for S3 never is, so that a bucket may be called as a prefix is.
     pub(crate) fn takes(parts: &Parts) -> bool {
         let path = parts.uri.path().trim_start_matches('/');

@@ -100,16 +100,27 @@ impl Call {
     /// # Errors
     /// There is none.
     pub(crate) async fn json(&mut self) -> Result<serde_json::Value, Problem> {
+        self.json_if_any().await?.ok_or_else(|| Problem::bad("the body is empty".to_owned()))
+    }
+
+    /// As [`Call::json`]; none if there is no body.
+    ///
+    /// # Errors
+    /// There is a body, and no document in it.
+    pub(crate) async fn json_if_any(&mut self) -> Result<Option<serde_json::Value>, Problem> {
         let form = self.header(&CONTENT_TYPE).is_some_and(|text| text.starts_with("application/x-www-form-urlencoded"));
         let body = self.body().await?;
         let bad = || Problem::bad("the body is no JSON document".to_owned());
+        if body.trim_ascii().is_empty() {
+            return Ok(None);
+        }
         if !form {
-            return serde_json::from_slice(&body).map_err(|_| bad());
+            return serde_json::from_slice(&body).map(Some).map_err(|_| bad());
         }
         let text = std::str::from_utf8(&body).map_err(|_| bad())?;
         let fields = pairs(text, BODY_BYTES_MAX)?;
         let data = fields.iter().find(|(name, _)| name == "data").ok_or_else(bad)?;
-        serde_json::from_str(&data.1).map_err(|_| bad())
+        serde_json::from_str(&data.1).map(Some).map_err(|_| bad())
     }
 }
 

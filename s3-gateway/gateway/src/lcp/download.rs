@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `GET /download/{bucket}/{key}?license=ID` | `token=`, or `Authorization: Bearer`; or Basic with the right to download or to lend |
 //! | `GET /download/{bucket}/{key}/license.lcpl?license=ID` | the same |
+//! | `POST /lcp/contents/{id}/publication` | Basic with the right to lend |
 //! | `POST /lcp/licenses/{id}/publication`, `POST /lcp/licenses/{id}/token?ttl=S` | Basic with that right |
 //! | `GET /lcp/contents/{id}?version=N` | anybody |
 //!
@@ -14,11 +15,13 @@ mod wanted;
 
 use super::books::Books;
 use super::call::Call;
+use super::partial::{Asked, new_licence};
 use super::problem::Problem;
 use super::reply::{JSON, Reply};
 use super::route::{Access, routes};
 use super::staff;
 use crate::convert::http_date;
+use crate::metrics;
 use disposition::attachment;
 use futures::StreamExt as _;
 use drm::licence::LicenceId;
@@ -49,6 +52,7 @@ const LICENCE_ID: HeaderName = HeaderName::from_static("x-lcp-license");
 routes! {
     GET "/download/{bucket}/{key*}" Access::Public, download;
     GET "/lcp/contents/{id}" Access::Public, content;
+    POST "/lcp/contents/{id}/publication" Access::Staff(Right::Lend), new_publication;
     POST "/lcp/licenses/{id}/publication" Access::Staff(Right::Download), publication;
     POST "/lcp/licenses/{id}/token" Access::Staff(Right::Download), token;
 }
@@ -70,22 +74,25 @@ async fn download(books: &Books, call: Call) -> Result<Reply, Problem> {
     Ok(send(&call, download).await?.with(VARY, "Authorization"))
 }
 
-/// A reader's file, for the store's own back end. What is in the body does not matter: the licence was issued before, and is sent as it is.
-async fn publication(books: &Books, mut call: Call) -> Result<Reply, Problem> {
-    drop(call.body().await?);
-    let licence = call.id("id")?;
-    let user = call.who.as_ref().map(|staff| staff.user.clone()).unwrap_or_default();
-    whole(books, &call, licence, Permit::User(user), StatusCode::OK).await
+/// A licence is issued, and the file with it in it sent.
+async fn new_publication(books: &Books, mut call: Call) -> Result<Reply, Problem> {
+    let issued = books.lending.issue(new_licence(&mut call).await?).await?;
+    metrics::licence_issued(issued.is_repeated);
+    whole(books, &call, issued.licence.id, StatusCode::CREATED).await
 }
 
-/// All of a reader's file, in answer to a POST.
-pub(super) async fn whole(
-    books: &Books,
-    call: &Call,
-    licence: LicenceId,
-    permit: Permit,
-    status: StatusCode,
-) -> Result<Reply, Problem> {
+/// A reader's file, for the store's own back end. With a body the licence is issued anew for the reader whom it names, as it is when it is asked for alone.
+async fn publication(books: &Books, mut call: Call) -> Result<Reply, Problem> {
+    let licence = call.id("id")?;
+    if let Some(body) = call.json_if_any().await? {
+        books.lending.fresh(licence, Some(Asked::partial(body)?.anew())).await?;
+    }
+    whole(books, &call, licence, StatusCode::OK).await
+}
+
+/// All of a reader's file, in answer to a request of the store.
+async fn whole(books: &Books, call: &Call, licence: LicenceId, status: StatusCode) -> Result<Reply, Problem> {
+    let permit = Permit::User(call.who.as_ref().map(|staff| staff.user.clone()).unwrap_or_default());
     let request = DownloadRequest { licence, source: None, permit, client: client(call) };
     let download = books.lending.open(request).await?;
     let reply = described(Reply::body(status, download.media_type(), download.len(), Body::empty()), &download);

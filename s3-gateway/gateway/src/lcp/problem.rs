@@ -3,6 +3,7 @@
 //! Source: RFC 7807; LSD 1.0, section 3.4, for the types.
 
 use super::reply::Reply;
+use drm::licence::field::Fault;
 use drm::status;
 use gateway_core::ClusterError;
 use gateway_core::lcp::LcpError;
@@ -46,6 +47,23 @@ impl Problem {
     /// There is no such licence, title or anything else.
     pub(crate) fn not_found() -> Self {
         (&status::Problem::not_found()).into()
+    }
+
+    /// There is no such title.
+    pub(crate) fn no_title() -> Self {
+        Problem::own(StatusCode::NOT_FOUND, "title", "There is no such title")
+    }
+
+    /// A licence that was issued elsewhere.
+    pub(crate) fn not_ours() -> Self {
+        Problem::own(StatusCode::UNPROCESSABLE_ENTITY, "foreign", "The licence was not issued here")
+            .told("licences are issued by POST /v2/licenses, and kept as they were signed")
+    }
+
+    /// An end of a loan that is no date.
+    pub(crate) fn no_end() -> Self {
+        let refused = status::Refusal::RenewDevice(Fault::Date.of("end"));
+        Problem::from(&status::Problem::from(&refused)).told("end is no date of RFC 3339")
     }
 
     /// Not with this method.
@@ -145,7 +163,7 @@ impl From<LcpError> for Problem {
         match error {
             LcpError::Cluster(error) => error.into(),
             LcpError::NoSuchLicence => Problem::not_found(),
-            LcpError::NoSuchTitle => Problem::own(StatusCode::NOT_FOUND, "title", "There is no such title"),
+            LcpError::NoSuchTitle => Problem::no_title(),
             LcpError::OtherKey(_) => Problem::own(StatusCode::CONFLICT, "key", "The title has another key").told(text),
             LcpError::InUse => Problem::own(StatusCode::CONFLICT, "in-use", "The title has licences").told(text),
             LcpError::NotReady => {
@@ -160,6 +178,7 @@ impl From<LcpError> for Problem {
                 Problem::own(StatusCode::CONFLICT, "elsewhere", "The title is not kept here").told(text)
             }
             LcpError::Invalid { .. } | LcpError::Grant(_) => Problem::bad(text),
+            LcpError::Open => Problem::own(StatusCode::CONFLICT, "open", "The licence is open").told(text),
             LcpError::NonceUsed => {
                 Problem::own(StatusCode::CONFLICT, "nonce", "The request is not the same").told(text)
             }

@@ -7,11 +7,11 @@ use super::lossy::Lossy;
 use bytes::Bytes;
 use cluster_client::Cluster as _;
 use drm::PassphraseHash;
-use gateway_core::lcp::{LcpConfig, Lending, Package, Place, Standing, TITLES, Title, TitleId};
+use gateway_core::lcp::{LcpConfig, Lending, Package, Place, Standing, TITLES, Title, TitleId, TitleIndex};
 use gateway_core::{KeyService as _, SecretKey, Store, StoreConfig};
 use harness::memory_cluster::MemoryCluster;
 use proto::meta::{Command, Outcome};
-use proto::record::{Expected, RecordChange, RecordContent, RecordKey};
+use proto::record::{Expected, IndexEntry, RecordChange, RecordContent, RecordKey};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,13 +132,15 @@ impl Shop {
         self.put_title(&title).await;
     }
 
-    /// Puts a title as it is, in place of what there is of its id. It stands in no index.
+    /// Puts a title as it is, in place of what there is of its id. Of the indexes it stands in that of other ids alone.
     ///
     /// # Panics
     /// The cluster does not take it.
     pub async fn put_title(&self, title: &Title) {
         let value = [vec![1], postcard::to_stdvec(title).expect("plain data")].concat();
-        self.change_title(&title.id, Some(RecordContent { value: value.into(), entries: Vec::new() })).await;
+        let alt = |alt_id: &String| IndexEntry { index: TitleIndex::Alt.index(), entry: Title::alt_entry(alt_id) };
+        let entries = title.alt_id.iter().map(alt).collect();
+        self.change_title(&title.id, Some(RecordContent { value: value.into(), entries })).await;
     }
 
     /// Removes a title, and leaves its licences.

@@ -2,11 +2,11 @@
 
 use crate::{check, loan, no_secret_is_kept, reader, sale, shop};
 use drm::PassphraseHash;
-use drm::licence::field::Fault;
+use drm::licence::field;
 use drm::licence::{BadGrant, Link, Reader, SigningError};
 use drm::status::State;
 use gateway_core::ClusterError;
-use gateway_core::lcp::{LcpError, NewLicence, Standing, Title};
+use gateway_core::lcp::{Fault, LcpError, NewLicence, Standing, Title};
 use s3_compat::lcp::at;
 
 #[tokio::test]
@@ -57,23 +57,24 @@ async fn a_title_has_to_be_there_and_protected() {
     let whole = shop.lending.title(&title).await.expect("there").value;
     let (since, reason, at) = (shop.clock.now(), "no pages".to_owned(), shop.clock.now());
     let without = |standing| Title { standing, packages: Vec::new(), ..whole.clone() };
-    for waiting in
-        [Standing::Queued { since, tries: 0 }, Standing::Protecting { worker: 1, until: since, done: 0, tries: 1 }]
-    {
+    for waiting in [
+        Standing::Queued { since, due: since, tries: 0 },
+        Standing::Protecting { worker: 1, until: since, done: 0, tries: 1 },
+    ] {
         shop.put_title(&without(waiting)).await;
         let refused = shop.lending.issue(sale(&title)).await;
         assert!(matches!(refused, Err(LcpError::NotReady)), "{refused:?}");
     }
-    shop.put_title(&without(Standing::Failed { reason: reason.clone(), at })).await;
+    shop.put_title(&without(Standing::Failed { fault: Fault::Refused, reason: reason.clone(), at })).await;
     let refused = shop.lending.issue(sale(&title)).await;
     assert!(matches!(&refused, Err(LcpError::Unprotectable(why)) if *why == reason), "{refused:?}");
     shop.put_title(&Title { standing: Standing::Gone { at }, ..whole.clone() }).await;
     let refused = shop.lending.issue(sale(&title)).await;
     assert!(matches!(refused, Err(LcpError::NoSuchTitle)), "{refused:?}");
     // A new version that waits, or cannot be protected, does not take back the one that there is.
-    shop.put_title(&Title { standing: Standing::Queued { since, tries: 0 }, ..whole.clone() }).await;
+    shop.put_title(&Title { standing: Standing::Queued { since, due: since, tries: 0 }, ..whole.clone() }).await;
     shop.lending.issue(sale(&title)).await.expect("issued");
-    shop.put_title(&Title { standing: Standing::Failed { reason, at }, ..whole }).await;
+    shop.put_title(&Title { standing: Standing::Failed { fault: Fault::Refused, reason, at }, ..whole }).await;
     shop.lending.issue(sale(&title)).await.expect("issued");
 }
 
@@ -91,11 +92,11 @@ async fn what_cannot_stand_in_a_licence_is_refused() {
         other => panic!("{other:?}"),
     };
     for (new, expected) in [
-        (NewLicence { hint: String::new(), ..sale(&title) }, ("encryption.user_key.text_hint", Fault::Empty)),
-        (NewLicence { reader: of(""), ..sale(&title) }, ("user.id", Fault::Empty)),
-        (NewLicence { reader: of("a\u{2028}"), ..sale(&title) }, ("user.id", Fault::Character { code: 0x2028 })),
-        (NewLicence { provider: Some("store".to_owned()), ..sale(&title) }, ("provider", Fault::Uri)),
-        (ends("2026-06-02T00:00:00Z", "2026-06-01T00:00:00Z"), ("rights.end", Fault::Order)),
+        (NewLicence { hint: String::new(), ..sale(&title) }, ("encryption.user_key.text_hint", field::Fault::Empty)),
+        (NewLicence { reader: of(""), ..sale(&title) }, ("user.id", field::Fault::Empty)),
+        (NewLicence { reader: of("a\u{2028}"), ..sale(&title) }, ("user.id", field::Fault::Character { code: 0x2028 })),
+        (NewLicence { provider: Some("store".to_owned()), ..sale(&title) }, ("provider", field::Fault::Uri)),
+        (ends("2026-06-02T00:00:00Z", "2026-06-01T00:00:00Z"), ("rights.end", field::Fault::Order)),
     ] {
         assert_eq!(field(shop.lending.issue(new).await.expect_err("refused")), expected);
     }

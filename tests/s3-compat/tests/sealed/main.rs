@@ -2,6 +2,7 @@
 
 mod access;
 mod keys;
+mod mounts;
 mod shapes;
 mod tamper;
 mod upkeep;

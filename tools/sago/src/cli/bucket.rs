@@ -2,6 +2,7 @@
 
 use super::ClientArgs;
 use clap::Subcommand;
+use gateway_core::Protection;
 use proto::trash::DeleteLimit;
 
 /// Buckets.
@@ -18,6 +19,9 @@ pub enum BucketCommand {
         /// operator's certificate.
         #[arg(long)]
         rule: Option<String>,
+        /// Encrypt what is put into it, and have readers get it wrapped: `lcp` (Readium LCP). There is no way back but to delete the bucket.
+        #[arg(long, value_name = "lcp")]
+        drm: Option<DrmArg>,
         /// The cluster.
         #[command(flatten)]
         client: ClientArgs,
@@ -57,6 +61,17 @@ pub enum BucketCommand {
     Stat {
         /// Its name.
         name: String,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Encrypt what is put into an empty bucket from now on, and have readers get it wrapped. Every gateway needs the key-encryption key of the cluster
+    /// for it, mounts refuse it, and there is no way back but to delete it.
+    Drm {
+        /// Its name.
+        name: String,
+        /// How: `lcp` (Readium LCP).
+        drm: DrmArg,
         /// The cluster.
         #[command(flatten)]
         client: ClientArgs,
@@ -108,6 +123,18 @@ pub enum BreakerCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+}
+
+/// How the content of a bucket is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrmArg(pub Protection);
+
+impl std::str::FromStr for DrmArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Protection::from_name(text).map(DrmArg).ok_or_else(|| "lcp is the only one".to_owned())
+    }
 }
 
 /// How many deletions open the breaker.

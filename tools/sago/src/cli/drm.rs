@@ -1,6 +1,8 @@
 //! `sago drm`.
 
+use super::{ClientArgs, LicenceCommand, ReportArgs, RightCommand, TitleCommand, TokenArgs};
 use clap::{Args, Subcommand};
+use drm::licence::LicenceId;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -24,6 +26,35 @@ pub enum DrmCommand {
     /// Key-encryption keys in a file.
     #[command(subcommand)]
     Key(DrmKeyCommand),
+    /// Titles: books that are lent or sold.
+    #[command(subcommand)]
+    Title(TitleCommand),
+    /// Licences of readers.
+    #[command(subcommand)]
+    Licence(LicenceCommand),
+    /// Show the status document of a licence, with all its events.
+    Status {
+        /// The licence.
+        licence: LicenceId,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take a licence back: from then on no gateway sends a byte of the book for it. One that nobody has used is cancelled.
+    Revoke {
+        /// The licence.
+        licence: LicenceId,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Make a token that lets whoever has it download the book of a licence for a while.
+    Token(TokenArgs),
+    /// What was downloaded, by whom.
+    Report(ReportArgs),
+    /// Who may lend, download for readers, and read plain bytes of protected buckets.
+    #[command(subcommand)]
+    Right(RightCommand),
     /// Look at a protected book or a licence as a reading app does, and say of every check what came of it.
     Verify(VerifyArgs),
 }
@@ -67,6 +98,16 @@ pub enum DrmKeyCommand {
         /// Name of the key: 1 to 64 of a-z A-Z 0-9 . _ -, which no key of the file has. Default: kek-YYYY-MM-DD-N.
         #[arg(long)]
         name: Option<String>,
+    },
+    /// Wrap every key of the cluster anew that is not under the newest key-encryption key: content keys, keys of sealed objects, secrets. What they encrypt stays as it
+    /// is. Can be stopped and repeated.
+    Rotate {
+        /// Also make a new secret for download tokens; those that were made under the last one hold on until their end.
+        #[arg(long)]
+        tokens: bool,
+        /// The cluster.
+        #[command(flatten)]
+        client: ClientArgs,
     },
     /// List the names of a file's keys, the newest first.
     Show {

@@ -41,7 +41,7 @@ const PEM_BYTES_MAX: u64 = 64 << 10;
 const SERIAL_BYTES: usize = 16;
 
 const WARNING: &str = "\
-For development and tests. No reading app trusts this root: a book that is signed so opens in `sago drm verify` and in readers that were built with it,
+For development and tests. No reading app trusts this root: a book that is signed so opens in `sago drm verify` and in readers that were built with it, \
 and apps from stores call its licence wrong. What they trust is a certificate from EDRLab, under contract: docs/OPERATIONS.md.";
 
 #[derive(Debug, Serialize)]

@@ -1,5 +1,6 @@
 //! `sago drm key`: the file of key-encryption keys.
 
+use super::rotate;
 use crate::cli::DrmKeyCommand;
 use crate::exit::{Done, Failure, Kind};
 use crate::output::{Output, time};
@@ -27,22 +28,21 @@ struct Shown {
 ///
 /// # Errors
 /// [`Failure`]: the file cannot be used; nothing was changed.
-pub(super) fn run(command: &DrmKeyCommand, now: Timestamp, output: Output) -> Done {
-    output.show(&carry_out(command, now)?, Shown::text)
+pub(super) async fn run(command: &DrmKeyCommand, now: Timestamp, output: Output) -> Done {
+    match command {
+        DrmKeyCommand::Show { file } => output.show(&shown(file, None)?, Shown::text),
+        DrmKeyCommand::New { file, name } => output.show(&new(file, name.as_deref(), now)?, Shown::text),
+        DrmKeyCommand::Rotate { tokens, client } => rotate::run(*tokens, client, output).await,
+    }
 }
 
-fn carry_out(command: &DrmKeyCommand, now: Timestamp) -> Done<Shown> {
-    match command {
-        DrmKeyCommand::Show { file } => shown(file, None),
-        DrmKeyCommand::New { file, name } => {
-            let key = SecretKey::random().map_err(Failure::failed)?;
-            let made = match name {
-                Some(name) => KeyFile::add(file, name, &key).map(|()| name.clone()).map_err(failure)?,
-                None => add(file, &key, now)?,
-            };
-            shown(file, Some(made))
-        }
-    }
+fn new(file: &Path, name: Option<&str>, now: Timestamp) -> Done<Shown> {
+    let key = SecretKey::random().map_err(Failure::failed)?;
+    let made = match name {
+        Some(name) => KeyFile::add(file, name, &key).map(|()| name.to_owned()).map_err(failure)?,
+        None => add(file, &key, now)?,
+    };
+    shown(file, Some(made))
 }
 
 /// Adds a key under the first name of today that is free.
@@ -110,6 +110,14 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn carry_out(command: &DrmKeyCommand, now: Timestamp) -> Done<Shown> {
+        match command {
+            DrmKeyCommand::Show { file } => shown(file, None),
+            DrmKeyCommand::New { file, name } => new(file, name.as_deref(), now),
+            DrmKeyCommand::Rotate { .. } => panic!("that one asks a cluster"),
+        }
+    }
 
     fn at(text: &str) -> Timestamp {
         ::drm::rfc3339::read(text).expect("a date")

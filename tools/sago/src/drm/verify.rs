@@ -10,7 +10,7 @@
 
 use super::extract::{Extracted, extract};
 use super::resources::{self, Counts, FileSource, Unread};
-use super::trust;
+use super::{passphrase, trust};
 use crate::cli::VerifyArgs;
 use crate::exit::{Done, Failure, Kind, chain};
 use crate::output::{Output, table, time};
@@ -26,10 +26,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use types::Timestamp;
-use zeroize::Zeroizing;
 
-/// Bytes of a passphrase.
-const PASSPHRASE_BYTES_MAX: u64 = 4 << 10;
 /// Bytes that are hashed at a time.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -104,7 +101,7 @@ impl Brought {
             (Some(path), Some(root)) => Some(trust::list(path, root)?),
             _ => None,
         };
-        Ok(Brought { root, list, passphrase: passphrase(args)? })
+        Ok(Brought { root, list, passphrase: passphrase_of(args)? })
     }
 }
 
@@ -145,16 +142,13 @@ fn is_archive(source: &FileSource) -> Done<bool> {
     Ok(begin == *b"PK")
 }
 
-/// The passphrase as it was typed: nothing of it is trimmed but one line break.
-fn passphrase(args: &VerifyArgs) -> Done<Option<PassphraseHash>> {
-    let typed = match (&args.passphrase, &args.passphrase_file) {
-        (Some(typed), _) => return Ok(Some(PassphraseHash::of(typed))),
-        (None, Some(path)) => Zeroizing::new(trust::read(path, PASSPHRASE_BYTES_MAX)?),
-        (None, None) => return Ok(None),
-    };
-    let text = std::str::from_utf8(&typed).map_err(|_| Failure::new(Kind::Usage, "the passphrase is no text"))?;
-    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    Ok(Some(PassphraseHash::of(text)))
+/// The passphrase, if there is one.
+fn passphrase_of(args: &VerifyArgs) -> Done<Option<PassphraseHash>> {
+    match (&args.passphrase, &args.passphrase_file) {
+        (Some(typed), _) => Ok(Some(PassphraseHash::of(typed))),
+        (None, Some(path)) => passphrase::of_file(path).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
 impl Looked {

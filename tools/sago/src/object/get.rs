@@ -8,7 +8,7 @@ use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
 use crate::output::Output;
 use futures::StreamExt as _;
-use gateway_core::{Content, GetRequest, ObjectRead};
+use gateway_core::{BucketError, Content, GetRequest, ObjectError, ObjectRead};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,17 @@ fn target(source: &ObjectPath, given: Option<PathBuf>) -> Done<Option<PathBuf>> 
 async fn fetch(session: &Session, source: &ObjectPath, target: Option<&Path>, output: Output) -> Done<u64> {
     let caller = bucket::owner(&*session.cluster, &source.bucket).await?;
     let request = GetRequest { bucket: source.bucket.clone(), key: source.key.clone(), ..GetRequest::default() };
-    let read = session.store.get(&caller, &request).await?;
+    let read = session.store.get(&caller, &request).await.map_err(|error| match error {
+        // The caller is the owner, so there is one thing only that can be denied.
+        ObjectError::Bucket(BucketError::AccessDenied) => Failure::new(
+            Kind::Failed,
+            format!(
+                "the bucket is encrypted, and {} has not the right to read it in the clear (PlainRead)",
+                caller.user
+            ),
+        ),
+        error => error.into(),
+    })?;
     let size = read.head.size;
     let bar = progress::bar(&source.key, Some(size), output.json);
     let result = match target {

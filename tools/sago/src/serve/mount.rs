@@ -43,6 +43,7 @@ fn failure(error: MountError) -> Failure {
         | MountError::Stale(_)
         | MountError::Mountpoint { .. }
         | MountError::Bucket(_)
+        | MountError::Protected(_)
         | MountError::Refused(_)
         | MountError::Busy(_)
         | MountError::Unmount { .. } => Kind::Failed,

@@ -46,7 +46,8 @@ async fn keys_are_wrapped_under_the_first_and_unwrapped_under_each() {
     let old = before.wrap(b"title 7", &secret(5)).await.expect("wrapped");
     assert_eq!(old.kek, "first");
     assert!(before.is_newest(&old).await.expect("known"));
-    let after = place.open(&format!("# rotated\n{SECOND}{FIRST}"));
+    let later = Place::new();
+    let after = later.open(&format!("# rotated\n{SECOND}{FIRST}"));
     let new = after.wrap(b"title 7", &secret(5)).await.expect("wrapped");
     assert_eq!((new.kek.as_str(), after.names()), ("second", vec!["second".to_owned(), "first".to_owned()]));
     for wrapped in [&old, &new] {
@@ -94,6 +95,20 @@ async fn a_reload_takes_the_new_file_or_keeps_the_old_keys() {
     place.write(SECOND);
     assert_eq!(keys.reload().expect("good").removed, ["first"]);
     assert!(matches!(keys.unwrap(b"x", &wrapped).await, Err(KeyError::NoSuchKek { .. })));
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_known_yet_is_looked_for_in_the_file() {
+    let (one, other) = (Place::new(), Place::new());
+    let (ahead, behind) = (one.open(&format!("{SECOND}{FIRST}")), other.open(FIRST));
+    let wrapped = ahead.wrap(b"x", &secret(5)).await.expect("wrapped");
+    other.write(&format!("{SECOND}{FIRST}"));
+    assert_eq!(behind.unwrap(b"x", &wrapped).await.expect("looked for"), secret(5));
+    assert_eq!(behind.names(), ["second", "first"]);
+    let unknown = WrappedKey { kek: "third".to_owned(), ..wrapped };
+    other.write(&SECOND.replace("second", "third"));
+    assert!(matches!(behind.unwrap(b"x", &unknown).await, Err(KeyError::NoSuchKek { .. })), "not again at once");
+    assert_eq!(behind.names(), ["second", "first"]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Lending {
                 if licence.is_final() {
                     return Err(LcpError::Closed(licence.status.state.name()));
                 }
-                let stored = Licence::parse(licence.document.as_bytes())?;
+                let stored = licence.read()?;
                 let change = of_document(&licence, &stored, changed)?;
                 if change == Change::default() {
                     return Ok((Vec::new(), licence));

@@ -1,7 +1,7 @@
 //! The document of a licence: what it names, how it changes, how it is shown.
 
 use crate::lcp::{LcpError, Lending, LicenceEntry, Package, Place, Title};
-use drm::licence::{Change, Issued, Licence, Publication, Unsigned, change};
+use drm::licence::{Change, Issued, Publication, Unsigned, change};
 use drm::status::{self, Language, View};
 use serde_json::Value;
 use types::Timestamp;
@@ -60,7 +60,7 @@ impl Lending {
             changed.publication = Some(self.publication(title, package));
             next.version = package.version;
         }
-        let stored = Licence::parse(licence.document.as_bytes())?;
+        let stored = licence.read()?;
         let issued = self.signed(change(&stored, &changed, now)?, now)?;
         let end = changed.rights.map_or(stored.terms().rights.end, |rights| rights.end);
         next.redrawn(issued, end);

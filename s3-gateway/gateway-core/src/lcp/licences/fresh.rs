@@ -6,7 +6,7 @@ use crate::lcp::records::put;
 use crate::lcp::service::OsEntropy;
 use crate::lcp::{LcpError, Lending, LicenceEntry, Title};
 use drm::PassphraseHash;
-use drm::licence::{Change, Grant, Keys, Licence, LicenceId, Link, Reader, reissue};
+use drm::licence::{Change, Grant, Keys, LicenceId, Link, Reader, reissue};
 use proto::record::Expected;
 use types::Timestamp;
 
@@ -68,7 +68,7 @@ impl Lending {
         let next = if newer(licence, title).is_some() {
             self.amended(licence, title, Change::default(), now)
         } else {
-            let stored = Licence::parse(licence.document.as_bytes())?;
+            let stored = licence.read()?;
             if stored.signature().certificate == self.signers.current().certificate() {
                 return Ok(None);
             }
@@ -103,7 +103,7 @@ impl Lending {
         let title = title.ok_or(LcpError::NoSuchTitle)?;
         let package = title.package().ok_or(LcpError::NotReady)?;
         let key = self.content_key(title).await?;
-        let stored = Licence::parse(licence.document.as_bytes())?;
+        let stored = licence.read()?;
         let terms = stored.terms();
         let provider = self.provider(Some(&terms.provider));
         let mut next = licence.clone();

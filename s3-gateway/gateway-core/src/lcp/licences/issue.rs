@@ -1,13 +1,13 @@
 //! New licences.
 
 use super::nonce::Nonce;
-use crate::lcp::records::put;
+use crate::lcp::records::{beginning, put};
 use crate::lcp::service::OsEntropy;
-use crate::lcp::{LcpError, Lending, LicenceEntry, Package, Standing, Title, TitleId};
+use crate::lcp::{LcpError, Lending, LicenceEntry, Package, Standing, Title, TitleId, TitleIndex};
 use drm::licence::{Grant, Keys, LicenceId, Link, Provider, Reader, Rights, issue};
 use drm::status::Record as Status;
 use drm::{BASIC_PROFILE, BasicProfile, ContentKey, PassphraseHash, Profile};
-use proto::record::Expected;
+use proto::record::{Expected, RecordScan};
 use types::Timestamp;
 
 /// Bytes of the links of one licence, as they are kept. With a document and events at their largest a record must still take them, or the licence could not be
@@ -77,6 +77,17 @@ impl Lending {
         // Ids are random: it was the nonce that somebody else used just now.
         let earlier = self.nonce(new.nonce).await?;
         self.again(earlier, &key, &new).await
+    }
+
+    /// The title that a store knows by another id.
+    ///
+    /// # Errors
+    /// [`LcpError::NoSuchTitle`], or the cluster's.
+    pub async fn title_called(&self, alt_id: &str) -> Result<Title, LcpError> {
+        let scan = beginning(&Title::alt_entry(alt_id), 1);
+        let scan = RecordScan { by: Some(TitleIndex::Alt.index()), ..scan };
+        let found = self.store.records::<Title>(scan).await?.found.pop().map(|held| held.value);
+        found.filter(|title| title.alt_id.as_deref() == Some(alt_id)).ok_or(LcpError::NoSuchTitle)
     }
 
     async fn nonce(&self, nonce: Option<[u8; 16]>) -> Result<Option<Nonce>, LcpError> {

@@ -5,8 +5,10 @@ use crate::lcp::title::time_entry;
 use crate::lcp::{LICENCES, LcpError, Lending, LicenceEntry, LicenceIndex, TitleId};
 use bytes::Bytes;
 use drm::status::State;
-use proto::record::{RECORD_PAGE_MAX, RecordCursor, RecordScan};
+use proto::record::{RECORD_KEY_BYTES_MAX, RECORD_PAGE_MAX, RecordCursor, RecordScan};
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use types::Timestamp;
 
 /// Pages that one look goes through before it says how far it came: what is looked for may be rare.
@@ -33,13 +35,41 @@ pub struct LicenceFilter {
     pub to: Option<Timestamp>,
 }
 
+/// A place among licences that are looked for, as a text that means nothing to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LicenceCursor(RecordCursor);
+
+/// What is no [`LicenceCursor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no place that was given out here")]
+pub struct BadLicenceCursor;
+
+impl fmt::Display for LicenceCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", hex::encode(&self.0.entry), hex::encode(&self.0.key))
+    }
+}
+
+impl FromStr for LicenceCursor {
+    type Err = BadLicenceCursor;
+
+    fn from_str(text: &str) -> Result<Self, BadLicenceCursor> {
+        let (entry, key) = text.split_once('.').ok_or(BadLicenceCursor)?;
+        let bytes = |text: &str| match hex::decode(text) {
+            Ok(bytes) if bytes.len() <= RECORD_KEY_BYTES_MAX => Ok(Bytes::from(bytes)),
+            Ok(_) | Err(_) => Err(BadLicenceCursor),
+        };
+        Ok(LicenceCursor(RecordCursor { entry: bytes(entry)?, key: bytes(key)? }))
+    }
+}
+
 /// Licences that were found, in the order of the index that was gone through: mostly that of their issue.
 #[derive(Clone, Debug, Default)]
 pub struct LicencePage {
     /// They.
     pub found: Vec<LicenceEntry>,
     /// Where the next page begins, if there may be one.
-    pub next: Option<RecordCursor>,
+    pub next: Option<LicenceCursor>,
 }
 
 impl LicenceFilter {
@@ -95,7 +125,7 @@ impl Lending {
     pub async fn licences(
         &self,
         filter: &LicenceFilter,
-        after: Option<RecordCursor>,
+        after: Option<LicenceCursor>,
         max: u32,
     ) -> Result<LicencePage, LcpError> {
         let now = self.config.clock.now();
@@ -103,7 +133,7 @@ impl Lending {
         let max = max.clamp(1, RECORD_PAGE_MAX) as usize;
         let mut page = LicencePage { next: after, ..LicencePage::default() };
         for _ in 0..SCANS_MAX {
-            let scan = RecordScan { after: page.next.take(), max: SCAN_MAX, ..scan.clone() };
+            let scan = RecordScan { after: page.next.take().map(|next| next.0), max: SCAN_MAX, ..scan.clone() };
             let seen = self.store.records::<LicenceEntry>(scan).await?;
             let last = seen.found.len().saturating_sub(1);
             for (number, held) in seen.found.into_iter().enumerate() {
@@ -114,11 +144,11 @@ impl Lending {
                 let place = place(index, &licence);
                 page.found.push(licence);
                 if page.found.len() == max {
-                    page.next = if number == last { seen.next } else { place };
+                    page.next = if number == last { seen.next.map(LicenceCursor) } else { place };
                     return Ok(page);
                 }
             }
-            page.next = seen.next;
+            page.next = seen.next.map(LicenceCursor);
             if page.next.is_none() {
                 break;
             }
@@ -148,14 +178,17 @@ impl Lending {
         if skip > 0 && next.is_none() {
             return Ok(LicencePage::default());
         }
-        self.filled(filter, next, max).await
+        self.licences_after(filter, next, max).await
     }
 
-    /// A page that is short only at the end.
-    async fn filled(
+    /// Licences of a kind behind a place, of which there are less than asked for only at the end.
+    ///
+    /// # Errors
+    /// The cluster's.
+    pub async fn licences_after(
         &self,
         filter: &LicenceFilter,
-        after: Option<RecordCursor>,
+        after: Option<LicenceCursor>,
         max: u32,
     ) -> Result<LicencePage, LcpError> {
         let mut page = self.licences(filter, after, max).await?;
@@ -172,13 +205,14 @@ impl Lending {
     async fn pass(
         &self,
         filter: &LicenceFilter,
-        after: Option<RecordCursor>,
+        after: Option<LicenceCursor>,
         max: u32,
-    ) -> Result<(u64, Option<RecordCursor>), LcpError> {
+    ) -> Result<(u64, Option<LicenceCursor>), LcpError> {
         if filter.is_exact() {
             let (_, scan) = filter.scan(self.config.clock.now());
-            let (keys, next) = self.store.record_keys::<LicenceEntry>(RecordScan { after, max, ..scan }).await?;
-            return Ok((keys.len() as u64, next));
+            let scan = RecordScan { after: after.map(|after| after.0), max, ..scan };
+            let (keys, next) = self.store.record_keys::<LicenceEntry>(scan).await?;
+            return Ok((keys.len() as u64, next.map(LicenceCursor)));
         }
         let page = self.licences(filter, after, max).await?;
         Ok((page.found.len() as u64, page.next))
@@ -190,18 +224,13 @@ impl Lending {
     /// The cluster's.
     pub async fn count_licences(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<u64, LcpError> {
         let filter = LicenceFilter { from, to, ..LicenceFilter::default() };
-        let (mut count, mut next) = self.pass(&filter, None, RECORD_PAGE_MAX).await?;
-        while next.is_some() {
-            let passed;
-            (passed, next) = self.pass(&filter, next, RECORD_PAGE_MAX).await?;
-            count += passed;
-        }
-        Ok(count)
+        let (_, scan) = filter.scan(self.config.clock.now());
+        self.store.count_records::<LicenceEntry>(scan, u64::MAX).await
     }
 }
 
 /// Where a licence stands in an index; each has one entry there.
-fn place(index: LicenceIndex, licence: &LicenceEntry) -> Option<RecordCursor> {
+fn place(index: LicenceIndex, licence: &LicenceEntry) -> Option<LicenceCursor> {
     let entry = licence.entries().into_iter().find(|entry| entry.index == index.index())?;
-    Some(RecordCursor { entry: entry.entry, key: licence.key() })
+    Some(LicenceCursor(RecordCursor { entry: entry.entry, key: licence.key() }))
 }

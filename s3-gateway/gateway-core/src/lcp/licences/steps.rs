@@ -3,7 +3,7 @@
 use super::document::newer;
 use crate::lcp::records::put;
 use crate::lcp::{LcpError, Lending, LicenceEntry};
-use drm::licence::{Change, Licence, LicenceId, Rights};
+use drm::licence::{Change, LicenceId, Rights};
 use drm::status::{self, Device, EventKind, Policy, Refusal, Step};
 use proto::record::Expected;
 use types::Timestamp;
@@ -142,6 +142,6 @@ impl Lending {
 
 /// The rights of a licence, until another end.
 fn rights_to(licence: &LicenceEntry, end: Timestamp) -> Result<Rights, LcpError> {
-    let stored = Licence::parse(licence.document.as_bytes())?;
+    let stored = licence.read()?;
     Ok(Rights { end: Some(end), ..stored.terms().rights.clone() })
 }
