@@ -76,7 +76,8 @@ fn place(text: &str) -> Option<RecordCursor> {
     let bytes = Bytes::from(URL_SAFE_NO_PAD.decode(text.get(..text.len().min(1024))?).ok()?);
     let entry_bytes = usize::from(*bytes.first()?);
     let rest = bytes.slice(1..);
-    (rest.len() >= entry_bytes).then(|| RecordCursor { entry: rest.slice(..entry_bytes), key: rest.slice(entry_bytes..) })
+    (rest.len() >= entry_bytes)
+        .then(|| RecordCursor { entry: rest.slice(..entry_bytes), key: rest.slice(entry_bytes..) })
 }
 
 fn authority(entry: &DownloadEntry) -> (Option<&str>, Option<&str>) {

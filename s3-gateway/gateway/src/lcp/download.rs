@@ -23,9 +23,9 @@ use super::staff;
 use crate::convert::http_date;
 use crate::metrics;
 use disposition::attachment;
-use futures::StreamExt as _;
 use drm::licence::LicenceId;
 use drm::rfc3339;
+use futures::StreamExt as _;
 use gateway_core::lcp::{Client, Download, DownloadRequest, LcpError, OpenPackage, Permit, Title, TitleId};
 use gateway_core::{ObjectError, Right, Validators};
 use http::header::{

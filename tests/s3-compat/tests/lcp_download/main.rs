@@ -1,6 +1,7 @@
 //! Downloads over real state machines in memory: every byte of them, who gets none, what is counted and what is recorded.
 
 mod audit;
+mod http;
 mod limits;
 mod memory;
 mod refusals;
@@ -52,7 +53,8 @@ impl Lent {
     async fn of(key: &str, book: &[u8], change: impl FnOnce(&mut LcpConfig)) -> Self {
         let mut library = Library::open(change).await;
         let title = protected(&mut library, key, book).await;
-        let licence = library.shop.lending.issue(sale(&title.id, "독자-1", passphrase())).await.expect("issued").licence;
+        let licence =
+            library.shop.lending.issue(sale(&title.id, "독자-1", passphrase())).await.expect("issued").licence;
         Lent { library, title, licence }
     }
 

@@ -56,12 +56,11 @@ mod tests {
     #[test]
     fn names_are_quoted_and_korean_ones_encoded() {
         assert_eq!(attachment("a b.epub"), "attachment; filename=\"a b.epub\"");
-        assert_eq!(
-            attachment("별 1.epub"),
-            "attachment; filename=\"_ 1.epub\"; filename*=UTF-8''%EB%B3%84%201.epub"
-        );
+        assert_eq!(attachment("별 1.epub"), "attachment; filename=\"_ 1.epub\"; filename*=UTF-8''%EB%B3%84%201.epub");
         let hostile = attachment("a\"; filename=evil.exe\r\nX: 1\\.epub");
-        assert!(hostile.starts_with("attachment; filename=\"a_; filename=evil.exe__X: 1_.epub\"; filename*=UTF-8''a%22%3B"));
+        assert!(
+            hostile.starts_with("attachment; filename=\"a_; filename=evil.exe__X: 1_.epub\"; filename*=UTF-8''a%22%3B")
+        );
         assert!(!hostile.contains(['\r', '\n', '\\']));
     }
 

@@ -86,7 +86,9 @@ mod tests {
         assert_eq!(range("bytes=-7"), Some(ByteRange::Suffix(7)));
         let huge = "9".repeat(40);
         assert_eq!(range(&format!("bytes=1-{huge}")), Some(ByteRange::FromTo { first: 1, last: u64::MAX }));
-        for text in ["", "bytes", "bytes=", "bytes=-", "bytes=a-", "bytes=9-1", "bytes=0-1,3-4", "lines=0-1", "bytes=+1-2"] {
+        for text in
+            ["", "bytes", "bytes=", "bytes=-", "bytes=a-", "bytes=9-1", "bytes=0-1,3-4", "lines=0-1", "bytes=+1-2"]
+        {
             assert_eq!(range(text), None, "{text:?}");
         }
     }
