@@ -29,6 +29,7 @@ mod titles;
 mod token;
 
 pub use drm::licence::LICENCE_TYPE;
+pub use proto::record::RecordCursor;
 
 pub use audit::{Authority, Client, DOWNLOADS, DownloadEntry, DownloadFilter, Ending, Refused};
 pub use config::{Clock, LcpConfig, Signers};

@@ -7,7 +7,7 @@ use drm::licence::field::Fault;
 use drm::status;
 use gateway_core::ClusterError;
 use gateway_core::lcp::LcpError;
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, Response, StatusCode};
 use s3s::Body;
 use serde_json::json;
@@ -92,6 +92,18 @@ impl Problem {
     /// He may not.
     pub(crate) fn forbidden(detail: &str) -> Self {
         Problem::own(StatusCode::FORBIDDEN, "forbidden", "Access denied").told(detail)
+    }
+
+    /// A condition of the request does not hold.
+    pub(crate) fn precondition() -> Self {
+        Problem::own(StatusCode::PRECONDITION_FAILED, "precondition", "A condition of the request does not hold")
+    }
+
+    /// The range that was asked for is not there.
+    pub(crate) fn range(size: u64) -> Self {
+        Problem::own(StatusCode::RANGE_NOT_SATISFIABLE, "range", "There are no such bytes")
+            .told(format!("there are {size}"))
+            .with(CONTENT_RANGE, format!("bytes */{size}"))
     }
 
     /// Not now.

@@ -14,7 +14,7 @@ use s3_compat::lcp::{Entries, comic, comic_entries, epub_entries, noise, zip};
 fn unlocked(file: &Vec<u8>, root: &Root, passphrase: &PassphraseHash, lent: &Lent) -> Option<ContentKey> {
     let package = Package::open(file, &Limits::default()).expect("a protected package");
     let document = package.licence().expect("readable").expect("a licence");
-    let trust = Trust { root, revocations: None, profiles: &[&BasicProfile] };
+    let trust = Trust { root: Some(root), revocations: None, profiles: &[&BasicProfile] };
     let verified = verify(&document, trust, Some(passphrase), lent.library.shop.clock.now());
     if verified.report.is_right() { verified.unlocked.map(|unlocked| unlocked.content_key) } else { None }
 }
@@ -206,7 +206,7 @@ async fn seventy_thousand_entries_need_zip64_and_are_sent_all_the_same() {
     let Place::Here { layout, .. } = &lent.title.package().expect("protected").place else { panic!("it is here") };
     assert!(layout.zip64 && layout.cd_size > 1 << 20, "{layout:?}");
     let file = lent.file().await;
-    let limits = Limits { entries: 100_000, ..Limits::default() };
+    let limits = Limits { entries: 100_000, document_bytes: 64 << 20, ..Limits::default() };
     let package = Package::open(&file, &limits).expect("a protected package");
     assert_eq!(package.entries().count() as u64, layout.entries + 1);
     let tail = ranges(file.len() as u64 - layout.cd_offset, 20, 3);
