@@ -12,7 +12,7 @@ use types::Timestamp;
 /// How often a name is looked for that nobody takes meanwhile.
 const NAMES_MAX: usize = 10;
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Shown {
     file: String,
     newest: String,
