@@ -13,7 +13,7 @@ use types::Timestamp;
 /// How often a name is looked for that nobody takes meanwhile.
 const NAMES_MAX: usize = 10;
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Shown {
     file: String,
     newest: String,
