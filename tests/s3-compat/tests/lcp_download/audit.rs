@@ -1,8 +1,8 @@
 //! The record of downloads.
 
 use super::*;
-use gateway_core::lcp::{Authority, DownloadEntry, DownloadFilter, Ending, Refused};
 use gateway_core::ClusterError;
+use gateway_core::lcp::{Authority, DownloadEntry, DownloadFilter, Ending, Refused};
 use harness::memory_cluster::Faults;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -89,15 +89,11 @@ async fn records_are_found_by_licence_title_reader_and_time() {
         (DownloadFilter { user: Some("독자-1".to_owned()), ..none() }, vec![0, 20, 30]),
         (DownloadFilter { from: after(10), to: after(30), ..none() }, vec![10, 20]),
         (DownloadFilter { user: Some("독자-2".to_owned()), from: after(11), ..none() }, vec![40]),
-        (
-            DownloadFilter { user: Some("독자-1".to_owned()), title: Some(lent.title.id.clone()), ..none() },
-            vec![0, 30],
-        ),
+        (DownloadFilter { user: Some("독자-1".to_owned()), title: Some(lent.title.id.clone()), ..none() }, vec![0, 30]),
         (DownloadFilter { licence: Some(third.id), title: Some(lent.title.id.clone()), ..none() }, vec![]),
     ] {
         let found = all(lent.lending(), &filter).await;
-        let times: Vec<_> =
-            found.iter().map(|entry| (entry.at.0 - started.0) / types::Timestamp::SECOND).collect();
+        let times: Vec<_> = found.iter().map(|entry| (entry.at.0 - started.0) / types::Timestamp::SECOND).collect();
         assert_eq!(times, expected, "{filter:?}");
     }
 }

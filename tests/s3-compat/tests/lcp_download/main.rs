@@ -52,7 +52,8 @@ impl Lent {
     async fn of(key: &str, book: &[u8], change: impl FnOnce(&mut LcpConfig)) -> Self {
         let mut library = Library::open(change).await;
         let title = protected(&mut library, key, book).await;
-        let licence = library.shop.lending.issue(sale(&title.id, "독자-1", passphrase())).await.expect("issued").licence;
+        let licence =
+            library.shop.lending.issue(sale(&title.id, "독자-1", passphrase())).await.expect("issued").licence;
         Lent { library, title, licence }
     }
 

@@ -18,8 +18,7 @@ async fn closed(lending: &Lending, licence: LicenceId) -> &'static str {
 #[tokio::test]
 async fn what_is_revoked_is_closed_at_every_gateway_from_the_next_range_on() {
     let lent = Lent::new(|_| {}).await;
-    let (here, there, third) =
-        (lent.lending(), lent.library.shop.other_gateway(), lent.library.shop.other_gateway());
+    let (here, there, third) = (lent.lending(), lent.library.shop.other_gateway(), lent.library.shop.other_gateway());
     for gateway in [here, &there] {
         assert_eq!(read(open(gateway, lent.licence.id).await.expect("open"), Some(0..10)).await.len(), 10);
     }
@@ -36,11 +35,8 @@ async fn what_is_revoked_is_closed_at_every_gateway_from_the_next_range_on() {
 #[tokio::test]
 async fn a_licence_is_closed_before_its_beginning_after_its_end_and_when_it_was_given_back() {
     let lent = Lent::new(|_| {}).await;
-    let rights = Rights {
-        start: Some(at("2026-05-02T00:00:00Z")),
-        end: Some(at("2026-05-10T00:00:00Z")),
-        ..Rights::default()
-    };
+    let rights =
+        Rights { start: Some(at("2026-05-02T00:00:00Z")), end: Some(at("2026-05-10T00:00:00Z")), ..Rights::default() };
     let loan = NewLicence { rights, ..sale(&lent.title.id, "독자-1", passphrase()) };
     let licence = lent.lending().issue(loan).await.expect("issued").licence.id;
     let clock = &lent.library.shop.clock;

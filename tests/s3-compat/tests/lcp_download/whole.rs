@@ -167,7 +167,8 @@ impl Lent {
 async fn other_kinds_of_packages_have_names_of_their_own() {
     let key = "만화/1권.v2.cbz";
     let lent = Lent::of(key, &comic(50_000), |_| {}).await;
-    let download = lent.lending().open(DownloadRequest { source: Some((BUCKET, key)), ..request(lent.licence.id) }).await;
+    let download =
+        lent.lending().open(DownloadRequest { source: Some((BUCKET, key)), ..request(lent.licence.id) }).await;
     let download = download.expect("open");
     assert_eq!((download.media_type(), download.file_name()), ("application/divina+lcp", "1권.v2.lcpdi"));
     let file = read(download, None).await;
