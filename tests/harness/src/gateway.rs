@@ -17,6 +17,7 @@ const READY_MAX: Duration = Duration::from_secs(60);
 pub struct Gateway {
     child: Child,
     s3: S3Client,
+    endpoint: String,
 }
 
 impl Gateway {
@@ -38,10 +39,17 @@ impl Gateway {
             secret_key: target.secret_key.clone(),
             region: target.region.clone(),
         };
-        let gateway = Gateway { child, s3: S3Client::new(&format!("http://{address}"), credentials)? };
+        let endpoint = format!("http://{address}");
+        let gateway = Gateway { child, s3: S3Client::new(&endpoint, credentials)?, endpoint };
         until("a second gateway listens", READY_MAX, || TcpStream::connect(&address).is_ok())
             .with_context(|| cluster.last_words())?;
         Ok(gateway)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.endpoint.clone()
     }
 
     /// A client of it.
