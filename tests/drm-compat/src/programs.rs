@@ -83,12 +83,16 @@ fn modules() -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(folder))
 }
 
-/// A file of this package. Cargo starts tests in the folder of their package.
+/// A file of this package. It lies in the clone that the test runs in (cargo starts tests in the folder of their package, which need not be this one), not
+/// in the one where it was compiled: a target folder outlives the clone that filled it.
 ///
 /// # Errors
 /// There is none of that name.
 pub fn file(name: &str) -> anyhow::Result<PathBuf> {
-    let path = env::current_dir()?.join(name);
+    let here = env::current_dir()?;
+    let clone = here.ancestors().find(|folder| folder.join("Cargo.lock").exists());
+    let path = clone.with_context(|| format!("{} lies in no clone of Sago", here.display()))?;
+    let path = path.join("tests/drm-compat").join(name);
     path.exists().then_some(()).with_context(|| format!("{} is not there", path.display()))?;
     Ok(path)
 }

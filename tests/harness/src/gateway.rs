@@ -16,8 +16,8 @@ const READY_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
-    s3: S3Client,
     endpoint: String,
+    s3: S3Client,
 }
 
 impl Gateway {
@@ -40,16 +40,17 @@ impl Gateway {
             region: target.region.clone(),
         };
         let endpoint = format!("http://{address}");
-        let gateway = Gateway { child, s3: S3Client::new(&endpoint, credentials)?, endpoint };
+        let s3 = S3Client::new(&endpoint, credentials)?;
+        let gateway = Gateway { child, endpoint, s3 };
         until("a second gateway listens", READY_MAX, || TcpStream::connect(&address).is_ok())
             .with_context(|| cluster.last_words())?;
         Ok(gateway)
     }
 
-    /// Its address.
+    /// Its address: `http://host:port`.
     #[must_use]
-    pub fn endpoint(&self) -> String {
-        self.endpoint.clone()
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// A client of it.

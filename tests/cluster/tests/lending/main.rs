@@ -36,7 +36,7 @@ fn many_readers() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(Options::default())?;
     let second = Gateway::start(&cluster, "gateway-2")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let shop = Shop::open(&cluster, vec![cluster.target().endpoint.clone(), second.endpoint()])?;
+    let shop = Shop::open(&cluster, vec![cluster.target().endpoint.clone(), second.endpoint().to_owned()])?;
     let epub = book::epub();
     runtime.block_on(cluster.s3().put(shop::BUCKET, "book.epub", &Payload::new(epub.clone())))?;
     cluster.sago(&["drm", "title", "protect", shop::BUCKET, "--wait"])?;
