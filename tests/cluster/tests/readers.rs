@@ -126,17 +126,15 @@ fn download(shop: &Bookshop<'_>, loan: &Loan, stem: &Path) -> anyhow::Result<Pat
     Ok(path)
 }
 
-fn opened_from_disk(
-    cluster: &Cluster,
-    shop: &Bookshop<'_>,
-    books: &[Held],
-    folder: &Path,
-) -> anyhow::Result<()> {
+fn opened_from_disk(cluster: &Cluster, shop: &Bookshop<'_>, books: &[Held], folder: &Path) -> anyhow::Result<()> {
     let place = |book: &Held| book.path.to_string_lossy().into_owned();
     let right = books.iter().map(|book| Opening::new(place(book), PASSPHRASE));
     let wrong = books.iter().map(|book| Opening::new(place(book), PASSPHRASE.trim_end()));
     let mut found = open(&right.chain(wrong).collect::<Vec<_>>())?;
-    ensure!(found.split_off(books.len()).iter().all(|found| !found.opened && found.plain.is_empty()), "a wrong one fits");
+    ensure!(
+        found.split_off(books.len()).iter().all(|found| !found.opened && found.plain.is_empty()),
+        "a wrong one fits"
+    );
     for (number, (book, mut found)) in books.iter().zip(found).enumerate() {
         let name = book.sample.path.display();
         ensure!(found.hint.as_deref() == Some(HINT), "{name}: {:?}", found.hint);
@@ -247,9 +245,13 @@ fn two_readers(shop: &Bookshop<'_>, book: &Held, folder: &Path) -> anyhow::Resul
     ensure!(position(&second) == Some(licence + 30) && position(&package).is_none(), "the licence lies elsewhere");
     ensure!(first[..licence] == second[..licence], "the files differ before the licence");
     ensure!(first[..licence] == package[..licence], "the files are not the package");
-    ensure!(package[licence..].starts_with(b"PK\x01\x02") && first[licence..] != second[licence..], "no licence of his");
+    ensure!(
+        package[licence..].starts_with(b"PK\x01\x02") && first[licence..] != second[licence..],
+        "no licence of his"
+    );
     println!("{licence} of {} and {} bytes are the package's", first.len(), second.len());
-    let tries = paths.iter().flat_map(|path| [PASSPHRASE, OTHER].map(|phrase| Opening::new(path.to_string_lossy(), phrase)));
+    let tries =
+        paths.iter().flat_map(|path| [PASSPHRASE, OTHER].map(|phrase| Opening::new(path.to_string_lossy(), phrase)));
     let opened: Vec<bool> = open(&tries.collect::<Vec<_>>())?.iter().map(|found| found.opened).collect();
     ensure!(opened == [true, false, false, true], "{opened:?}");
     Ok(())
