@@ -7,7 +7,7 @@
 //!        │                                                   │ │
 //!  LicenceEntry ── document, as it was signed; status ────> Download: the package's bytes, then the licence and the directory
 //! ```
-//! Everything that is remembered is a record of the system bucket ([`records`]), changed by comparison of its revision: what a step is worked out from is what
+//! Everything that is remembered is a record of the system bucket (`records`), changed by comparison of its revision: what a step is worked out from is what
 //! it changes, or it is worked out anew. So of two gateways that lend, renew or revoke at once both succeed or one of them sees what the other did, and a
 //! request that is repeated after a leader died does nothing twice.
 //!
@@ -15,6 +15,7 @@
 
 mod audit;
 mod config;
+mod cursor;
 mod download;
 mod error;
 mod licence;
@@ -32,12 +33,13 @@ pub use proto::record::RecordCursor;
 
 pub use audit::{Authority, Client, DOWNLOADS, DownloadEntry, DownloadFilter, Ending, Refused};
 pub use config::{Clock, LcpConfig, Signers};
+pub use cursor::{BadListCursor, ListCursor};
 pub use download::{Download, DownloadBody, DownloadRequest, OpenPackage, Permit, Wanted};
 pub use error::LcpError;
 pub use licence::{LICENCES, LicenceEntry, LicenceIndex};
 pub use licences::{
-    Anew, BadLicenceCursor, Issuance, LicenceChange, LicenceCursor, LicenceFilter, LicencePage, Limit, NONCES,
-    NewLicence, Nonce, RightsChange, SKIP_MAX, Stepped,
+    Anew, Issuance, LicenceChange, LicenceFilter, LicencePage, Limit, NONCES, NewLicence, Nonce, RightsChange,
+    SKIP_MAX, Stepped,
 };
 pub use protection::{ProtectionEvent, ProtectionEvents, Swept};
 pub use records::{Held, Page};

@@ -20,12 +20,14 @@
 mod audit;
 mod books;
 mod call;
+mod contents;
 mod download;
 mod fields;
 mod licence_server;
 mod paging;
 mod partial;
 mod problem;
+mod publications;
 mod reply;
 mod route;
 mod second;

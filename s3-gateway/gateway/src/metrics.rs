@@ -1,6 +1,7 @@
 //! Names and units of what the gateway counts.
 
 use drm::status::EventKind;
+use gateway_core::lcp::{ProtectionEvent, TitleCounts};
 use http::StatusCode;
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -41,6 +42,18 @@ pub const SECONDS: &str = "sago_s3_request_seconds";
 pub const RECEIVED: &str = "sago_s3_received_bytes_total";
 /// Bytes of bodies sent, as declared by answers, by `op`.
 pub const SENT: &str = "sago_s3_sent_bytes_total";
+/// Titles, by `standing`; each is counted up to a hundred thousand.
+pub const TITLES: &str = "sago_lcp_titles";
+/// Packages made here, by `kind`.
+pub const PACKAGES: &str = "sago_lcp_packages_total";
+/// Bytes of them.
+pub const PACKAGE_BYTES: &str = "sago_lcp_package_bytes_total";
+/// Seconds that a package took, by `kind`.
+pub const PACKAGE_SECONDS: &str = "sago_lcp_package_seconds";
+/// Titles that were found here not to be protectable, by `fault`.
+pub const PACKAGE_FAILURES: &str = "sago_lcp_package_failures_total";
+/// Protections that were begun here and came to no end, by `cause`: put-off, source-changed, lost.
+pub const PACKAGE_RETRIES: &str = "sago_lcp_package_retries_total";
 /// Licences issued; `again`: the request was made before, and its licence given once more.
 pub const LICENCES: &str = "sago_lcp_licences_total";
 /// What happened to licences, by `event`: register, renew, return, revoke, cancel.
@@ -65,6 +78,30 @@ pub(crate) fn done(done: &Done<'_>) {
     if done.status.is_success() {
         counter!(RECEIVED, "op" => operation.clone()).increment(done.received);
         counter!(SENT, "op" => operation).increment(done.sent);
+    }
+}
+
+pub(crate) fn titles(counts: &TitleCounts) {
+    let TitleCounts { queued, protecting, ready, failed, gone } = *counts;
+    let all = [("queued", queued), ("protecting", protecting), ("ready", ready), ("failed", failed), ("gone", gone)];
+    for (standing, count) in all {
+        gauge!(TITLES, "standing" => standing).set(count as f64);
+    }
+}
+
+pub(crate) fn protection(event: &ProtectionEvent) {
+    let retry = |cause: &'static str| counter!(PACKAGE_RETRIES, "cause" => cause).increment(1);
+    match event {
+        ProtectionEvent::Protected { kind, package_bytes, took, .. } => {
+            let kind = kind.extension().trim_start_matches('.');
+            counter!(PACKAGES, "kind" => kind).increment(1);
+            counter!(PACKAGE_BYTES).increment(*package_bytes);
+            histogram!(PACKAGE_SECONDS, "kind" => kind).record(took.as_secs_f64());
+        }
+        ProtectionEvent::Failed { fault } => counter!(PACKAGE_FAILURES, "fault" => fault.name()).increment(1),
+        ProtectionEvent::PutOff => retry("put-off"),
+        ProtectionEvent::SourceChanged => retry("source-changed"),
+        ProtectionEvent::Lost => retry("lost"),
     }
 }
 

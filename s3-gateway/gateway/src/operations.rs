@@ -4,8 +4,11 @@
 mod buckets;
 mod listing;
 mod multipart;
+mod notes;
 mod objects;
 mod received;
+
+pub(crate) use notes::Notes;
 
 use gateway_core::Store;
 use s3s::dto::*;
@@ -14,12 +17,13 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 /// All operations of the gateway.
 pub(crate) struct Operations {
     store: Store,
+    notes: Notes,
     region: String,
 }
 
 impl Operations {
-    pub(crate) fn new(store: Store, region: String) -> Self {
-        Operations { store, region }
+    pub(crate) fn new(store: Store, notes: Notes, region: String) -> Self {
+        Operations { store, notes, region }
     }
 }
 

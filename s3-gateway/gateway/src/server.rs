@@ -122,9 +122,10 @@ impl Gateway {
 
     /// Serves until `shutdown` is ready, then lets requests in progress finish within `GatewayConfig::drain`.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+        let service = self.service.clone();
         let pages = self.admin.take().map(|(listener, store)| {
             AbortOnDropHandle::new(tokio::spawn(async move {
-                tokio::join!(admin::serve(listener, store), upkeep());
+                tokio::join!(admin::serve(listener, store), upkeep(), service.count());
             }))
         });
         let (phase, phases) = watch::channel(Phase::Serving);

@@ -7,7 +7,7 @@ use crate::convert::{content_md5, header_checksum};
 use crate::framing::{Framing, FramingKind};
 use crate::lcp::Books;
 use crate::metrics;
-use crate::operations::Operations;
+use crate::operations::{Notes, Operations};
 use crate::request::Request;
 use crate::s3_error;
 use crate::screen::screen;
@@ -43,7 +43,8 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(store: &Store, config: GatewayConfig, books: Option<Books>) -> Self {
-        let mut builder = S3ServiceBuilder::new(Operations::new(store.clone(), config.region.clone()));
+        let notes = Notes::new(books.as_ref().map(|books| books.lending.clone()));
+        let mut builder = S3ServiceBuilder::new(Operations::new(store.clone(), notes, config.region.clone()));
         builder.set_auth(Keys(store.clone()));
         builder.set_access(Gate(store.clone()));
         let mut limits = S3Config::default();
@@ -63,6 +64,13 @@ impl Service {
     pub(crate) async fn work(&self, stop: impl Future<Output = ()> + Send + Clone) {
         if let Some(books) = &self.books {
             books.work(stop).await;
+        }
+    }
+
+    /// Counts what is looked up to be counted, for ever.
+    pub(crate) async fn count(&self) {
+        if let Some(books) = &self.books {
+            books.count().await;
         }
     }
 

@@ -28,5 +28,5 @@ pub use change::{LicenceChange, Limit, RightsChange};
 pub use fresh::Anew;
 pub use issue::{Issuance, NewLicence};
 pub use nonce::{NONCES, Nonce};
-pub use search::{BadLicenceCursor, LicenceCursor, LicenceFilter, LicencePage, SKIP_MAX};
+pub use search::{LicenceFilter, LicencePage, SKIP_MAX};
 pub use steps::Stepped;

@@ -21,6 +21,9 @@ use std::time::{Duration, Instant};
 /// First segments of paths that are about books.
 const PREFIXES: [&str; 4] = ["lcp", "lsd", "v2", "download"];
 
+/// How often titles are counted: that reads the keys of all of them.
+const COUNT_EVERY: Duration = Duration::from_secs(30);
+
 /// What a gateway needs to lend books.
 pub struct LcpParts {
     /// Wraps content keys.
@@ -39,7 +42,8 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    pub(crate) fn new(store: &Store, config: &GatewayConfig, parts: LcpParts) -> Result<Self, ConfigError> {
+    pub(crate) fn new(store: &Store, config: &GatewayConfig, mut parts: LcpParts) -> Result<Self, ConfigError> {
+        parts.config.on_protection = parts.config.on_protection.and(metrics::protection);
         let lending = Lending::new(store.clone(), parts.keys, parts.signers, parts.config)?;
         Ok(Books { lending, store: store.clone(), body_timeout: config.body_timeout })
     }
@@ -47,6 +51,17 @@ impl Books {
     /// What goes on beside requests, until `stop` is ready: titles are protected, records of downloads are written. The latter to the last one.
     pub(crate) async fn work(&self, stop: impl Future<Output = ()> + Send + Clone) {
         tokio::join!(self.lending.work(stop.clone()), self.lending.write_downloads(stop));
+    }
+
+    /// Tells now and then how many titles stand where.
+    pub(crate) async fn count(&self) {
+        loop {
+            match self.lending.title_counts().await {
+                Ok(counts) => metrics::titles(&counts),
+                Err(error) => tracing::debug!(%error, "titles were not counted"),
+            }
+            tokio::time::sleep(COUNT_EVERY).await;
+        }
     }
 
     /// Whether a request is for these routes. One that is signed for S3 never is, so that a bucket may be called as a prefix is.

@@ -1,10 +1,10 @@
-//! Licences as stores see them: documents of both reference servers.
+//! Licences and titles as stores see them: documents of both reference servers.
 
 use super::problem::Problem;
 use drm::licence::{Licence, Link, Rights};
 use drm::rfc3339;
 use drm::status::Event;
-use gateway_core::lcp::LicenceEntry;
+use gateway_core::lcp::{LicenceEntry, Package, Place, Standing, Title};
 use serde_json::{Map, Value, json};
 use types::Timestamp;
 
@@ -89,6 +89,68 @@ pub(super) fn info(licence: &LicenceEntry, now: Timestamp) -> Result<Value, Prob
     ]);
     info.extend(given(rights(&terms.rights)));
     Ok(Value::Object(info))
+}
+
+/// A title in the documents of the first server, and where it stands in members of our own.
+pub(super) fn content(title: &Title, base: &str) -> Value {
+    let package = title.package();
+    let mut content = given([
+        ("id", Some(title.id.as_str().into())),
+        ("location", package.map(|package| href(title, package, base).into())),
+        ("length", package.map(|package| package.len.into())),
+        ("sha256", package.map(|package| hex::encode(package.sha256).into())),
+        ("type", package.map(|package| package.media_type.as_str().into())),
+        ("title", title.name.as_deref().map(Value::from)),
+        ("alt_id", title.alt_id.as_deref().map(Value::from)),
+    ]);
+    content.extend(standing(title));
+    Value::Object(content)
+}
+
+/// A title in the documents of the second server, likewise.
+pub(super) fn publication(title: &Title, base: &str) -> Value {
+    let package = title.package();
+    let mut publication = given([
+        ("uuid", Some(title.id.as_str().into())),
+        ("alt_id", title.alt_id.as_deref().map(Value::from)),
+        ("title", title.name.as_deref().map(Value::from)),
+        ("href", package.map(|package| href(title, package, base).into())),
+        ("content_type", package.map(|package| package.media_type.as_str().into())),
+        ("size", package.map(|package| package.len.into())),
+        ("checksum", package.map(|package| hex::encode(package.sha256).into())),
+    ]);
+    publication.extend(standing(title));
+    Value::Object(publication)
+}
+
+/// Where the package is to be had.
+fn href(title: &Title, package: &Package, base: &str) -> String {
+    match &package.place {
+        Place::Here { .. } => format!("{base}/lcp/contents/{}?version={}", title.id, package.version),
+        Place::There { href } => href.clone(),
+    }
+}
+
+fn standing(title: &Title) -> Map<String, Value> {
+    let (fault, reason) = match &title.standing {
+        Standing::Failed { fault, reason, .. } => (Some(fault.name().into()), Some(reason.as_str().into())),
+        _ => (None, None),
+    };
+    let progress = match (&title.standing, &title.source) {
+        (Standing::Protecting { done, .. }, Some(source)) => Some(json!({ "done": done, "of": source.size })),
+        _ => None,
+    };
+    let source = title.source.as_ref();
+    given([
+        ("standing", Some(title.standing.name().into())),
+        ("fault", fault),
+        ("reason", reason),
+        ("progress", progress),
+        ("version", title.package().map(|package| package.version.into())),
+        ("source", source.map(|source| json!({ "bucket": source.bucket_name, "key": source.key }))),
+        ("created", Some(date(title.created))),
+        ("updated", Some(date(title.updated))),
+    ])
 }
 
 /// What has happened with a licence.

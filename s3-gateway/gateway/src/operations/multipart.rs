@@ -154,6 +154,7 @@ impl Operations {
         };
         let done = self.store.complete_upload(&caller, complete).await;
         let done = done.map_err(|error| s3_error::multipart(&error))?;
+        self.notes.note(&input.bucket, &[&input.key]).await;
         let checksum = ChecksumFields::from(done.checksum.as_ref());
         Ok(S3Response::new(CompleteMultipartUploadOutput {
             location: Some(format!("/{}/{}", input.bucket, Names::Url.show(input.key.as_bytes()))),

@@ -35,6 +35,7 @@ impl Operations {
             precondition: precondition(input.if_match.as_ref(), input.if_none_match.as_ref()),
         };
         let stored = self.store.put(&caller, put, upload).await.map_err(|error| s3_error::object(&error))?;
+        self.notes.note(&input.bucket, &[&input.key]).await;
         let checksum = ChecksumFields::from(stored.checksum.as_ref());
         Ok(S3Response::new(PutObjectOutput {
             e_tag: Some(etag(stored.etag)),
@@ -154,6 +155,7 @@ impl Operations {
             .delete(&caller, &input.bucket, &input.key, condition)
             .await
             .map_err(|error| s3_error::object(&error))?;
+        self.notes.note(&input.bucket, &[&input.key]).await;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
@@ -187,6 +189,8 @@ impl Operations {
             .delete_many(&caller, &bucket, &keys, gateway_core::Precondition::default())
             .await
             .map_err(|error| s3_error::object(&error))?;
+        let done = keys.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        self.notes.note(&bucket, &done.map(|(key, _)| key.as_str()).collect::<Vec<_>>()).await;
         for (key, answer) in keys.into_iter().zip(answers) {
             match answer {
                 Ok(_) if quiet => {}
@@ -223,6 +227,7 @@ impl Operations {
             precondition: precondition_headers(&request.headers),
         };
         let stored = self.copy(&caller, copy).await?;
+        self.notes.note(&input.bucket, &[&input.key]).await;
         let checksum = ChecksumFields::from(stored.checksum.as_ref());
         let result = CopyObjectResult {
             e_tag: Some(etag(stored.etag)),

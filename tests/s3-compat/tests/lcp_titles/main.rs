@@ -5,6 +5,7 @@ mod brought;
 mod crashes;
 mod hostile;
 mod notes;
+mod routes;
 mod sweeps;
 
 use drm::ContentKey;

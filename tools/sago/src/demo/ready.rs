@@ -28,6 +28,8 @@ pub struct Ready {
     mount_pid: Option<u32>,
     dir: PathBuf,
     config: PathBuf,
+    /// What signs licences, and the root that a reader has to trust; none in a folder of an older demo.
+    drm: Option<PathBuf>,
     logs: PathBuf,
 }
 
@@ -71,6 +73,7 @@ impl Ready {
             mount_pid,
             dir: folder.dir().to_owned(),
             config: folder.client(),
+            drm: folder.drm(),
             logs: folder.logs(),
         }
     }

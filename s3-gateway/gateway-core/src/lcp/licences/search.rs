@@ -1,20 +1,21 @@
 //! Licences that are looked for.
 
+use crate::lcp::ListCursor;
 use crate::lcp::records::{Record as _, beginning, whole};
 use crate::lcp::title::time_entry;
 use crate::lcp::{LICENCES, LcpError, Lending, LicenceEntry, LicenceIndex, TitleId};
 use bytes::Bytes;
 use drm::status::State;
-use proto::record::{RECORD_KEY_BYTES_MAX, RECORD_PAGE_MAX, RecordCursor, RecordScan};
-use std::fmt;
+use proto::record::{RECORD_PAGE_MAX, RecordCursor, RecordScan};
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use types::Timestamp;
 
 /// Pages that one look goes through before it says how far it came: what is looked for may be rare.
 const SCANS_MAX: usize = 32;
 /// Licences of one page of a scan. Usual ones have five thousand bytes, so that it is near what the group gives at once.
 const SCAN_MAX: u32 = 256;
+/// Looks for one page. Sixty thousand licences are three hundred megabytes, which is as much as one request may cost.
+const LOOKS_MAX: usize = 8;
 /// Licences that may be passed over to come to a page by its number. Cursors go on from anywhere.
 pub const SKIP_MAX: u64 = 100_000;
 
@@ -35,41 +36,13 @@ pub struct LicenceFilter {
     pub to: Option<Timestamp>,
 }
 
-/// A place among licences that are looked for, as a text that means nothing to others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LicenceCursor(RecordCursor);
-
-/// What is no [`LicenceCursor`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no place that was given out here")]
-pub struct BadLicenceCursor;
-
-impl fmt::Display for LicenceCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", hex::encode(&self.0.entry), hex::encode(&self.0.key))
-    }
-}
-
-impl FromStr for LicenceCursor {
-    type Err = BadLicenceCursor;
-
-    fn from_str(text: &str) -> Result<Self, BadLicenceCursor> {
-        let (entry, key) = text.split_once('.').ok_or(BadLicenceCursor)?;
-        let bytes = |text: &str| match hex::decode(text) {
-            Ok(bytes) if bytes.len() <= RECORD_KEY_BYTES_MAX => Ok(Bytes::from(bytes)),
-            Ok(_) | Err(_) => Err(BadLicenceCursor),
-        };
-        Ok(LicenceCursor(RecordCursor { entry: bytes(entry)?, key: bytes(key)? }))
-    }
-}
-
 /// Licences that were found, in the order of the index that was gone through: mostly that of their issue.
 #[derive(Clone, Debug, Default)]
 pub struct LicencePage {
     /// They.
     pub found: Vec<LicenceEntry>,
     /// Where the next page begins, if there may be one.
-    pub next: Option<LicenceCursor>,
+    pub next: Option<ListCursor>,
 }
 
 impl LicenceFilter {
@@ -125,7 +98,7 @@ impl Lending {
     pub async fn licences(
         &self,
         filter: &LicenceFilter,
-        after: Option<LicenceCursor>,
+        after: Option<ListCursor>,
         max: u32,
     ) -> Result<LicencePage, LcpError> {
         let now = self.config.clock.now();
@@ -144,11 +117,11 @@ impl Lending {
                 let place = place(index, &licence);
                 page.found.push(licence);
                 if page.found.len() == max {
-                    page.next = if number == last { seen.next.map(LicenceCursor) } else { place };
+                    page.next = if number == last { seen.next.map(ListCursor) } else { place };
                     return Ok(page);
                 }
             }
-            page.next = seen.next.map(LicenceCursor);
+            page.next = seen.next.map(ListCursor);
             if page.next.is_none() {
                 break;
             }
@@ -159,41 +132,45 @@ impl Lending {
     /// Licences of a kind behind the first `skip` of them: for those who count pages.
     ///
     /// # Errors
-    /// [`LcpError::Invalid`]: `skip` is over [`SKIP_MAX`]. The cluster's.
+    /// [`LcpError::Invalid`]: `skip` is over [`SKIP_MAX`], or too many others stand between those that are looked for. The cluster's.
     pub async fn licences_from(&self, filter: &LicenceFilter, skip: u64, max: u32) -> Result<LicencePage, LcpError> {
+        let far = || LcpError::invalid("page", "is too far to be counted there: follow the links from page to page");
         if skip > SKIP_MAX {
-            return Err(LcpError::invalid(
-                "page",
-                format!("only the first {SKIP_MAX} licences have pages with numbers"),
-            ));
+            return Err(far());
         }
-        let (mut left, mut next, mut is_first) = (skip, None, true);
-        while left > 0 && (is_first || next.is_some()) {
-            let step = left.min(u64::from(RECORD_PAGE_MAX)) as u32;
+        let (mut left, mut next, mut looks) = (skip, None, 0);
+        while left > 0 {
+            if looks == LOOKS_MAX && !filter.is_exact() {
+                return Err(far());
+            }
             let passed;
-            (passed, next) = self.pass(filter, next, step).await?;
-            left -= passed;
-            is_first = false;
-        }
-        if skip > 0 && next.is_none() {
-            return Ok(LicencePage::default());
+            (passed, next) = self.pass(filter, next, left.min(u64::from(RECORD_PAGE_MAX)) as u32).await?;
+            if next.is_none() {
+                return Ok(LicencePage::default());
+            }
+            left = left.saturating_sub(passed);
+            looks += 1;
         }
         self.licences_after(filter, next, max).await
     }
 
-    /// Licences of a kind behind a place, of which there are less than asked for only at the end.
+    /// Licences of a kind behind a place. There are less than asked for only at the end, or where they are rare.
     ///
     /// # Errors
     /// The cluster's.
     pub async fn licences_after(
         &self,
         filter: &LicenceFilter,
-        after: Option<LicenceCursor>,
+        after: Option<ListCursor>,
         max: u32,
     ) -> Result<LicencePage, LcpError> {
+        let max = max.clamp(1, RECORD_PAGE_MAX);
         let mut page = self.licences(filter, after, max).await?;
-        while page.next.is_some() && page.found.len() < max as usize {
-            let left = max - page.found.len() as u32;
+        for _ in 1..LOOKS_MAX {
+            let left = max.saturating_sub(page.found.len() as u32);
+            if page.next.is_none() || left == 0 {
+                break;
+            }
             let more = self.licences(filter, page.next.take(), left).await?;
             page.found.extend(more.found);
             page.next = more.next;
@@ -205,14 +182,14 @@ impl Lending {
     async fn pass(
         &self,
         filter: &LicenceFilter,
-        after: Option<LicenceCursor>,
+        after: Option<ListCursor>,
         max: u32,
-    ) -> Result<(u64, Option<LicenceCursor>), LcpError> {
+    ) -> Result<(u64, Option<ListCursor>), LcpError> {
         if filter.is_exact() {
             let (_, scan) = filter.scan(self.config.clock.now());
             let scan = RecordScan { after: after.map(|after| after.0), max, ..scan };
             let (keys, next) = self.store.record_keys::<LicenceEntry>(scan).await?;
-            return Ok((keys.len() as u64, next.map(LicenceCursor)));
+            return Ok((keys.len() as u64, next.map(ListCursor)));
         }
         let page = self.licences(filter, after, max).await?;
         Ok((page.found.len() as u64, page.next))
@@ -230,7 +207,7 @@ impl Lending {
 }
 
 /// Where a licence stands in an index; each has one entry there.
-fn place(index: LicenceIndex, licence: &LicenceEntry) -> Option<LicenceCursor> {
+fn place(index: LicenceIndex, licence: &LicenceEntry) -> Option<ListCursor> {
     let entry = licence.entries().into_iter().find(|entry| entry.index == index.index())?;
-    Some(LicenceCursor(RecordCursor { entry: entry.entry, key: licence.key() }))
+    Some(ListCursor(RecordCursor { entry: entry.entry, key: licence.key() }))
 }

@@ -45,6 +45,15 @@ impl ProtectionEvents {
         ProtectionEvents(Some(Arc::new(hear)))
     }
 
+    /// Another one as well.
+    #[must_use]
+    pub fn and(self, hear: impl Fn(&ProtectionEvent) + Send + Sync + 'static) -> Self {
+        ProtectionEvents::new(move |event| {
+            self.tell(*event);
+            hear(event);
+        })
+    }
+
     pub(super) fn tell(&self, event: ProtectionEvent) {
         if let Some(hear) = &self.0 {
             hear(&event);

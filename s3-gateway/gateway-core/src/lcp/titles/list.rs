@@ -1,5 +1,6 @@
 //! Titles in lists, and how many stand where.
 
+use crate::lcp::licences::SKIP_MAX;
 use crate::lcp::records::{Page, beginning, whole};
 use crate::lcp::title::TitleIndex;
 use crate::lcp::{LcpError, Lending, Title};
@@ -78,6 +79,28 @@ impl Lending {
         let mut page = self.store.records::<Title>(scan).await?;
         page.found.retain(|held| filter.holds(&held.value));
         Ok(page)
+    }
+
+    /// Titles behind the first `skip` of them: for those who count pages.
+    ///
+    /// # Errors
+    /// [`LcpError::Invalid`]: `skip` is over [`SKIP_MAX`]. The cluster's.
+    pub async fn titles_from(&self, filter: &TitleFilter, skip: u64, max: u32) -> Result<Page<Title>, LcpError> {
+        if skip > SKIP_MAX {
+            let reason = format!("only the first {SKIP_MAX} titles have pages with numbers");
+            return Err(LcpError::invalid("page", reason));
+        }
+        let (mut left, mut after) = (skip, None);
+        while left > 0 {
+            let scan = RecordScan { after, ..filter.scan(left.min(u64::from(PAGE_MAX)) as u32) };
+            let (passed, next) = self.store.record_keys::<Title>(scan).await?;
+            left -= passed.len() as u64;
+            after = next;
+            if after.is_none() {
+                return Ok(Page { found: Vec::new(), next: None });
+            }
+        }
+        self.titles(filter, after, max).await
     }
 
     /// How many titles stand where.
