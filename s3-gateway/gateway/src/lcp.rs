@@ -24,6 +24,7 @@ mod contents;
 mod download;
 mod fields;
 mod licence_server;
+mod openapi;
 mod paging;
 mod partial;
 mod problem;

@@ -53,7 +53,7 @@ routes! {
     GET "/download/{bucket}/{key*}" Access::Public, download;
     GET "/lcp/contents/{id}" Access::Public, content;
     POST "/lcp/contents/{id}/publication" Access::Staff(Right::Lend), new_publication;
-    POST "/lcp/licenses/{id}/publication" Access::Staff(Right::Download), publication;
+    POST "/lcp/licenses/{id}/publication" Access::Staff(Right::Download), reader_publication;
     POST "/lcp/licenses/{id}/token" Access::Staff(Right::Download), token;
 }
 
@@ -82,7 +82,7 @@ async fn new_publication(books: &Books, mut call: Call) -> Result<Reply, Problem
 }
 
 /// A reader's file, for the store's own back end. With a body the licence is issued anew for the reader whom it names, as it is when it is asked for alone.
-async fn publication(books: &Books, mut call: Call) -> Result<Reply, Problem> {
+async fn reader_publication(books: &Books, mut call: Call) -> Result<Reply, Problem> {
     let licence = call.id("id")?;
     if let Some(body) = call.json_if_any().await? {
         books.lending.fresh(licence, Some(Asked::partial(body)?.anew())).await?;

@@ -4,7 +4,7 @@ use super::books::Books;
 use super::call::Call;
 use super::problem::Problem;
 use super::reply::Reply;
-use super::{audit, contents, download, licence_server, publications, second, status_server};
+use super::{audit, contents, download, licence_server, openapi, publications, second, status_server};
 use futures::future::BoxFuture;
 use gateway_core::Right;
 use http::Method;
@@ -65,6 +65,7 @@ static TABLES: &[&[Route]] = &[
     second::ROUTES,
     download::ROUTES,
     audit::ROUTES,
+    openapi::ROUTES,
 ];
 
 /// Names and values of a path's parameters.

@@ -270,9 +270,8 @@ fn save(dir: &Path, file: &DemoFile) -> Done {
 fn new_cluster(args: &DemoArgs, dir: &Path, s3_port: u16) -> Done<NewCluster> {
     let count = args.nodes.unwrap_or(NODES);
     // One more than are needed: the port of S3 is not listened on yet, so it may be found again.
-    let (udp, tcp) = (ports::udp(count)?, ports::tcp(count.saturating_add(2))?);
-    let mut tcp = tcp.into_iter().filter(|port| *port != s3_port);
-    let admin = tcp.next();
+    let (udp, tcp) = (ports::udp(count)?, ports::tcp(count.saturating_add(1))?);
+    let tcp = tcp.into_iter().filter(|port| *port != s3_port);
     let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let nodes = (1..=count).zip(udp.into_iter().zip(tcp)).map(|(id, (quic, admin))| NewNode {
         id: u64::from(id),
@@ -288,7 +287,6 @@ fn new_cluster(args: &DemoArgs, dir: &Path, s3_port: u16) -> Done<NewCluster> {
         store: StoreSection { segment: SEGMENT, reserve: RESERVE, ..StoreSection::default() },
         gateway: GatewaySection {
             listen: local(s3_port),
-            admin: admin.map(local),
             lcp: Some(shop::make(dir, s3_port)?),
             ..GatewaySection::default()
         },
