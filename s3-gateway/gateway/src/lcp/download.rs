@@ -108,7 +108,7 @@ async fn content(books: &Books, call: Call) -> Result<Reply, Problem> {
         OpenPackage::There(href) => Ok(Reply::elsewhere(StatusCode::SEE_OTHER, &href)),
         OpenPackage::Here(download) => {
             let keep = if version.is_some() { IMMUTABLE } else { ASK_AGAIN };
-            let reply = send(&call, download).await?;
+            let reply = send(&call, *download).await?;
             let good = reply.status().is_success() || reply.status() == StatusCode::NOT_MODIFIED;
             Ok(if good { reply.with(CACHE_CONTROL, keep) } else { reply })
         }

@@ -185,7 +185,7 @@ async fn a_package_alone_is_the_same_for_all() {
         let OpenPackage::Here(download) = opened else { panic!("it is here") };
         assert_eq!(download.validators().etag, hex::encode(package.sha256));
         assert_eq!(download.validators().mtime, package.made);
-        assert!(read(download, None).await == lent.library.package(&lent.title, 1).await);
+        assert!(read(*download, None).await == lent.library.package(&lent.title, 1).await);
     }
     let missing = lent.lending().open_package(&lent.title.id, Some(2)).await;
     assert!(matches!(missing, Err(LcpError::NoSuchTitle)));
