@@ -11,7 +11,7 @@ async fn what_is_described_is_served_and_asks_who_is_there_as_it_says() {
     assert_eq!((&document["openapi"], &document["servers"][0]["url"]), (&"3.1.0".into(), &"https://s.example".into()));
     let mut followed = 0;
     for (path, methods) in document["paths"].as_object().expect("paths") {
-        let path = path.replace('{', "").replace('}', "");
+        let path = path.replace(['{', '}'], "");
         for (method, operation) in methods.as_object().expect("methods") {
             let request = format!("{} {path}", method.to_uppercase());
             let answer = world.served.app(&request).await;
