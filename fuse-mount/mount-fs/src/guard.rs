@@ -1,7 +1,8 @@
 //! Buckets that a mount keeps its hands off: those whose content only gateways read and write, because it is encrypted.
 //!
 //! What is set for a bucket is a record among its own, which gateways write (docs/formats/sealed-objects.md). A mount
-//! understands one form of it, that nothing is set, and takes any other for a protection. It asks before it opens a bucket, and goes on asking: from the moment on at which it knows, every operation is refused.
+//! understands one form of it, that nothing is set, and takes any other for a protection. It asks before it opens a bucket, and goes on asking: from
+//! the moment on at which it knows, every operation is refused.
 
 use crate::fs::OpenBucketError;
 use crate::{FsError, MountFs};

@@ -8,6 +8,7 @@
 use crate::error::{BucketError, ClusterError};
 use crate::list::bucket_refusal;
 use crate::store::{Store, surprise};
+use crate::system::SYSTEM_BUCKET;
 use bytes::Bytes;
 use proto::control::BucketInfo;
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
@@ -133,7 +134,7 @@ pub enum RightsError {
     #[error("not a name of a user")]
     User,
     /// There is no system bucket, so nobody has any right.
-    #[error("the cluster keeps no rights yet: `sago drm init`")]
+    #[error("the cluster keeps no rights yet, since nothing has made its bucket {SYSTEM_BUCKET}")]
     NoSystem,
     /// Too many buckets are named.
     #[error("a user's rights may name {RIGHT_BUCKETS_MAX} buckets at most")]

@@ -105,6 +105,19 @@ impl LocalGateway {
     pub async fn start(config: GatewayConfig) -> anyhow::Result<Self> {
         let cluster = MemoryCluster::new(4);
         let (key, other) = (cluster.add_user("alice"), cluster.add_user("bob"));
+        LocalGateway::over(cluster, config, key, other).await
+    }
+
+    /// Starts one over a cluster that is there, for users of it.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub async fn over(
+        cluster: Arc<MemoryCluster>,
+        config: GatewayConfig,
+        key: AccessKey,
+        other: AccessKey,
+    ) -> anyhow::Result<Self> {
         let gateway = Gateway::bind(cluster.clone(), config).await?;
         let addr = gateway.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();

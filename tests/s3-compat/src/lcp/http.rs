@@ -83,6 +83,14 @@ impl Shop {
         let (staff, nobody) = (self.cluster.add_user("store"), self.cluster.add_user("nobody"));
         self.store.ensure_system_bucket().await.expect("memory");
         self.store.grant(&staff.user, &Right::Lend).await.expect("memory");
+        self.serve_for(staff, nobody).await
+    }
+
+    /// Opens one for users that are there.
+    ///
+    /// # Panics
+    /// It cannot listen.
+    pub async fn serve_for(&self, staff: AccessKey, nobody: AccessKey) -> Served {
         let config = self.lending.config().clone();
         let parts = LcpParts { keys: self.keys.clone(), signers: self.signers.clone(), config };
         let bound = Gateway::bind_with(self.network.clone(), GatewayConfig::default(), Some(parts)).await;

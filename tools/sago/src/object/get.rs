@@ -55,8 +55,8 @@ async fn fetch(session: &Session, source: &ObjectPath, target: Option<&Path>, ou
         ObjectError::Bucket(BucketError::AccessDenied) => Failure::new(
             Kind::Failed,
             format!(
-                "the bucket is encrypted, and {} has not the right to read it in the clear (PlainRead)",
-                caller.user
+                "the bucket is encrypted, and its owner has not the right to read it in the clear: sago drm right grant {} plain-read={}",
+                caller.user, source.bucket
             ),
         ),
         error => error.into(),
