@@ -6,7 +6,7 @@
 //! A download never waits for its record. If the cluster takes none for so long that the journal is full, what comes then is counted as dropped; refusals have
 //! half of the journal, so that nobody hides a download behind a thousand requests that are refused.
 //!
-//! Bytes are those that the network has taken, as far as the gateway can tell: what lies in the buffers of the machine when a client goes away counts as sent.
+//! Form: `docs/formats/downloads.md`. Bytes are those that the network has taken, as far as the gateway can tell: what lies in the buffers of the machine when a client goes away counts as sent.
 
 mod expiry;
 mod journal;
@@ -213,6 +213,7 @@ impl Record for DownloadEntry {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::records::encode;
     use super::*;
 
     /// One that is like many.
@@ -243,6 +244,18 @@ pub(super) mod tests {
         assert_eq!(agent("\n"), None);
         assert_eq!(agent(&"a".repeat(1000)).map(|text| text.len()), Some(AGENT_BYTES_MAX));
         assert_eq!(agent(&"책".repeat(1000)).map(|text| text.len()), Some(AGENT_BYTES_MAX / 3 * 3));
+    }
+
+    #[test]
+    fn the_bytes_of_an_entry_are_pinned() {
+        let entry = entry(1_777_629_600_000_000_005, 300);
+        // Made by another program.
+        let pinned = "018a80c2a3feacb4ab31ac02053f0c1a529c1e4b8e8a370d6b6f3f2a10057469746c650106eb8f85ec9e90001e30373037303730373037303730373037303730\
+373037303730371367773a30303030303030303030303030303031010120010db8000000000000000000000001010754686f7269756d010009640a00";
+        assert_eq!(hex::encode(encode(&entry).expect("a value")), pinned);
+        assert_eq!(hex::encode(entry.key()), "98ab68b3f2384005000000000000012c");
+        let refused = DownloadEntry { ending: Ending::Refused(Refused::Revoked), ..entry };
+        assert!(encode(&refused).expect("a value").ends_with(&[3, 3]));
     }
 
     #[test]

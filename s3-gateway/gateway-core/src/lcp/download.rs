@@ -166,11 +166,17 @@ impl Download {
         if wanted.is_empty() || wanted.end > len {
             return Err(LcpError::Damaged("a range outside of the file".to_owned()));
         }
-        let ticket = self.ticket.map(|ticket| ticket.begin(range, &wanted));
+        let mut running = self.ticket.map(|ticket| ticket.begin(range, &wanted));
         let stored = wanted.start.min(self.stored)..wanted.end.min(self.stored);
-        let content = self.package.read(&self.store, stored, PACE).await?;
+        let content = self.package.read(&self.store, stored, PACE).await;
+        if content.is_err()
+            && let Some(running) = &mut running
+        {
+            running.fail();
+        }
+        let content = content?;
         let tail = part(self.tail, wanted.start.saturating_sub(self.stored)..wanted.end.saturating_sub(self.stored));
-        Ok(DownloadBody::new(content, tail, wanted.end - wanted.start, ticket))
+        Ok(DownloadBody::new(content, tail, wanted.end - wanted.start, running))
     }
 }
 

@@ -82,7 +82,8 @@ pub(super) fn key_of<T: Record>(key: Bytes) -> RecordKey {
     RecordKey { space: T::SPACE, key }
 }
 
-fn encode<T: Record>(value: &T) -> Result<Bytes, LcpError> {
+/// What is kept of a value.
+pub(super) fn encode<T: Record>(value: &T) -> Result<Bytes, LcpError> {
     let bytes = postcard::to_extend(value, vec![T::VERSION]).map_err(|error| LcpError::Damaged(error.to_string()))?;
     Ok(bytes.into())
 }

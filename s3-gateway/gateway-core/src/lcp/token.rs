@@ -1,5 +1,7 @@
 //! Download tokens: what a store puts into a reader's link instead of its own key.
 //!
+//! Form: `docs/formats/downloads.md`.
+//!
 //! ```text
 //! version 1 | generation 4 | issued 8 | expires 8 | licence 16 | id 15 | HMAC-SHA256 of all before 32        84 bytes, 112 characters of base64url
 //! ```
@@ -110,16 +112,8 @@ impl Lending {
         let (generation, key) = self.newest_secret().await?;
         let issued = now.secs();
         let expires = issued.saturating_add(ttl.as_secs() as i64);
-        let mut bytes = Vec::with_capacity(TOKEN_BYTES);
-        bytes.push(VERSION);
-        bytes.extend_from_slice(&generation.to_be_bytes());
-        bytes.extend_from_slice(&issued.to_be_bytes());
-        bytes.extend_from_slice(&expires.to_be_bytes());
-        bytes.extend_from_slice(&licence.to_bytes());
-        bytes.extend_from_slice(&rand::random::<[u8; ID_BYTES]>());
-        let tag = hmac::sign(&key, &bytes);
-        bytes.extend_from_slice(tag.as_ref());
-        Ok(IssuedToken { text: URL_SAFE_NO_PAD.encode(bytes), expires: Timestamp::from_secs(expires, 0) })
+        let text = written((generation, &key), (issued, expires), licence, rand::random());
+        Ok(IssuedToken { text, expires: Timestamp::from_secs(expires, 0) })
     }
 
     /// Checks a token that somebody shows for a licence. Takes the same time whatever is wrong with its signature.
@@ -133,6 +127,25 @@ impl Lending {
         let longest = self.config.token_max.as_secs() as i64;
         Ok(claims.judge(licence, self.config.clock.now(), longest)?)
     }
+}
+
+/// A token of a secret, from the second of its issue to that of its end.
+fn written(
+    (generation, key): (u32, &hmac::Key),
+    (issued, expires): (i64, i64),
+    licence: LicenceId,
+    id: [u8; ID_BYTES],
+) -> String {
+    let mut bytes = Vec::with_capacity(TOKEN_BYTES);
+    bytes.push(VERSION);
+    bytes.extend_from_slice(&generation.to_be_bytes());
+    bytes.extend_from_slice(&issued.to_be_bytes());
+    bytes.extend_from_slice(&expires.to_be_bytes());
+    bytes.extend_from_slice(&licence.to_bytes());
+    bytes.extend_from_slice(&id);
+    let tag = hmac::sign(key, &bytes);
+    bytes.extend_from_slice(tag.as_ref());
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// What a text claims to be.
@@ -220,6 +233,20 @@ mod tests {
         assert_eq!((judge(1049), judge(1050)), (Ok(1050), Err(TokenFault::Expired)));
         assert_eq!(claims(i64::MIN, i64::MAX).judge(id(), at(0), 50), Err(TokenFault::Expired));
         assert_eq!(claims(i64::MAX, i64::MAX).judge(id(), at(i64::MAX), 50), Err(TokenFault::Early));
+    }
+
+    #[test]
+    fn the_bytes_of_a_token_are_pinned() {
+        let secret: [u8; 32] = std::array::from_fn(|at| at as u8);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let id: [u8; ID_BYTES] = std::array::from_fn(|at| at as u8);
+        let text = written((7, &key), (1_777_629_600, 1_777_630_200), self::id(), id);
+        // Made by another program.
+        let pinned = "AQAAAAcAAAAAafR5oAAAAABp9Hv4PwwaUpweS46KNw1rbz8qEAABAgMEBQYHCAkKCwwNDsSBNVLLdDP2MIlGcnaHzxUn3HMJXYgbiKFiqBDwQ2b6";
+        assert_eq!(text, pinned);
+        let claims = Claims::parse(pinned).expect("a token");
+        assert_eq!((claims.generation, claims.issued, claims.expires), (7, 1_777_629_600, 1_777_630_200));
+        assert_eq!((claims.licence, claims.id), (self::id().to_bytes(), id));
     }
 
     #[test]

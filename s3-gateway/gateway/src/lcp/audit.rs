@@ -2,6 +2,7 @@
 
 use super::books::Books;
 use super::call::Call;
+use super::licence_server::date;
 use super::problem::Problem;
 use super::reply::{JSON, Reply};
 use super::route::{Access, routes};
@@ -62,7 +63,7 @@ fn bad(name: &str) -> Problem {
 }
 
 fn time(call: &Call, name: &'static str) -> Result<Option<Timestamp>, Problem> {
-    call.query(name).map(|text| rfc3339::read(text).map_err(|_| bad(name))).transpose()
+    call.query(name).map(|text| date(text).ok_or_else(|| bad(name))).transpose()
 }
 
 /// A place in the record, as clients hand it back.

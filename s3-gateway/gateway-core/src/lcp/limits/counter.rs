@@ -15,7 +15,7 @@ const SHARES_MAX: usize = 32;
 pub(in super::super) struct Counter {
     key: Vec<u8>,
     /// Of gateways that are not told apart any more.
-    rest: u64,
+    pub(super) rest: u64,
     /// Gateway and bytes, in the order in which they came.
     shares: Vec<(u64, u64)>,
 }

@@ -65,6 +65,18 @@ fn a_meter_is_written_again_if_something_was_counted_since() {
 }
 
 #[test]
+fn the_bytes_of_a_counter_are_pinned() {
+    let licence = "3f0c1a52-9c1e-4b8e-8a37-0d6b6f3f2a10".parse().expect("an id");
+    let counted = Counted::licence_day(licence, Timestamp::from_secs(7, 0));
+    // Made by another program.
+    let key = "80004e94914f00006c3f0c1a529c1e4b8e8a370d6b6f3f2a10";
+    assert_eq!(hex::encode(&counted.key), key);
+    let counter = Counter { rest: 5, ..Counter::new(&counted.key) }.with(1, 100).with(1 << 40, 300);
+    let bytes = super::super::records::encode(&counter).expect("a value");
+    assert_eq!(hex::encode(bytes), format!("0119{key}05020164808080808020ac02"));
+}
+
+#[test]
 fn many_gateways_are_put_together() {
     let mut counter = Counter::new(&counted(1).key);
     for instance in 0..100 {

@@ -188,3 +188,23 @@ impl Lending {
         Ok(keys)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::records::encode;
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_the_record_are_pinned() {
+        let wrapped = |kek: &str, sealed: &[u8]| WrappedKey { kek: kek.to_owned(), sealed: sealed.to_vec() };
+        let since = Timestamp(1_777_629_600_000_000_005);
+        let generations = Generations(vec![
+            Generation { number: 8, wrapped: wrapped("kek:2", &[1, 2]), since },
+            Generation { number: 7, wrapped: wrapped("kek:1", &[3]), since: Timestamp(0) },
+        ]);
+        // Made by another program.
+        let pinned = "010208056b656b3a320201028a80c2a3feacb4ab3107056b656b3a31010300";
+        assert_eq!(hex::encode(encode(&generations).expect("a value")), pinned);
+        assert_eq!(context(7), *b"sago lcp token secret\0\0\0\0\x07");
+    }
+}
