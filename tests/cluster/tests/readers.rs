@@ -126,17 +126,15 @@ fn download(shop: &Bookshop<'_>, loan: &Loan, stem: &Path) -> anyhow::Result<Pat
     Ok(path)
 }
 
-fn opened_from_disk(
-    cluster: &Cluster,
-    shop: &Bookshop<'_>,
-    books: &[Held],
-    folder: &Path,
-) -> anyhow::Result<()> {
+fn opened_from_disk(cluster: &Cluster, shop: &Bookshop<'_>, books: &[Held], folder: &Path) -> anyhow::Result<()> {
     let place = |book: &Held| book.path.to_string_lossy().into_owned();
     let right = books.iter().map(|book| Opening::new(place(book), PASSPHRASE));
     let wrong = books.iter().map(|book| Opening::new(place(book), PASSPHRASE.trim_end()));
     let mut found = open(&right.chain(wrong).collect::<Vec<_>>())?;
-    ensure!(found.split_off(books.len()).iter().all(|found| !found.opened && found.plain.is_empty()), "a wrong one fits");
+    ensure!(
+        found.split_off(books.len()).iter().all(|found| !found.opened && found.plain.is_empty()),
+        "a wrong one fits"
+    );
     for (number, (book, mut found)) in books.iter().zip(found).enumerate() {
         let name = book.sample.path.display();
         ensure!(found.hint.as_deref() == Some(HINT), "{name}: {:?}", found.hint);
@@ -188,28 +186,32 @@ fn opened_where_they_lie(cluster: &Cluster, shop: &Bookshop<'_>, books: &[Held])
         ensure!(head.header("accept-ranges") == "bytes" && head.header("etag").starts_with('"'), "{head:?}");
         let end = shop.ask(Method::GET, &address, &[("range", "bytes=-22")])?;
         ensure!(end.status == 206 && end.body == whole[whole.len() - 22..], "the end of it: {}", end.status);
-        openings.push(Opening::new(&address, PASSPHRASE));
-        openings.push(Opening::new(address, OTHER));
+        // A token is good for a few copies, and this reader reads most of a book twice.
+        openings.push(Opening::new(address, PASSPHRASE));
+        openings.push(Opening::new(shop.address(&book.loan)?, OTHER));
     }
     let found = open(&openings)?;
     for (book, found) in books.iter().zip(found.chunks(2)) {
         same(book, &found[0])?;
         ensure!(!found[1].opened, "a wrong passphrase fits");
-        let mut ranges = 0;
+        let (name, mut ranges) = (book.sample.path.display(), Vec::new());
         let read = until("what Readium has read is recorded", RECORDED_MAX, || {
             ranges = by_range(cluster, &book.loan).unwrap_or_default();
-            ranges > 5
+            // One was ours.
+            ranges.len() > 1
         });
-        read.with_context(|| format!("{}: {ranges} ranges were read", book.sample.path.display()))?;
+        read.with_context(|| format!("{name}: {ranges:?}"))?;
+        println!("{name}: {} bytes in {} ranges", ranges.iter().sum::<u64>(), ranges.len());
     }
     Ok(())
 }
 
-/// How often a part of the book of a licence was downloaded.
-fn by_range(cluster: &Cluster, loan: &Loan) -> anyhow::Result<usize> {
-    let report: Value = serde_json::from_str(&cluster.sago(&["drm", "report", "--licence", &loan.id, "--json"])?)?;
-    let entries = report.as_array().with_context(|| format!("no list: {report}"))?;
-    Ok(entries.iter().filter(|entry| entry["range"].is_array()).count())
+/// The bytes of each time that a part of the book of a licence was downloaded.
+fn by_range(cluster: &Cluster, loan: &Loan) -> anyhow::Result<Vec<u64>> {
+    let report = cluster.sago(&["drm", "report", "--licence", &loan.id, "--json"])?;
+    let entries: Vec<Value> = report.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let ranges = entries.iter().filter(|entry| entry["range"].is_array());
+    Ok(ranges.filter_map(|entry| entry["sent"].as_u64()).collect())
 }
 
 fn sound_archives(books: &[Held]) -> anyhow::Result<()> {
@@ -247,9 +249,13 @@ fn two_readers(shop: &Bookshop<'_>, book: &Held, folder: &Path) -> anyhow::Resul
     ensure!(position(&second) == Some(licence + 30) && position(&package).is_none(), "the licence lies elsewhere");
     ensure!(first[..licence] == second[..licence], "the files differ before the licence");
     ensure!(first[..licence] == package[..licence], "the files are not the package");
-    ensure!(package[licence..].starts_with(b"PK\x01\x02") && first[licence..] != second[licence..], "no licence of his");
+    ensure!(
+        package[licence..].starts_with(b"PK\x01\x02") && first[licence..] != second[licence..],
+        "no licence of his"
+    );
     println!("{licence} of {} and {} bytes are the package's", first.len(), second.len());
-    let tries = paths.iter().flat_map(|path| [PASSPHRASE, OTHER].map(|phrase| Opening::new(path.to_string_lossy(), phrase)));
+    let tries =
+        paths.iter().flat_map(|path| [PASSPHRASE, OTHER].map(|phrase| Opening::new(path.to_string_lossy(), phrase)));
     let opened: Vec<bool> = open(&tries.collect::<Vec<_>>())?.iter().map(|found| found.opened).collect();
     ensure!(opened == [true, false, false, true], "{opened:?}");
     Ok(())

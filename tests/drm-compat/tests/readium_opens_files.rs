@@ -3,10 +3,7 @@
 use drm::licence::Rights;
 use drm::open::Package;
 use drm::zip::Limits;
-use drm_compat::{
-    HINT, KeyKind, Needs, Opening, PASSPHRASE, Sample, Shop, Title, at, lacks, made_up, open, plain_entries,
-    real,
-};
+use drm_compat::{HINT, KeyKind, Needs, Opening, PASSPHRASE, Sample, Shop, Title, at, lacks, made_up, open, real};
 use ring::digest::{SHA256, digest};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -387,6 +387,74 @@ mod tests {
         }
     }
 
+    fn sample() -> Title {
+        let layout = Layout { len: 9, sha256: [3; 32], cd_offset: 7, cd_size: 2, entries: 1, zip64: false };
+        let place = Place::Here { key: "packages/t/1-0".into(), layout, kind: Kind::Pdf };
+        let package = Package {
+            version: 1,
+            place,
+            len: 9,
+            sha256: [3; 32],
+            media_type: "application/pdf+lcp".into(),
+            made: Timestamp(5),
+            source_etag: Some("e".into()),
+            replaced: None,
+        };
+        let there = Place::There { href: "https://a".into() };
+        Title {
+            id: TitleId("t".into()),
+            alt_id: Some("a".into()),
+            name: None,
+            source: Some(Source {
+                bucket: BucketId(258),
+                bucket_name: "b".into(),
+                key: "k".into(),
+                etag: "e".into(),
+                mtime: Timestamp(1),
+                size: 2,
+            }),
+            content_key: WrappedKey { kek: "k1".into(), sealed: vec![7, 8] },
+            standing: Standing::Protecting { worker: 6, until: Timestamp(4), done: 2, tries: 1 },
+            packages: vec![package.clone(), Package { version: 2, place: there, source_etag: None, ..package }],
+            created: Timestamp(0),
+            updated: Timestamp(-1),
+        }
+    }
+
+    #[test]
+    fn titles_have_these_bytes_and_stand_in_these_indexes() {
+        let change = super::super::records::put(&sample(), proto::record::Expected::Any).expect("it can be kept");
+        let content = change.content.expect("it is put");
+        let expected = "";
+        assert_eq!(hex::encode(&content.value), expected);
+        let entries: Vec<_> = content.entries.iter().map(|entry| (entry.index.0, hex::encode(&entry.entry))).collect();
+        let source = hex::encode(Sha256::digest(b"\0\0\0\0\0\0\x01\x02k"));
+        let alt = hex::encode(Sha256::digest(b"a"));
+        let expected = [
+            (3, "028000000000000004".to_owned()),
+            (1, source),
+            (4, "0000000000000102".to_owned()),
+            (2, alt),
+            (5, hex::encode("application/pdf+lcp")),
+        ];
+        assert_eq!(entries, expected);
+    }
+
+    #[test]
+    fn the_address_of_a_download_has_any_key() {
+        let source = Source {
+            bucket: BucketId(1),
+            bucket_name: "books".to_owned(),
+            key: "시/a b?.epub".to_owned(),
+            etag: String::new(),
+            mtime: Timestamp::default(),
+            size: 0,
+        };
+        let licence: LicenceId = "3f0c1a52-9c1e-4b8e-8a37-0d6b6f3f2a10".parse().expect("an id");
+        let url = source.download_url("https://b.example", licence, "T");
+        assert_eq!(url, format!("https://b.example/download/books/%EC%8B%9C/a%20b%3F.epub?license={licence}&token=T"));
+    }
+
     #[test]
     fn times_sort_as_their_bytes_do() {
         let times = [i64::MIN, -1, 0, 1, i64::MAX].map(|at| time_entry(Timestamp(at)));

@@ -54,8 +54,8 @@ fn licence(package: &Package<'_>) -> anyhow::Result<Licence> {
 ///
 /// # Errors
 /// It is otherwise.
-pub fn check(file: &Vec<u8>, own: &str, other: &str) -> anyhow::Result<()> {
-    let package = Package::open(file, &Limits::default())?;
+pub fn check(file: &[u8], own: &str, other: &str) -> anyhow::Result<()> {
+    let package = Package::open(&file, &Limits::default())?;
     let licence = licence(&package)?;
     let unlocked = licence.unlock(&BasicProfile, &PassphraseHash::of(own))?;
     let plain = package.read_whole(TEXT, &unlocked.content_key, 64 << 20)?;
@@ -68,8 +68,8 @@ pub fn check(file: &Vec<u8>, own: &str, other: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The file does not open.
-pub fn content_key(file: &Vec<u8>, passphrase: &str) -> anyhow::Result<[u8; 32]> {
-    let package = Package::open(file, &Limits::default())?;
+pub fn content_key(file: &[u8], passphrase: &str) -> anyhow::Result<[u8; 32]> {
+    let package = Package::open(&file, &Limits::default())?;
     let unlocked = licence(&package)?.unlock(&BasicProfile, &PassphraseHash::of(passphrase))?;
     Ok(*unlocked.content_key.expose())
 }

@@ -82,8 +82,9 @@ impl Shop {
             "encryption": { "user_key": { "text_hint": "the number", "hex_value": hex(&reader.hash()) } },
             "rights": { "print": 10, "copy": 1000 },
         });
-        let began = Instant::now();
+        let (began, mut pace) = (Instant::now(), tokio::time::interval(PAUSE));
         loop {
+            pace.tick().await;
             let url = format!("{}/lcp/contents/{title}/license", self.gateways[number % self.gateways.len()]);
             let request = self.http.post(url).basic_auth(&self.access_key, Some(&self.secret_key));
             let request = request.header("idempotency-key", format!("sale-{number}")).json(&body);
@@ -95,7 +96,7 @@ impl Shop {
                 }
                 Ok(answer) if answer.status().is_client_error() => bail!("{}", told(answer).await),
                 failed if began.elapsed() > patience => bail!("no licence in time: {failed:?}"),
-                _ => tokio::time::sleep(PAUSE).await,
+                _ => {}
             }
         }
     }
@@ -106,8 +107,9 @@ impl Shop {
     /// It is refused, or fails for longer than `patience`.
     pub async fn download(&self, reader: &Reader, number: usize, patience: Duration) -> anyhow::Result<Vec<u8>> {
         let (mut file, mut etag, mut at) = (Vec::new(), None::<String>, number);
-        let began = Instant::now();
+        let (began, mut pace) = (Instant::now(), tokio::time::interval(PAUSE));
         loop {
+            pace.tick().await;
             let gateway = &self.gateways[at % self.gateways.len()];
             let url = format!("{gateway}/download/{BUCKET}/book.epub?license={}", reader.licence);
             let mut request = self.http.get(url).basic_auth(&self.access_key, Some(&self.secret_key));
@@ -117,9 +119,8 @@ impl Shop {
             match self.take(request.send().await, &mut file, &mut etag).await {
                 Ok(true) => return Ok(file),
                 Err(error) if began.elapsed() > patience => return Err(error),
-                Ok(false) => tokio::time::sleep(PAUSE).await,
                 Err(error) if error.is::<Refused>() => return Err(error),
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Ok(false) | Err(_) => {}
             }
             at += 1;
         }

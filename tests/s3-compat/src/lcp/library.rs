@@ -8,6 +8,7 @@ use gateway_core::{
     Caller, Content, GetRequest, ListRequest, Metadata, Precondition, Protection, PutRequest, SYSTEM_BUCKET,
     SYSTEM_USER, Store, SystemHeader, Upload, UploadListRequest,
 };
+use proto::control::AccessKey;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -23,6 +24,8 @@ pub struct Library {
     pub shop: Shop,
     /// Who owns the bucket.
     pub owner: Caller,
+    /// A key of his.
+    pub key: AccessKey,
     /// The same cluster, past the network and its gates.
     direct: Store,
     events: mpsc::UnboundedReceiver<ProtectionEvent>,
@@ -66,12 +69,13 @@ impl Library {
             config.workers = 2;
             change(config);
         });
-        let owner = Caller { user: shop.cluster.add_user("alice").user };
+        let key = shop.cluster.add_user("alice");
+        let owner = Caller { user: key.user.clone() };
         shop.store.create_bucket(&owner, BUCKET).await.expect("a new bucket");
         shop.store.protect_bucket(BUCKET, Protection::Lcp).await.expect("an empty bucket");
         let direct = Store::new(shop.cluster.clone(), store_config()).expect("valid settings");
         let direct = direct.with_keys(shop.keys.clone());
-        Library { shop, owner, direct, events }
+        Library { shop, owner, key, direct, events }
     }
 
     /// Begins to work, as this shop's gateway does.

@@ -11,8 +11,8 @@ use gateway_core::{ByteRange, IfRange, ObjectError, ReadCondition, TagMatch};
 use s3_compat::lcp::{Entries, comic, comic_entries, epub_entries, noise, zip};
 
 /// What a reader's program makes of a file with a passphrase.
-fn unlocked(file: &Vec<u8>, root: &Root, passphrase: &PassphraseHash, lent: &Lent) -> Option<ContentKey> {
-    let package = Package::open(file, &Limits::default()).expect("a protected package");
+fn unlocked(file: &[u8], root: &Root, passphrase: &PassphraseHash, lent: &Lent) -> Option<ContentKey> {
+    let package = Package::open(&file, &Limits::default()).expect("a protected package");
     let document = package.licence().expect("readable").expect("a licence");
     let trust = Trust { root: Some(root), revocations: None, profiles: &[&BasicProfile] };
     let verified = verify(&document, trust, Some(passphrase), lent.library.shop.clock.now());
@@ -20,8 +20,8 @@ fn unlocked(file: &Vec<u8>, root: &Root, passphrase: &PassphraseHash, lent: &Len
 }
 
 /// Whether all that the book has comes out as it went in.
-fn comes_out(file: &Vec<u8>, key: &ContentKey, entries: &Entries) {
-    let package = Package::open(file, &Limits::default()).expect("a protected package");
+fn comes_out(file: &[u8], key: &ContentKey, entries: &Entries) {
+    let package = Package::open(&file, &Limits::default()).expect("a protected package");
     for (name, data, _) in entries.iter().filter(|(name, ..)| name != "ComicInfo.xml") {
         assert!(package.read_whole(name, key, u64::MAX).expect("it comes out") == *data, "{name}");
     }

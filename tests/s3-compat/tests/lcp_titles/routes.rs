@@ -2,8 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gateway_core::Right;
 use gateway_core::lcp::Standing;
 use s3_compat::lcp::{BUCKET, Library, basic, picture};
+use s3_compat::{Server, python_code};
 use serde_json::{Value, json};
 
 const ID: &str = "3f0c1a52-9c1e-4b8e-8a37-0d6b6f3f2a10";
@@ -91,9 +93,9 @@ async fn a_title_with_licences_keeps_its_key_and_stays() {
     let mut other = notice(ID);
     other["content-encryption-key"] = json!(STANDARD.encode([9; 32]));
     let refused = served.staff(&format!("PUT {path}"), &other.to_string()).await;
-    assert_eq!(refused.problem(), (409, "key".to_owned()));
+    assert_eq!(refused.problem(), (409, "urn:sago:lcp:key".to_owned()));
     let refused = served.staff(&format!("DELETE {path}"), "").await;
-    assert_eq!(refused.problem(), (409, "in-use".to_owned()));
+    assert_eq!(refused.problem(), (409, "urn:sago:lcp:in-use".to_owned()));
     assert_eq!(served.staff(&format!("DELETE {path}?force=true"), "").await.status, 200);
     served.stop().await;
 }
@@ -224,5 +226,40 @@ async fn titles_of_objects_are_shown_with_where_they_stand_and_only_named() {
     assert_eq!(refused.problem().0, 400);
     let mine = served.staff(&format!("PUT /lcp/contents/{}", title.id), &notice(title.id.as_str()).to_string()).await;
     assert_eq!(mine.problem().0, 400);
+    served.stop().await;
+}
+
+/// What a client of S3 does to objects.
+const CLIENT: &str = r#"
+from common import S3, MIB, ClientError
+import sys
+bucket, kind = sys.argv[1], "image/png"
+picture = lambda seed: b"\x89PNG\r\n\x1a\n" + bytes((i * seed) % 251 for i in range(20_000))
+for n in range(3):
+    S3.put_object(Bucket=bucket, Key=f"put-{n}.png", Body=picture(n + 2), ContentType=kind)
+S3.copy_object(Bucket=bucket, Key="copied.png", CopySource={"Bucket": bucket, "Key": "put-0.png"})
+upload = S3.create_multipart_upload(Bucket=bucket, Key="parts.png", ContentType=kind)["UploadId"]
+part = S3.upload_part(Bucket=bucket, Key="parts.png", UploadId=upload, PartNumber=1, Body=picture(9))["ETag"]
+S3.complete_multipart_upload(Bucket=bucket, Key="parts.png", UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part}]})
+S3.delete_object(Bucket=bucket, Key="put-1.png")
+S3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "put-2.png"}, {"Key": "missing"}]})
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_s3_face_has_titles_follow_their_sources() {
+    let library = Library::open(|config| config.workers = 0).await;
+    library.shop.store.ensure_system_bucket().await.expect("memory");
+    library.shop.store.grant(&library.key.user, &Right::PlainRead(None)).await.expect("memory");
+    let served = library.shop.serve().await;
+    let server =
+        Server { endpoint: format!("http://{}", served.addr), key: library.key.clone(), other: served.nobody.clone() };
+    let code = CLIENT.replace("sys.argv[1]", &format!("{BUCKET:?}"));
+    python_code(&code, &server).await.expect("the client is content");
+    for key in ["put-0.png", "copied.png", "parts.png"] {
+        assert!(matches!(library.title(key).await.standing, Standing::Queued { .. }), "{key}");
+    }
+    for key in ["put-1.png", "put-2.png"] {
+        assert!(matches!(library.title(key).await.standing, Standing::Gone { .. }), "{key}");
+    }
     served.stop().await;
 }
