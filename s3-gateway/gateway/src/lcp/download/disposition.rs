@@ -62,7 +62,4 @@ mod tests {
         let long = attachment(&format!("{}.epub", "책".repeat(400)));
         assert!(long.ends_with(".epub") && long.len() < 1200, "{}", long.len());
     }
-
-    #[test]
-    fn keys_in_addresses_keep_their_slashes() {}
 }
