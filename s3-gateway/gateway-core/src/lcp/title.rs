@@ -387,6 +387,59 @@ mod tests {
         }
     }
 
+    fn sample() -> Title {
+        let layout = Layout { len: 9, sha256: [3; 32], cd_offset: 7, cd_size: 2, entries: 1, zip64: false };
+        let place = Place::Here { key: "packages/t/1-0".into(), layout, kind: Kind::Pdf };
+        let package = Package {
+            version: 1,
+            place,
+            len: 9,
+            sha256: [3; 32],
+            media_type: "application/pdf+lcp".into(),
+            made: Timestamp(5),
+            source_etag: Some("e".into()),
+            replaced: None,
+        };
+        let there = Place::There { href: "https://a".into() };
+        Title {
+            id: TitleId("t".into()),
+            alt_id: Some("a".into()),
+            name: None,
+            source: Some(Source {
+                bucket: BucketId(258),
+                bucket_name: "b".into(),
+                key: "k".into(),
+                etag: "e".into(),
+                mtime: Timestamp(1),
+                size: 2,
+            }),
+            content_key: WrappedKey { kek: "k1".into(), sealed: vec![7, 8] },
+            standing: Standing::Protecting { worker: 6, until: Timestamp(4), done: 2, tries: 1 },
+            packages: vec![package.clone(), Package { version: 2, place: there, source_etag: None, ..package }],
+            created: Timestamp(0),
+            updated: Timestamp(-1),
+        }
+    }
+
+    #[test]
+    fn titles_have_these_bytes_and_stand_in_these_indexes() {
+        let change = super::super::records::put(&sample(), proto::record::Expected::Any).expect("it can be kept");
+        let content = change.content.expect("it is put");
+        let expected = "";
+        assert_eq!(hex::encode(&content.value), expected);
+        let entries: Vec<_> = content.entries.iter().map(|entry| (entry.index.0, hex::encode(&entry.entry))).collect();
+        let source = hex::encode(Sha256::digest(b"\0\0\0\0\0\0\x01\x02k"));
+        let alt = hex::encode(Sha256::digest(b"a"));
+        let expected = [
+            (3, "028000000000000004".to_owned()),
+            (1, source),
+            (4, "0000000000000102".to_owned()),
+            (2, alt),
+            (5, hex::encode("application/pdf+lcp")),
+        ];
+        assert_eq!(entries, expected);
+    }
+
     #[test]
     fn times_sort_as_their_bytes_do() {
         let times = [i64::MIN, -1, 0, 1, i64::MAX].map(|at| time_entry(Timestamp(at)));
