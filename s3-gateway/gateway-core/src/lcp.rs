@@ -7,7 +7,7 @@
 //!        │                                                   │ │
 //!  LicenceEntry ── document, as it was signed; status ────> Download: the package's bytes, then the licence and the directory
 //! ```
-//! Everything that is remembered is a record of the system bucket ([`records`]), changed by comparison of its revision: what a step is worked out from is what
+//! Everything that is remembered is a record of the system bucket (`records`), changed by comparison of its revision: what a step is worked out from is what
 //! it changes, or it is worked out anew. So of two gateways that lend, renew or revoke at once both succeed or one of them sees what the other did, and a
 //! request that is repeated after a leader died does nothing twice.
 //!
@@ -29,6 +29,7 @@ mod titles;
 mod token;
 
 pub use drm::licence::LICENCE_TYPE;
+pub use proto::record::RecordCursor;
 
 pub use audit::{Authority, Client, DOWNLOADS, DownloadEntry, DownloadFilter, Ending, Refused};
 pub use config::{Clock, LcpConfig, Signers};

@@ -101,6 +101,9 @@ pub enum FormFault {
     /// A chain: a licence holds one certificate.
     #[error("there is more than one certificate in it; leave the provider's alone")]
     Certificates,
+    /// A root's: reading apps take licences from providers alone.
+    #[error("the certificate is that of an authority, and no reading app takes a licence signed with it")]
+    Authority,
     /// No private key in PEM.
     #[error("there is no private key in it (PEM, \"PRIVATE KEY\")")]
     NoKey,

@@ -17,11 +17,14 @@
 //!
 //! Source: LCP 1.0 and LSD 1.0 for what readers see; the reference servers' behaviour for the rest. `docs/LCP.md` has the table.
 
+mod audit;
 mod books;
 mod call;
 mod contents;
+mod download;
 mod fields;
 mod licence_server;
+mod openapi;
 mod paging;
 mod partial;
 mod problem;

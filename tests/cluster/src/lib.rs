@@ -4,6 +4,7 @@
 //! seconds, five rounds of killing everything. The bounds are the same in both.
 #![forbid(unsafe_code)]
 
+mod bookshop;
 mod campaign;
 mod collector;
 mod copies;
@@ -16,6 +17,7 @@ mod shelf;
 mod traffic;
 mod verdict;
 
+pub use bookshop::{Answer, Bookshop, HINT, Loan};
 pub use campaign::Campaign;
 pub use collector::{garbage, hasty_collector, held};
 pub use copies::{Copies, Repaired, every_copy_is_made, levelled_on, repaired};

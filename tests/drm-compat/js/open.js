@@ -19,9 +19,10 @@ const { setLcpNativePluginPath } = require("r2-lcp-js/dist/es8-es2017/src/parser
 const SECONDS_MAX = 120;
 
 function parse(where) {
-    const packed = /^http:/.test(where) ? Divinais.RemotePacked : Divinais.LocalPacked;
-    if (/\.epub$/.test(where)) return EpubParsePromise(where);
-    return DivinaParsePromise(where, packed, /\.lcpdf$/.test(where) ? "pdf" : "divina");
+    const remote = /^http:/.test(where);
+    const path = remote ? new URL(where).pathname : where;
+    if (/\.epub$/.test(path)) return EpubParsePromise(where);
+    return DivinaParsePromise(where, remote ? Divinais.RemotePacked : Divinais.LocalPacked, /\.(lc)?pdf$/.test(path) ? "pdf" : "divina");
 }
 
 // An entry as a stream of one piece. The reader looks for the padding in the last 32 bytes, and finds none if they come in two pieces: of a file if its

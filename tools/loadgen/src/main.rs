@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use loadgen::suite::{self, Options};
 use loadgen::target::Target;
-use loadgen::workload::{Bound, licences, local, protect};
+use loadgen::workload::{Bound, downloads, licences, local, protect};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,6 +52,27 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Download a wrapped book and GET the same bytes plain, turn by turn. Exit code 1: an aim was missed.
+    Downloads {
+        /// The line that `sago demo --json` printed.
+        #[arg(long, value_name = "FILE")]
+        demo_json: PathBuf,
+        /// The book, `BUCKET/KEY`.
+        #[arg(long)]
+        book: String,
+        /// A licence of it; several are taken in turn.
+        #[arg(long, value_name = "ID", required = true)]
+        licence: Vec<String>,
+        /// Connections.
+        #[arg(long, default_value_t = 8)]
+        workers: usize,
+        /// Seconds of each turn.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Turns of each kind.
+        #[arg(long, default_value_t = 6)]
+        turns: usize,
+    },
     /// Issue licences on one thread, without a cluster. Exit code 1: fewer than are aimed at.
     Licences {
         /// The provider's certificate, PEM; `sago drm ca-dev` makes one.
@@ -84,6 +105,16 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     let code = |met: bool| if met { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match Args::parse().command {
+        Command::Downloads { demo_json, book, licence, workers, seconds, turns } => {
+            let target = Target::read(&demo_json)?;
+            let (bucket, key) = book.split_once('/').context("a book is BUCKET/KEY")?;
+            let (book, turn) = ((bucket.to_owned(), key.to_owned()), Duration::from_secs(seconds));
+            let options = downloads::Options { book, licences: licence, workers, turn, turns };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let compared = runtime.block_on(downloads::compare(&target, &options))?;
+            println!("{}", serde_json::to_string(&compared)?);
+            Ok(code(compared.aims_met))
+        }
         Command::Licences { certificate, key, seconds } => {
             let signer = licences::ProviderPair::load(&certificate, &key)?;
             let issued = licences::issue(&signer, Bound::time(Duration::from_secs(seconds)));

@@ -7,6 +7,6 @@ mod error;
 mod sign;
 mod xml;
 
-pub use client::{Listing, Payload, S3Client};
+pub use client::{Drained, Listing, Payload, S3Client};
 pub use error::S3Error;
 pub use sign::{Credentials, Signed, Signer, encode_path, encode_query};

@@ -1,5 +1,6 @@
 //! The workloads: each does one kind of operation from so many workers for so long, and returns its samples.
 
+pub mod downloads;
 pub mod licences;
 pub mod local;
 pub mod mount;

@@ -21,6 +21,7 @@ mod ports;
 mod ready;
 mod sample;
 mod setup;
+mod shop;
 
 use crate::cli::DemoArgs;
 use crate::exit::{Done, Failure, Kind};

@@ -16,9 +16,10 @@ mod title;
 mod trust;
 mod verify;
 
-use crate::cli::DrmCommand;
+use crate::cli::{CaDevArgs, DrmCommand};
 use crate::exit::Done;
 use crate::output::Output;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use types::Timestamp;
 
@@ -39,6 +40,22 @@ pub async fn run(command: DrmCommand, output: Output) -> Done {
         DrmCommand::Key(command) => key::run(&command, now(), output).await,
         DrmCommand::Verify(args) => verify::verify(&args, now(), output),
     }
+}
+
+/// Makes what `sago drm ca-dev` makes, for a demo.
+///
+/// # Errors
+/// [`crate::exit::Failure`].
+pub fn make_authority(args: &CaDevArgs) -> Done {
+    ca_dev::made(args, now()).map(drop)
+}
+
+/// Makes what `sago drm key new` makes, for a demo.
+///
+/// # Errors
+/// [`crate::exit::Failure`].
+pub fn make_key(file: &Path) -> Done {
+    key::new(file, None, now()).map(drop)
 }
 
 fn now() -> Timestamp {

@@ -126,7 +126,7 @@ impl Ending {
 pub struct DownloadEntry {
     /// When it began.
     pub at: Timestamp,
-    /// Tells it from others of the same moment.
+    /// Tells it from others of the same moment; of those from one gateway the later has the greater one.
     pub nonce: u64,
     /// How long it took.
     pub millis: u32,

@@ -39,6 +39,7 @@ use drm::package::Kind;
 use shelf::{Shelf, Shelved};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use ticket::Ticket;
 use types::Timestamp;
@@ -61,6 +62,7 @@ pub(super) struct Downloads {
     /// Held by whoever writes records and counters.
     pub(super) writing: tokio::sync::Mutex<()>,
     pub(super) gateway: String,
+    entries: AtomicU64,
     titles: Arc<Cache<TitleId, Arc<Title>>>,
     shelf: Shelf,
 }
@@ -74,9 +76,17 @@ impl Downloads {
             meters: Meters::new(instance),
             writing: tokio::sync::Mutex::default(),
             gateway: format!("{}:{instance:016x}", config.gateway),
+            entries: AtomicU64::new(u64::from(rand::random::<u32>()) << 32),
             titles: Cache::new(FRESH, FRESH, KNOWN_MAX),
             shelf: Shelf::new(config.directory_bytes_max, FRESH, KNOWN_MAX),
         }
+    }
+}
+
+impl Downloads {
+    /// Tells an entry from others of the same moment, and which of one gateway's came first.
+    fn nonce(&self) -> u64 {
+        self.entries.fetch_add(1, Ordering::Relaxed)
     }
 }
 

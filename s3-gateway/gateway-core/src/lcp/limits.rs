@@ -33,6 +33,8 @@ use types::Timestamp;
 const METERS_MAX: usize = 1 << 16;
 /// One that nobody has used for so long is forgotten once it is written.
 const METER_IDLE: Duration = Duration::from_secs(60);
+/// How often a look for idle ones is worth it when there is no room.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const DAY_SECONDS: i64 = 24 * 3600;
 const MINUTE_SECONDS: i64 = 60;
 
@@ -98,11 +100,12 @@ pub(super) struct Meters {
     pub(super) instance: u64,
     known: Mutex<HashMap<Bytes, Arc<Meter>>>,
     waiting: Mutex<Vec<Arc<Meter>>>,
+    looked: Mutex<Option<Instant>>,
 }
 
 impl Meters {
     pub(super) fn new(instance: u64) -> Self {
-        Meters { instance, known: Mutex::default(), waiting: Mutex::default() }
+        Meters { instance, known: Mutex::default(), waiting: Mutex::default(), looked: Mutex::default() }
     }
 
     /// The meter of a count whose record, if there is one, was just read.
@@ -115,16 +118,23 @@ impl Meters {
             return Ok(meter.clone());
         }
         if known.len() >= METERS_MAX {
-            known.retain(|_, meter| !is_idle(meter));
-            if known.len() >= METERS_MAX {
-                return Err(ClusterError::Busy);
-            }
+            self.make_room(&mut known)?;
         }
         let (own, others) = (AtomicU64::new(own), AtomicU64::new(others));
         let used = Mutex::new(Instant::now());
         let meter = Arc::new(Meter { counted: counted.clone(), own, others, waits: AtomicBool::new(false), used });
         known.insert(counted.key, meter.clone());
         Ok(meter)
+    }
+
+    /// Forgets meters that are idle, not more often than each second: nobody becomes idle in less, and to look at all of them takes a millisecond.
+    fn make_room(&self, known: &mut HashMap<Bytes, Arc<Meter>>) -> Result<(), ClusterError> {
+        let mut looked = self.looked.lock();
+        if looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            *looked = Some(Instant::now());
+            known.retain(|_, meter| !is_idle(meter));
+        }
+        if known.len() < METERS_MAX { Ok(()) } else { Err(ClusterError::Busy) }
     }
 
     /// Counts bytes.

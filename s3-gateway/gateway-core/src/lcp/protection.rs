@@ -9,7 +9,7 @@
 //! A claim is a number that the worker draws anew each time and that stands in the record. As long as it stands there the title is the worker's, whatever else of it
 //! changes; once it does not, the worker has lost, and nothing that it has made becomes visible. The order is: upload, complete the object, look at the source
 //! again, name the object in the record. So a package is whole before anybody can find it, and what a dead worker leaves is an upload or an object that no record
-//! names, which a [sweep](sweep) removes.
+//! names, which a [sweep] removes.
 //!
 //! ```text
 //! source object --ranged reads--> Reader ┐                            ┌ PartSink --parts--> upload --> object packages/{title}/{version}-{random}

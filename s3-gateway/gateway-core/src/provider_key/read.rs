@@ -2,7 +2,7 @@
 
 use super::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, FormFault, PrivateKey, ProviderKeyError, RsaKeyPair};
 use crate::secret_file;
-use drm::certificate::{CERTIFICATE_BYTES_MAX, Certificate};
+use drm::certificate::{CERTIFICATE_BYTES_MAX, Certificate, Root};
 use drm::signature::Algorithm;
 use ring::rand::SystemRandom;
 use rustls_pki_types::CertificateDer;
@@ -31,7 +31,13 @@ pub(super) fn certificate(path: &Path) -> Result<Certificate, ProviderKeyError> 
         Some(&DER_BEGIN) => bytes,
         _ => certificate_of_pem(&bytes).map_err(fault)?,
     };
-    Certificate::parse(&der).map_err(|source| ProviderKeyError::Certificate { path: path.to_owned(), source })
+    let parsed =
+        Certificate::parse(&der).map_err(|source| ProviderKeyError::Certificate { path: path.to_owned(), source })?;
+    // What can be a root is none of a provider.
+    if Root::parse(&der).is_ok() {
+        return Err(fault(FormFault::Authority));
+    }
+    Ok(parsed)
 }
 
 fn certificate_of_pem(text: &[u8]) -> Result<Vec<u8>, FormFault> {

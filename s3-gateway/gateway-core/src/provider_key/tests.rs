@@ -167,6 +167,11 @@ fn files_of_other_forms_are_refused_and_told_apart() {
     assert_eq!(with(&certificate, &key.replace("PRIVATE", "RSA PRIVATE")), FormFault::Older);
     assert_eq!(with(&certificate, &key.replace("PRIVATE", "ENCRYPTED PRIVATE")), FormFault::Encrypted);
     assert_eq!(with(&certificate, &key.replace("MI", "!!")), FormFault::Pem);
+    let root = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let of_root = params.self_signed(&root).expect("a certificate").pem();
+    assert_eq!(with(&of_root, &root.serialize_pem()), FormFault::Authority);
     place.put(b"\x30\x03\x02\x01\x01", &key);
     assert!(matches!(place.load(), Err(ProviderKeyError::Certificate { source: BadCertificate::Der, .. })));
     place.put(certificate.as_bytes(), &key);

@@ -44,7 +44,7 @@ pub(super) fn random<const N: usize>(bytes: &mut [u8; N]) -> Result<(), SealErro
 /// A new data key.
 pub(super) fn new_key() -> Result<SecretKey, SealError> {
     let mut bytes = zeroize::Zeroizing::new([0; KEY_BYTES]);
-    random(&mut *bytes)?;
+    random::<KEY_BYTES>(&mut bytes)?;
     Ok(SecretKey::new(*bytes))
 }
 

@@ -7,6 +7,7 @@ use super::route::{self, Access, Found};
 use super::staff;
 use crate::config::GatewayConfig;
 use crate::metrics;
+use bytes::Bytes;
 use gateway_core::lcp::{LcpConfig, Lending, Signers};
 use gateway_core::{ConfigError, KeyService, Store};
 use http::header::{ALLOW, AUTHORIZATION, SERVER};
@@ -15,7 +16,7 @@ use http::{HeaderValue, Method, Response};
 use hyper::body::{Body as _, Incoming};
 use s3s::Body;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// First segments of paths that are about books.
@@ -39,13 +40,15 @@ pub(crate) struct Books {
     pub(crate) lending: Lending,
     pub(crate) store: Store,
     pub(crate) body_timeout: Duration,
+    /// The description of the routes, once somebody has asked for it.
+    pub(crate) openapi: OnceLock<Bytes>,
 }
 
 impl Books {
     pub(crate) fn new(store: &Store, config: &GatewayConfig, mut parts: LcpParts) -> Result<Self, ConfigError> {
         parts.config.on_protection = parts.config.on_protection.and(metrics::protection);
         let lending = Lending::new(store.clone(), parts.keys, parts.signers, parts.config)?;
-        Ok(Books { lending, store: store.clone(), body_timeout: config.body_timeout })
+        Ok(Books { lending, store: store.clone(), body_timeout: config.body_timeout, openapi: OnceLock::new() })
     }
 
     /// What goes on beside requests, until `stop` is ready: titles are protected, records of downloads are written. The latter to the last one.

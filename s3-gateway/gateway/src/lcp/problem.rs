@@ -7,7 +7,7 @@ use drm::licence::field::Fault;
 use drm::status;
 use gateway_core::ClusterError;
 use gateway_core::lcp::LcpError;
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, Response, StatusCode};
 use s3s::Body;
 use serde_json::json;
@@ -17,7 +17,11 @@ const OWN: &str = "urn:sago:lcp:";
 
 /// A refusal or a failure.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Told>);
+
+/// What a client is told; in a box, since all functions of a route have room for it.
+#[derive(Debug)]
+struct Told {
     status: StatusCode,
     kind: String,
     title: String,
@@ -28,15 +32,17 @@ pub(crate) struct Problem {
 impl Problem {
     fn own(status: StatusCode, kind: &str, title: &str) -> Self {
         let (kind, title) = (format!("{OWN}{kind}"), title.to_owned());
-        Problem { status, kind, title, detail: String::new(), header: None }
+        Problem(Box::new(Told { status, kind, title, detail: String::new(), header: None }))
     }
 
-    fn told(self, detail: impl Into<String>) -> Self {
-        Problem { detail: detail.into(), ..self }
+    fn told(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
     }
 
-    fn with(self, name: HeaderName, value: impl Into<String>) -> Self {
-        Problem { header: Some((name, value.into())), ..self }
+    fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.0.header = Some((name, value.into()));
+        self
     }
 
     /// There is no such route.
@@ -94,6 +100,18 @@ impl Problem {
         Problem::own(StatusCode::FORBIDDEN, "forbidden", "Access denied").told(detail)
     }
 
+    /// A condition of the request does not hold.
+    pub(crate) fn precondition() -> Self {
+        Problem::own(StatusCode::PRECONDITION_FAILED, "precondition", "A condition of the request does not hold")
+    }
+
+    /// The range that was asked for is not there.
+    pub(crate) fn range(size: u64) -> Self {
+        Problem::own(StatusCode::RANGE_NOT_SATISFIABLE, "range", "There are no such bytes")
+            .told(format!("there are {size}"))
+            .with(CONTENT_RANGE, format!("bytes */{size}"))
+    }
+
     /// Not now.
     pub(crate) fn unavailable() -> Self {
         Problem::own(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The service cannot answer now")
@@ -106,12 +124,13 @@ impl Problem {
 
     /// As it is sent.
     pub(super) fn into_response(self) -> Response<Body> {
-        let mut document = json!({ "type": self.kind, "title": self.title, "status": self.status.as_u16() });
-        if !self.detail.is_empty() {
-            document["detail"] = self.detail.into();
+        let told = *self.0;
+        let mut document = json!({ "type": told.kind, "title": told.title, "status": told.status.as_u16() });
+        if !told.detail.is_empty() {
+            document["detail"] = told.detail.into();
         }
-        let mut reply = Reply::json(self.status, status::PROBLEM_TYPE, &document);
-        if let Some((name, value)) = self.header {
+        let mut reply = Reply::json(told.status, status::PROBLEM_TYPE, &document);
+        if let Some((name, value)) = told.header {
             reply = reply.with(name, &value);
         }
         reply.into_response()
@@ -120,13 +139,13 @@ impl Problem {
 
 impl From<&status::Problem> for Problem {
     fn from(problem: &status::Problem) -> Self {
-        Problem {
+        Problem(Box::new(Told {
             status: StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             kind: problem.type_uri(),
             title: problem.title.to_owned(),
             detail: problem.detail.clone(),
             header: None,
-        }
+        }))
     }
 }
 

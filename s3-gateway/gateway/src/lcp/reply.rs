@@ -66,6 +66,12 @@ impl Reply {
         self
     }
 
+    /// With that body, of the length that it was made with.
+    pub(crate) fn with_body(mut self, body: Body) -> Self {
+        *self.0.body_mut() = body;
+        self
+    }
+
     /// Its status.
     pub(crate) fn status(&self) -> StatusCode {
         self.0.status()
@@ -77,7 +83,8 @@ impl Reply {
 
     /// As HEAD has it: with the length of what GET would send.
     pub(super) fn without_body(mut self) -> Response<Body> {
-        if let Some(len) = self.0.body().size_hint().exact() {
+        let len = self.0.body().size_hint().exact().filter(|_| self.status() != StatusCode::NOT_MODIFIED);
+        if let Some(len) = len {
             self.0.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(len));
         }
         *self.0.body_mut() = Body::empty();

@@ -4,7 +4,7 @@ use super::books::Books;
 use super::call::Call;
 use super::problem::Problem;
 use super::reply::Reply;
-use super::{contents, licence_server, publications, second, status_server};
+use super::{audit, contents, download, licence_server, openapi, publications, second, status_server};
 use futures::future::BoxFuture;
 use gateway_core::Right;
 use http::Method;
@@ -57,8 +57,16 @@ macro_rules! routes {
 pub(crate) use routes;
 
 /// All tables.
-static TABLES: &[&[Route]] =
-    &[contents::ROUTES, licence_server::ROUTES, publications::ROUTES, second::ROUTES, status_server::ROUTES];
+static TABLES: &[&[Route]] = &[
+    contents::ROUTES,
+    licence_server::ROUTES,
+    status_server::ROUTES,
+    publications::ROUTES,
+    second::ROUTES,
+    download::ROUTES,
+    audit::ROUTES,
+    openapi::ROUTES,
+];
 
 /// Names and values of a path's parameters.
 pub(crate) type Parameters = Vec<(&'static str, String)>;

@@ -43,7 +43,8 @@ async fn a_title_has_so_many_copies_a_minute_and_they_count_when_they_are_asked_
     let lent = Lent::new(|config| config.title_downloads = Some(2)).await;
     lent.library.shop.clock.pass(20);
     let other = lent.another("독자-2", passphrase()).await;
-    let begin = |licence| async move { open(lent.lending(), licence).await.expect("open").read(None).await };
+    let lending = lent.lending();
+    let begin = |licence| async move { open(lending, licence).await.expect("open").read(None).await };
     let (first, second) = (begin(lent.licence.id).await.expect("readable"), begin(other.id).await.expect("readable"));
     assert_eq!(retry(open(lent.lending(), lent.licence.id).await), 40);
     drop(second);

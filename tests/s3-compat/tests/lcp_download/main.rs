@@ -1,6 +1,7 @@
 //! Downloads over real state machines in memory: every byte of them, who gets none, what is counted and what is recorded.
 
 mod audit;
+mod http;
 mod limits;
 mod memory;
 mod refusals;

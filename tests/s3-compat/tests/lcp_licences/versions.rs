@@ -73,14 +73,17 @@ async fn a_licence_lives_on_when_its_title_is_gone() {
 async fn a_new_certificate_signs_old_licences_and_moves_them_to_its_beginning() {
     let (shop, id) = lent().await;
     let old = shop.lending.licence(id).await.expect("there").value;
-    // One that began before the licence: signed anew, at no other time.
-    shop.signers.set(shop.authority.provider(2025..2027));
+    // An older one, as at a gateway that has not read the new one yet: it does not undo what others do.
+    shop.signers.set(shop.authority.provider(2025..2029));
+    assert_eq!(shop.lending.fresh(id, None).await.expect("fresh"), old);
+    // A newer one that began before the licence: signed anew, at no other time.
+    shop.signers.set(shop.authority.provider(2026..2029));
     let resigned = shop.lending.fresh(id, None).await.expect("fresh");
     check(&shop, &resigned);
     assert!(resigned.document != old.document && resigned.status == old.status);
     assert_eq!(shop.lending.fresh(id, None).await.expect("fresh"), resigned);
     // One that is younger than the licence: readers would refuse it at the licence's time.
-    shop.lending.extend(id, at("2029-01-01T00:00:00Z")).await.expect("extended");
+    shop.lending.extend(id, at("2030-01-01T00:00:00Z")).await.expect("extended");
     shop.clock.set(at("2028-03-01T00:00:00Z"));
     shop.signers.set(shop.authority.provider(2028..2030));
     let moved = shop.lending.fresh(id, None).await.expect("fresh");

@@ -4,6 +4,7 @@ use crate::{World, echoes_nothing, hex_hash, is, is_licence, partial, unlock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drm::{BasicProfile, PassphraseHash};
+use gateway_core::Right;
 use s3_compat::lcp::{at, basic, passphrase};
 use serde_json::{Value, json};
 
@@ -124,6 +125,80 @@ async fn what_is_missing_or_wrong_is_told_without_its_value() {
     assert_eq!(unknown.problem(), is(404, "urn:sago:lcp:title"));
 }
 
+/// Every member of a partial licence.
+const MEMBERS: [&str; 20] = [
+    "/provider",
+    "/user",
+    "/user/id",
+    "/user/email",
+    "/user/name",
+    "/user/encrypted",
+    "/user/encrypted/0",
+    "/encryption",
+    "/encryption/user_key",
+    "/encryption/user_key/algorithm",
+    "/encryption/user_key/text_hint",
+    "/encryption/user_key/hex_value",
+    "/rights",
+    "/rights/print",
+    "/rights/copy",
+    "/links",
+    "/links/0",
+    "/links/0/rel",
+    "/links/0/href",
+    "/links/0/type",
+];
+
+#[tokio::test]
+async fn no_member_of_any_type_makes_it_fail() {
+    let world = World::open().await;
+    let mut body = partial();
+    body["links"] = json!([{ "rel": "support", "href": "https://store.example/help", "type": "text/html" }]);
+    let values = [
+        Value::Null,
+        true.into(),
+        7.into(),
+        (-1).into(),
+        1e300.into(),
+        "".into(),
+        "\u{7f}".into(),
+        "ㅎ".repeat(3000).into(),
+        json!([]),
+        json!([[], {}]),
+        json!({}),
+        json!({ "a:b": { "c": [] } }),
+    ];
+    let mut refused = 0;
+    for member in MEMBERS {
+        for value in &values {
+            let mut body = body.clone();
+            *body.pointer_mut(member).expect(member) = value.clone();
+            let answer = world.served.staff("POST /lcp/contents/book-1/license", &body.to_string()).await;
+            assert!(matches!(answer.status, 201 | 400), "{member} {value}: {}", answer.text());
+            refused += usize::from(answer.status == 400);
+            let answer =
+                world.served.staff("PATCH /lcp/licenses/3f0c1a52-9c1e-4b8e-8a37-0d6b6f3f2a10", &body.to_string()).await;
+            assert!(matches!(answer.status, 404 | 400), "{member} {value}: {}", answer.text());
+        }
+    }
+    assert!(refused > 100, "{refused}");
+    let deep = "[".repeat(30_000);
+    assert_eq!(world.served.staff("POST /lcp/contents/book-1/license", &deep).await.status, 400);
+}
+
+#[tokio::test]
+async fn nothing_of_what_a_store_sends_in_secret_is_kept() {
+    let world = World::open().await;
+    let id = world.lend().await;
+    let refresh = world.served.staff(&format!("POST /lcp/licenses/{id}"), &partial().to_string()).await;
+    assert_eq!(refresh.status, 200);
+    let hash = *passphrase().expose();
+    for secret in [hash.to_vec(), hex_hash().into(), STANDARD.encode(hash).into(), "canary@reader.example".into()] {
+        assert!(!world.shop.is_kept(&secret), "{}", String::from_utf8_lossy(&secret));
+    }
+    assert!(world.shop.is_kept("늘 쓰던 것".as_bytes()));
+}
+
 #[tokio::test]
 async fn a_request_that_is_named_is_made_once() {
     let world = World::open().await;
@@ -141,7 +216,13 @@ async fn a_request_that_is_named_is_made_once() {
     assert_eq!(named("order-17", &other).await.problem(), is(409, "urn:sago:lcp:nonce"));
     is_licence(&named("order-18", &other).await, 201);
     assert_eq!(named(&"x".repeat(256), &other).await.problem(), is(400, "urn:sago:lcp:request"));
-    assert_eq!(world.shop.lending.count_licences(None, None).await.expect("counted"), 2);
+    // Another store may count its orders in the same way.
+    world.shop.store.grant(&world.served.nobody.user, &Right::Lend).await.expect("memory");
+    let other_store = basic(&world.served.nobody);
+    let headers = [("Authorization", other_store.as_str()), ("Idempotency-Key", "order-17")];
+    let request = "POST /lcp/contents/book-1/license";
+    is_licence(&world.served.send(request, &headers, other.to_string().as_bytes()).await, 201);
+    assert_eq!(world.shop.lending.count_licences(None, None).await.expect("counted"), 3);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod apps;
 mod first;
+mod openapi;
 mod second;
 
 use base64::Engine as _;

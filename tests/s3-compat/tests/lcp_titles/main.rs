@@ -22,8 +22,8 @@ async fn content_key(library: &Library, title: &Title) -> ContentKey {
 }
 
 /// Every resource of a package as it comes out under that key; documents of the package itself are left out.
-fn opened(package: &Vec<u8>, key: &ContentKey) -> Vec<(String, Vec<u8>)> {
-    let opened = Package::open(package, &Limits::default()).expect("a protected package");
+fn opened(package: &[u8], key: &ContentKey) -> Vec<(String, Vec<u8>)> {
+    let opened = Package::open(&package, &Limits::default()).expect("a protected package");
     let own = ["META-INF/encryption.xml", "manifest.json"];
     let names = opened.entries().map(|(entry, _)| entry.name().to_owned()).filter(|name| !own.contains(&name.as_str()));
     names.map(|name| (name.clone(), opened.read_whole(&name, key, u64::MAX).expect("it comes out"))).collect()

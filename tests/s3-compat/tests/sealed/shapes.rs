@@ -205,7 +205,7 @@ async fn parts_of_too_many_sizes_are_refused_and_the_upload_stays() {
     }
     let refused = world.complete(place, &named).await;
     assert_eq!(
-        refused.map_err(|error| error.to_string()).unwrap_err(),
+        refused.map_err(|error| error.to_string()).expect_err("refused"),
         gateway_core::SealError::TooManyRuns.to_string()
     );
     named.pop();

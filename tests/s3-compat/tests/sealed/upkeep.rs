@@ -143,9 +143,9 @@ async fn an_upload_that_is_overtaken_by_the_mark_is_refused() {
     assert!(world.listed(PLAIN).await.is_empty());
     // Nor can what was begun before go on.
     let part = world.put_part((PLAIN, "parts", &upload), 1, b"one").await;
-    assert_eq!(part.map_err(|error| error.to_string()).unwrap_err(), SealError::Unsealed.to_string());
+    assert_eq!(part.map_err(|error| error.to_string()).expect_err("refused"), SealError::Unsealed.to_string());
     let completed = world.complete((PLAIN, "parts", &upload), &[(1, "0".repeat(32))]).await;
-    assert_eq!(completed.map_err(|error| error.to_string()).unwrap_err(), SealError::Unsealed.to_string());
+    assert_eq!(completed.map_err(|error| error.to_string()).expect_err("refused"), SealError::Unsealed.to_string());
 }
 
 #[tokio::test]
@@ -193,9 +193,9 @@ async fn settings_that_cannot_be_read_stop_everything() {
             ObjectError::Bucket(BucketError::Cluster(ClusterError::Unexpected(_))) => {}
             other => panic!("{other:?}"),
         };
-        unknown(world.get(PLAIN, "k", None).await.unwrap_err());
-        unknown(world.put(PLAIN, "k", b"text").await.unwrap_err());
-        unknown(world.copy((PLAIN, "k"), (PLAIN, "copy")).await.unwrap_err());
+        unknown(world.get(PLAIN, "k", None).await.expect_err("refused"));
+        unknown(world.put(PLAIN, "k", b"text").await.expect_err("refused"));
+        unknown(world.copy((PLAIN, "k"), (PLAIN, "copy")).await.expect_err("refused"));
         assert!(world.begin(PLAIN, "k").await.is_err());
         assert!(world.store.protect_bucket(PLAIN, Protection::Lcp).await.is_err());
     }

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use reqwest::{Body, Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::time::timeout;
 
 /// Longest silence of a server before a request counts as failed. Twice the deadline of the cluster's own calls (10 s), so that an
@@ -107,6 +107,30 @@ impl Payload {
     }
 }
 
+/// A body that was read and forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Time to its first byte, or to its end if it has none.
+    pub first: Duration,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Drained {
+    /// Reads an answer to its end. The request was made at `started`.
+    ///
+    /// # Errors
+    /// [`S3Error`]; a body shorter than announced is [`S3Error::Transport`].
+    pub async fn of(mut response: Response, started: Instant) -> Result<Self, S3Error> {
+        let (mut first, mut bytes) = (None, 0);
+        while let Some(piece) = piece(&mut response).await? {
+            first.get_or_insert_with(|| started.elapsed());
+            bytes += piece.len() as u64;
+        }
+        Ok(Drained { first: first.unwrap_or_else(|| started.elapsed()), bytes })
+    }
+}
+
 /// One page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -135,14 +159,7 @@ impl S3Client {
     /// # Errors
     /// The HTTP client cannot be made.
     pub fn new(endpoint: &str, credentials: Credentials) -> Result<Self, S3Error> {
-        // Another part of the process may have chosen the provider already; it is the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .http1_only()
-            .tcp_nodelay(true)
-            .retry(reqwest::retry::never())
-            .build()?;
+        let http = Self::http()?;
         let endpoint = endpoint.trim_end_matches('/');
         let host = endpoint.split("://").last().unwrap_or(endpoint);
         Ok(Self {
@@ -152,6 +169,17 @@ impl S3Client {
             signer: Arc::new(Mutex::new(Signer::new(credentials))),
             ahead: 0,
         })
+    }
+
+    /// What it speaks HTTP with.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn http() -> Result<reqwest::Client, S3Error> {
+        // Another part of the process may have chosen the provider already; it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder().no_proxy().http1_only().tcp_nodelay(true);
+        Ok(builder.retry(reqwest::retry::never()).build()?)
     }
 
     /// The same client with a clock that is so many seconds ahead, or behind if negative: what it signs is of that time.
@@ -249,12 +277,15 @@ impl S3Client {
     /// # Errors
     /// As [`Self::get`].
     pub async fn drain(&self, bucket: &str, key: &str) -> Result<u64, S3Error> {
-        let mut response = self.send(Method::GET, &format!("/{bucket}/{key}"), &[], &[], None).await?;
-        let mut len = 0;
-        while let Some(piece) = piece(&mut response).await? {
-            len += piece.len() as u64;
-        }
-        Ok(len)
+        Ok(self.drain_timed(bucket, key, Instant::now()).await?.bytes)
+    }
+
+    /// The same, with the time from `started` to the first byte.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn drain_timed(&self, bucket: &str, key: &str, started: Instant) -> Result<Drained, S3Error> {
+        Drained::of(self.send(Method::GET, &format!("/{bucket}/{key}"), &[], &[], None).await?, started).await
     }
 
     /// The length of an object.

@@ -31,7 +31,7 @@ impl<'de> Deserialize<'de> for Span {
 }
 
 /// How books are lent. What is not given has the default of [`LcpConfig`]. Paths count from the folder of the file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LcpSection {
     /// Where readers reach the gateways: `https://books.example`. Stands in licences.

@@ -1,7 +1,7 @@
 //! The folder of a demo: where everything is, and what is remembered from one start to the next.
 
-use super::ports;
 use super::resolved;
+use super::{ports, shop};
 use crate::cli::DemoArgs;
 use crate::cluster::{NewCluster, NewNode, make, node_folder};
 use crate::config::{ClusterFile, GatewaySection, NodeFile, Size, StoreSection, beside, load, save_private};
@@ -60,7 +60,7 @@ impl Folder {
         let file = new_file(args)?;
         // Before the cluster, whose last file says that everything is there.
         save(&dir, &file)?;
-        let cluster = make(&dir, &new_cluster(args, file.s3_port)?)?;
+        let cluster = make(&dir, &new_cluster(args, &dir, file.s3_port)?)?;
         Ok(Folder { dir, program, cluster, file, _lock: lock })
     }
 
@@ -101,6 +101,12 @@ impl Folder {
     #[must_use]
     pub fn client(&self) -> PathBuf {
         self.dir.join("client")
+    }
+
+    /// The folder of keys and certificates for books.
+    #[must_use]
+    pub fn drm(&self) -> Option<PathBuf> {
+        Some(self.dir.join(shop::FOLDER)).filter(|folder| folder.exists())
     }
 
     /// The folder itself.
@@ -234,7 +240,8 @@ fn lock(dir: &Path) -> Done<File> {
 
 /// A folder whose making was cut short holds no data yet; anything else in it is not ours.
 fn refuse_strangers(dir: &Path) -> Done {
-    const OURS: [&str; 7] = ["lock", "demo.toml", "demo.new", "ca.pem", "ca.key.pem", "client", "operator"];
+    const OURS: [&str; 8] =
+        [shop::FOLDER, "lock", "demo.toml", "demo.new", "ca.pem", "ca.key.pem", "client", "operator"];
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if !OURS.contains(&name.as_str()) && !name.starts_with("node-") {
@@ -260,7 +267,7 @@ fn save(dir: &Path, file: &DemoFile) -> Done {
     Ok(save_private(&dir.join("demo.toml"), &format!("# What `sago demo` remembers of this folder.\n{text}"))?)
 }
 
-fn new_cluster(args: &DemoArgs, s3_port: u16) -> Done<NewCluster> {
+fn new_cluster(args: &DemoArgs, dir: &Path, s3_port: u16) -> Done<NewCluster> {
     let count = args.nodes.unwrap_or(NODES);
     // One more than are needed: the port of S3 is not listened on yet, so it may be found again.
     let (udp, tcp) = (ports::udp(count)?, ports::tcp(count.saturating_add(1))?);
@@ -278,7 +285,11 @@ fn new_cluster(args: &DemoArgs, s3_port: u16) -> Done<NewCluster> {
         disks: 1,
         meta_groups: 4,
         store: StoreSection { segment: SEGMENT, reserve: RESERVE, ..StoreSection::default() },
-        gateway: GatewaySection { listen: local(s3_port), ..GatewaySection::default() },
+        gateway: GatewaySection {
+            listen: local(s3_port),
+            lcp: Some(shop::make(dir, s3_port)?),
+            ..GatewaySection::default()
+        },
     })
 }
 

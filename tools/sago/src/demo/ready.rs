@@ -18,6 +18,7 @@ const ASK_MAX: Duration = Duration::from_secs(2);
 pub struct Ready {
     endpoint: String,
     region: &'static str,
+    user: String,
     access_key: String,
     secret_key: String,
     bucket: String,
@@ -28,6 +29,8 @@ pub struct Ready {
     mount_pid: Option<u32>,
     dir: PathBuf,
     config: PathBuf,
+    /// What signs licences, and the root that a reader has to trust; none in a folder of an older demo.
+    drm: Option<PathBuf>,
     logs: PathBuf,
 }
 
@@ -57,10 +60,11 @@ impl Ready {
         gateway_pid: u32,
         mount_pid: Option<u32>,
     ) -> Self {
-        let (_, access_key, secret_key) = folder.user();
+        let (user, access_key, secret_key) = folder.user();
         Ready {
             endpoint: folder.endpoint(),
             region: "us-east-1",
+            user: user.to_owned(),
             access_key: access_key.to_owned(),
             secret_key: secret_key.to_owned(),
             bucket: bucket.to_owned(),
@@ -71,6 +75,7 @@ impl Ready {
             mount_pid,
             dir: folder.dir().to_owned(),
             config: folder.client(),
+            drm: folder.drm(),
             logs: folder.logs(),
         }
     }

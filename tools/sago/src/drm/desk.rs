@@ -66,6 +66,7 @@ impl From<LcpError> for Failure {
             LcpError::OtherKey(_)
             | LcpError::InUse
             | LcpError::NonceUsed
+            | LcpError::Open
             | LcpError::NotReady
             | LcpError::Unprotectable(_)
             | LcpError::Elsewhere

@@ -13,8 +13,8 @@ use types::Timestamp;
 /// How often a name is looked for that nobody takes meanwhile.
 const NAMES_MAX: usize = 10;
 
-#[derive(Serialize)]
-struct Shown {
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
     file: String,
     newest: String,
     /// All of them, the newest first.
@@ -36,7 +36,7 @@ pub(super) async fn run(command: &DrmKeyCommand, now: Timestamp, output: Output)
     }
 }
 
-fn new(file: &Path, name: Option<&str>, now: Timestamp) -> Done<Shown> {
+pub(super) fn new(file: &Path, name: Option<&str>, now: Timestamp) -> Done<Shown> {
     let key = SecretKey::random().map_err(Failure::failed)?;
     let made = match name {
         Some(name) => KeyFile::add(file, name, &key).map(|()| name.to_owned()).map_err(failure)?,

@@ -103,8 +103,7 @@ pub(super) struct Counts {
 /// Counts all entries.
 pub(super) fn count(package: &Package<'_>) -> Counts {
     let mut counts = Counts::default();
-    for (entry, encryption) in package.entries().filter(|(entry, _)| !entry.is_folder()) {
-        let _ = entry;
+    for (_, encryption) in package.entries().filter(|(entry, _)| !entry.is_folder()) {
         match encryption {
             Some(_) => counts.encrypted += 1,
             None => counts.clear += 1,

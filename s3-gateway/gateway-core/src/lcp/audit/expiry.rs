@@ -22,6 +22,7 @@ impl Lending {
     /// # Errors
     /// The cluster's; what was removed before is gone.
     pub async fn expire_downloads(&self) -> Result<usize, LcpError> {
+        self.downloads.meters.sweep();
         let now = self.config.clock.now();
         let keep = i64::try_from(self.config.keep_audit.as_nanos()).unwrap_or(i64::MAX);
         let entries = self.remove_before::<DownloadEntry>(Timestamp(now.0.saturating_sub(keep))).await?;

@@ -65,7 +65,6 @@ impl Lending {
         let _alone = self.downloads.writing.lock().await;
         while self.write_entries().await? {}
         while self.write_counters().await? {}
-        self.downloads.meters.sweep();
         Ok(())
     }
 

@@ -80,6 +80,20 @@ impl Lending {
         Ok(Download { ticket: Some(Ticket::new(self, entry, tally)), ..download })
     }
 
+    /// The licence alone, brought up to date, for the same requests as [`Lending::open`]. It is no copy of the book, and not counted.
+    ///
+    /// # Errors
+    /// As [`Lending::open`], but for what concerns the package.
+    pub async fn open_licence(&self, request: DownloadRequest<'_>) -> Result<LicenceEntry, LcpError> {
+        let now = self.config.clock.now();
+        let (licence, _) = self.licence_and_counts(&request, now).await?;
+        check_source(&*self.known_title(&licence.title).await?, request.source)?;
+        self.check_open(&licence, &request, now)?;
+        let licence = self.fresh(licence.id, None).await?;
+        self.check_open(&licence, &request, now)?;
+        Ok(licence)
+    }
+
     /// A licence with what is counted of it, of one moment and as all gateways have left it.
     async fn licence_and_counts(
         &self,

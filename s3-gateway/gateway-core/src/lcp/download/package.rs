@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A package, or where it is.
 pub enum OpenPackage {
     /// It is kept here. Its bytes never change: who has them by this title and version need never ask again.
-    Here(Download),
+    Here(Box<Download>),
     /// It is kept there.
     There(String),
 }
@@ -32,7 +32,7 @@ impl Lending {
             Place::There { href } => return Ok(OpenPackage::There(href.clone())),
         };
         let shelved = self.downloads.shelf.whole(&self.store, key, layout).await?;
-        Ok(OpenPackage::Here(Download {
+        Ok(OpenPackage::Here(Box::new(Download {
             store: self.store.clone(),
             package: Arc::new(shelved),
             stored: layout.len,
@@ -41,6 +41,6 @@ impl Lending {
             media_type: package.media_type.clone(),
             file_name: file_name(&known, kind),
             ticket: None,
-        }))
+        })))
     }
 }

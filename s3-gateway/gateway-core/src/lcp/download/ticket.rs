@@ -101,7 +101,7 @@ impl Lending {
     pub(super) fn entry_of(&self, licence: &LicenceEntry, permit: &super::Permit, client: &Client) -> DownloadEntry {
         DownloadEntry {
             at: self.config.clock.now(),
-            nonce: rand::random(),
+            nonce: self.downloads.nonce(),
             millis: 0,
             licence: licence.id,
             title: licence.title.clone(),

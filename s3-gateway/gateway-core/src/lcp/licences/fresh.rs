@@ -6,6 +6,7 @@ use crate::lcp::records::put;
 use crate::lcp::service::OsEntropy;
 use crate::lcp::{LcpError, Lending, LicenceEntry, Title};
 use drm::PassphraseHash;
+use drm::certificate::Certificate;
 use drm::licence::{Change, Grant, Keys, LicenceId, Link, Reader, reissue};
 use proto::record::Expected;
 use types::Timestamp;
@@ -26,7 +27,7 @@ pub struct Anew {
 }
 
 impl Lending {
-    /// A licence, brought up to date: it names the newest package of its title, and is signed by the certificate of today.
+    /// A licence, brought up to date: it names the newest package of its title, and is signed by the newest certificate.
     ///
     /// With `anew` its keys and what it says of the reader are made anew, under the rights that it has. One that is final stays as it is, whatever is asked.
     ///
@@ -69,7 +70,7 @@ impl Lending {
             self.amended(licence, title, Change::default(), now)
         } else {
             let stored = licence.read()?;
-            if stored.signature().certificate == self.signers.current().certificate() {
+            if !is_newer(self.signers.current().certificate(), &stored.signature().certificate) {
                 return Ok(None);
             }
             let unsigned = stored.unsigned().ok_or_else(|| LcpError::Damaged("a licence is too long".to_owned()))?;
@@ -124,4 +125,11 @@ impl Lending {
         next.redrawn(issued, terms.rights.end);
         Ok(next)
     }
+}
+
+/// Whether a certificate takes the place of another one: it begins later, or ends later if they begin together. While a new one comes to the gateways one after
+/// the other, those that have it sign licences anew and those that have not leave them alone.
+fn is_newer(ours: &[u8], of_document: &[u8]) -> bool {
+    let validity = |der: &[u8]| Certificate::parse(der).ok().map(|certificate| certificate.validity());
+    ours != of_document && validity(ours) > validity(of_document)
 }

@@ -14,6 +14,8 @@ use types::Timestamp;
 const SCANS_MAX: usize = 32;
 /// Licences of one page of a scan. Usual ones have five thousand bytes, so that it is near what the group gives at once.
 const SCAN_MAX: u32 = 256;
+/// Looks for one page. Sixty thousand licences are three hundred megabytes, which is as much as one request may cost.
+const LOOKS_MAX: usize = 8;
 /// Licences that may be passed over to come to a page by its number. Cursors go on from anywhere.
 pub const SKIP_MAX: u64 = 100_000;
 
@@ -130,29 +132,29 @@ impl Lending {
     /// Licences of a kind behind the first `skip` of them: for those who count pages.
     ///
     /// # Errors
-    /// [`LcpError::Invalid`]: `skip` is over [`SKIP_MAX`]. The cluster's.
+    /// [`LcpError::Invalid`]: `skip` is over [`SKIP_MAX`], or too many others stand between those that are looked for. The cluster's.
     pub async fn licences_from(&self, filter: &LicenceFilter, skip: u64, max: u32) -> Result<LicencePage, LcpError> {
+        let far = || LcpError::invalid("page", "is too far to be counted there: follow the links from page to page");
         if skip > SKIP_MAX {
-            return Err(LcpError::invalid(
-                "page",
-                format!("only the first {SKIP_MAX} licences have pages with numbers"),
-            ));
+            return Err(far());
         }
-        let (mut left, mut next, mut is_first) = (skip, None, true);
-        while left > 0 && (is_first || next.is_some()) {
-            let step = left.min(u64::from(RECORD_PAGE_MAX)) as u32;
+        let (mut left, mut next, mut looks) = (skip, None, 0);
+        while left > 0 {
+            if looks == LOOKS_MAX && !filter.is_exact() {
+                return Err(far());
+            }
             let passed;
-            (passed, next) = self.pass(filter, next, step).await?;
-            left -= passed;
-            is_first = false;
-        }
-        if skip > 0 && next.is_none() {
-            return Ok(LicencePage::default());
+            (passed, next) = self.pass(filter, next, left.min(u64::from(RECORD_PAGE_MAX)) as u32).await?;
+            if next.is_none() {
+                return Ok(LicencePage::default());
+            }
+            left = left.saturating_sub(passed);
+            looks += 1;
         }
         self.licences_after(filter, next, max).await
     }
 
-    /// Licences of a kind behind a place, of which there are less than asked for only at the end.
+    /// Licences of a kind behind a place. There are less than asked for only at the end, or where they are rare.
     ///
     /// # Errors
     /// The cluster's.
@@ -162,9 +164,13 @@ impl Lending {
         after: Option<ListCursor>,
         max: u32,
     ) -> Result<LicencePage, LcpError> {
+        let max = max.clamp(1, RECORD_PAGE_MAX);
         let mut page = self.licences(filter, after, max).await?;
-        while page.next.is_some() && page.found.len() < max as usize {
-            let left = max - page.found.len() as u32;
+        for _ in 1..LOOKS_MAX {
+            let left = max.saturating_sub(page.found.len() as u32);
+            if page.next.is_none() || left == 0 {
+                break;
+            }
             let more = self.licences(filter, page.next.take(), left).await?;
             page.found.extend(more.found);
             page.next = more.next;
