@@ -197,7 +197,8 @@ fn opened_where_they_lie(cluster: &Cluster, shop: &Bookshop<'_>, books: &[Held])
         let (name, mut ranges) = (book.sample.path.display(), Vec::new());
         let read = until("what Readium has read is recorded", RECORDED_MAX, || {
             ranges = by_range(cluster, &book.loan).unwrap_or_default();
-            ranges.len() > 5
+            // One was ours.
+            ranges.len() > 1
         });
         read.with_context(|| format!("{name}: {ranges:?}"))?;
         println!("{name}: {} bytes in {} ranges", ranges.iter().sum::<u64>(), ranges.len());
@@ -207,8 +208,8 @@ fn opened_where_they_lie(cluster: &Cluster, shop: &Bookshop<'_>, books: &[Held])
 
 /// The bytes of each time that a part of the book of a licence was downloaded.
 fn by_range(cluster: &Cluster, loan: &Loan) -> anyhow::Result<Vec<u64>> {
-    let report: Value = serde_json::from_str(&cluster.sago(&["drm", "report", "--licence", &loan.id, "--json"])?)?;
-    let entries = report.as_array().with_context(|| format!("no list: {report}"))?;
+    let report = cluster.sago(&["drm", "report", "--licence", &loan.id, "--json"])?;
+    let entries: Vec<Value> = report.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let ranges = entries.iter().filter(|entry| entry["range"].is_array());
     Ok(ranges.filter_map(|entry| entry["sent"].as_u64()).collect())
 }

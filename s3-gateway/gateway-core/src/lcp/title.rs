@@ -446,6 +446,21 @@ mod tests {
     }
 
     #[test]
+    fn the_address_of_a_download_has_any_key() {
+        let source = Source {
+            bucket: BucketId(1),
+            bucket_name: "books".to_owned(),
+            key: "시/a b?.epub".to_owned(),
+            etag: String::new(),
+            mtime: Timestamp::default(),
+            size: 0,
+        };
+        let licence: LicenceId = "3f0c1a52-9c1e-4b8e-8a37-0d6b6f3f2a10".parse().expect("an id");
+        let url = source.download_url("https://b.example", licence, "T");
+        assert_eq!(url, format!("https://b.example/download/books/%EC%8B%9C/a%20b%3F.epub?license={licence}&token=T"));
+    }
+
+    #[test]
     fn times_sort_as_their_bytes_do() {
         let times = [i64::MIN, -1, 0, 1, i64::MAX].map(|at| time_entry(Timestamp(at)));
         assert!(times.is_sorted());

@@ -26,7 +26,7 @@ use disposition::attachment;
 use drm::licence::LicenceId;
 use drm::rfc3339;
 use futures::StreamExt as _;
-use gateway_core::lcp::{Client, Download, DownloadRequest, LcpError, OpenPackage, Permit, Title, TitleId};
+use gateway_core::lcp::{Client, Download, DownloadRequest, LcpError, OpenPackage, Permit, Place, TitleId};
 use gateway_core::{ObjectError, Right, Validators};
 use http::header::{
     ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, ETAG, LAST_MODIFIED, USER_AGENT,
@@ -76,7 +76,13 @@ async fn download(books: &Books, call: Call) -> Result<Reply, Problem> {
 
 /// A licence is issued, and the file with it in it sent.
 async fn new_publication(books: &Books, mut call: Call) -> Result<Reply, Problem> {
-    let issued = books.lending.issue(new_licence(&mut call).await?).await?;
+    let new = new_licence(&mut call).await?;
+    let title = books.lending.title(&new.title).await?.value;
+    if title.package().is_some_and(|package| matches!(package.place, Place::There { .. })) {
+        // Before anything is issued: there is no file to send.
+        return Err(LcpError::Elsewhere.into());
+    }
+    let issued = books.lending.issue(new).await?;
     metrics::licence_issued(issued.is_repeated);
     whole(books, &call, issued.licence.id, StatusCode::CREATED).await
 }
@@ -122,16 +128,11 @@ async fn token(books: &Books, call: Call) -> Result<Reply, Problem> {
     let issued = books.lending.issue_token(licence, ttl).await?;
     let title = books.lending.title(&books.lending.licence(licence).await?.value.title).await?.value;
     let mut document = json!({ "token": issued.text, "expires": rfc3339::write(issued.expires) });
-    if let Some(address) = address(&books.lending.config().base, &title) {
-        document["url"] = format!("{address}?license={licence}&token={}", issued.text).into();
+    // One that came encrypted has no such address.
+    if let Some(source) = &title.source {
+        document["url"] = source.download_url(&books.lending.config().base, licence, &issued.text).into();
     }
     Ok(Reply::json(StatusCode::CREATED, JSON, &document))
-}
-
-/// Where a title is downloaded; one that came encrypted has no such address.
-fn address(base: &str, title: &Title) -> Option<String> {
-    let source = title.source.as_ref()?;
-    Some(format!("{base}/download/{}/{}", source.bucket_name, disposition::path(&source.key)))
 }
 
 /// Who has allowed it: a token for that licence, or a user with the right.

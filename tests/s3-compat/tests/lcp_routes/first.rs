@@ -23,6 +23,15 @@ async fn a_partial_licence_becomes_a_licence() {
 }
 
 #[tokio::test]
+async fn no_licence_is_issued_with_a_file_that_cannot_be_sent() {
+    let world = World::open().await;
+    let answer = world.served.staff("POST /lcp/contents/book-1/publication", &partial().to_string()).await;
+    assert_eq!(answer.problem(), is(409, "urn:sago:lcp:elsewhere"));
+    let count = world.served.staff("GET /lcp/licensecount", "").await;
+    assert_eq!(count.json()["count"], 0);
+}
+
+#[tokio::test]
 async fn it_may_come_in_a_form_and_with_the_hash_in_base64() {
     let world = World::open().await;
     let mut body = partial();
