@@ -189,7 +189,7 @@ impl Lending {
                 self.config.on_protection.tell(ProtectionEvent::Lost);
                 return Ok(());
             }
-            Cause::Shutdown => return Ok(()),
+            Cause::Shutdown => queued(now, claimed.tries - 1),
             Cause::Changed => queued(now, 0),
             Cause::PutOff(reason) if claimed.tries >= TRIES_MAX => given_up(reason),
             Cause::PutOff(_) => queued(due_after(claimed.tries, now), claimed.tries),
