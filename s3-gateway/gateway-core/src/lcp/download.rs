@@ -44,10 +44,10 @@ use std::time::Duration;
 use ticket::Ticket;
 use types::Timestamp;
 
-/// A piece in the hands of the network, the rest of the one before it, and one that is read meanwhile: less than 1 MiB for a reader who does not read. Smaller
-/// pieces cost calls, fewer let the network wait.
-const PACE: Pace = Pace { first: 320 << 10, piece: 320 << 10, ahead: 2 };
-const _: () = assert!((PACE.piece as usize).is_multiple_of(types::LEAF_BYTES) && 3 * PACE.piece <= 1 << 20);
+/// A piece in the hands of the network, the rest of the one before it, and two that are read meanwhile: 1 MiB at most for a reader who does not read. Smaller pieces
+/// cost calls; with one on its way less, a single reader waits for it.
+const PACE: Pace = Pace { first: 256 << 10, piece: 256 << 10, ahead: 3 };
+const _: () = assert!((PACE.piece as usize).is_multiple_of(types::LEAF_BYTES) && (PACE.ahead + 1) * PACE.piece as usize <= 1 << 20);
 
 /// How old what is known of a title or a package may be. Both change only by a new version, and old ones are kept for much longer.
 const FRESH: Duration = Duration::from_secs(1);
