@@ -43,7 +43,7 @@ pub const RUNS_MAX: usize = 1024;
 pub enum SealError {
     /// This process has no key-encryption keys.
     #[error(
-        "the bucket is encrypted, and there is no key-encryption key here: name the key file or key service in the configuration"
+        "the bucket is encrypted, and there is no key-encryption key here: name the key file or key service in `[gateway.lcp]` of the configuration"
     )]
     NoKeys,
     /// The key service does not answer.

@@ -1,12 +1,15 @@
 //! What a gateway or a command needs to lend books, made of `[gateway.lcp]`: key-encryption keys, the provider's certificate and key, settings.
 
+use crate::cli::ClientArgs;
 use crate::config::{ConfigError, LcpSection, TransitSection, beside};
+use crate::connect::{Session, load};
 use crate::exit::{Done, Failure, Kind};
 use gateway::LcpParts;
 use gateway::transit::{TransitKeys, TransitOptions};
 use gateway_core::lcp::{LcpConfig, Lending};
 use gateway_core::provider_key::ProviderKeys;
 use gateway_core::{KeyFile, KeyService, Store};
+use proto::control::{ControlAnswer, ControlQuery};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,14 +32,7 @@ impl Shop {
     /// [`Failure`]: something cannot be used.
     pub async fn open(section: &LcpSection, path: &Path) -> Done<Self> {
         let config = section.config()?;
-        let (keys, file): (Arc<dyn KeyService>, _) = match (&section.kek, &section.transit) {
-            (_, Some(transit)) => (Arc::new(transit_keys(transit, path).await?), None),
-            (Some(kek), None) => {
-                let file = Arc::new(KeyFile::open(&beside(path, kek)).map_err(unusable)?);
-                (file.clone(), Some(file))
-            }
-            (None, None) => return Err(ConfigError::value("gateway.lcp", "kek or transit is missing").into()),
-        };
+        let (keys, file) = keys(section, path).await?;
         let (certificate, key) = (beside(path, &section.certificate), beside(path, &section.key));
         let provider = ProviderKeys::open(&certificate, &key, config.clock.now()).map_err(unusable)?;
         Ok(Shop { keys, file, provider: Arc::new(provider), config })
@@ -87,6 +83,39 @@ impl Shop {
             }
         }
     }
+}
+
+/// The key-encryption keys, and the file that they are in, if it is one.
+async fn keys(section: &LcpSection, path: &Path) -> Done<(Arc<dyn KeyService>, Option<Arc<KeyFile>>)> {
+    match (&section.kek, &section.transit) {
+        (_, Some(transit)) => Ok((Arc::new(transit_keys(transit, path).await?), None)),
+        (Some(kek), None) => {
+            let file = Arc::new(KeyFile::open(&beside(path, kek)).map_err(unusable)?);
+            Ok((file.clone(), Some(file)))
+        }
+        (None, None) => Err(ConfigError::value("gateway.lcp", "kek or transit is missing").into()),
+    }
+}
+
+/// Gives a command the key-encryption keys of `[gateway.lcp]` if it is about a bucket that is encrypted. Where there is no such section, the store says what is
+/// missing when it comes to that.
+///
+/// # Errors
+/// [`Failure`]: the keys cannot be used, or the cluster does not say whether the bucket is encrypted.
+pub async fn give_keys(session: &mut Session, args: &ClientArgs, bucket: &str) -> Done {
+    let ControlAnswer::Bucket(Some(bucket)) =
+        session.cluster.control_query(ControlQuery::Bucket { name: bucket.to_owned() }).await?
+    else {
+        return Ok(());
+    };
+    let (file, path) = load(args)?;
+    if let Some(section) = &file.gateway.lcp
+        && session.store.bucket_settings(&bucket).await?.protection.is_some()
+    {
+        let (keys, _) = keys(section, &path).await?;
+        session.store = session.store.clone().with_keys(keys);
+    }
+    Ok(())
 }
 
 async fn transit_keys(section: &TransitSection, path: &Path) -> Done<TransitKeys> {

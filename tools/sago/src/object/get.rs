@@ -6,6 +6,7 @@ use crate::bucket;
 use crate::cli::GetArgs;
 use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
+use crate::lending::give_keys;
 use crate::output::Output;
 use futures::StreamExt as _;
 use gateway_core::{BucketError, Content, GetRequest, ObjectError, ObjectRead};
@@ -21,8 +22,11 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 pub async fn get(args: GetArgs, output: Output) -> Done {
     let source = ObjectPath::parse_key(&args.source)?;
     let target = target(&source, args.target)?;
-    let session = connect(&args.client, "tool").await?;
-    let result = fetch(&session, &source, target.as_deref(), output).await;
+    let mut session = connect(&args.client, "tool").await?;
+    let result = match give_keys(&mut session, &args.client, &source.bucket).await {
+        Ok(()) => fetch(&session, &source, target.as_deref(), output).await,
+        Err(failure) => Err(failure),
+    };
     session.close().await;
     let size = result.map_err(|failure| failure.while_doing(&source))?;
     match target {

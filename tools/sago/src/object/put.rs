@@ -6,6 +6,7 @@ use crate::bucket;
 use crate::cli::PutArgs;
 use crate::connect::{Session, connect};
 use crate::exit::{Done, Failure, Kind};
+use crate::lending::give_keys;
 use crate::output::Output;
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
@@ -53,8 +54,11 @@ pub async fn put(mut args: PutArgs, output: Output) -> Done {
     if args.paths.len() > 1 && !folder {
         return Err(Failure::new(Kind::Usage, format!("several files need a target that ends in /: {target}/")));
     }
-    let session = connect(&args.client, "tool").await?;
-    let result = put_all(&session, &args, &target, folder, output).await;
+    let mut session = connect(&args.client, "tool").await?;
+    let result = match give_keys(&mut session, &args.client, &target.bucket).await {
+        Ok(()) => put_all(&session, &args, &target, folder, output).await,
+        Err(failure) => Err(failure),
+    };
     session.close().await;
     let shown = result?;
     output.show(&shown, |_| String::new())
