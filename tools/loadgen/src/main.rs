@@ -4,6 +4,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use gateway_core::provider_key::ProviderKey;
 use loadgen::suite::{self, Options};
 use loadgen::target::Target;
 use loadgen::workload::{Bound, downloads, licences, local, protect};
@@ -116,7 +117,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(code(compared.aims_met))
         }
         Command::Licences { certificate, key, seconds } => {
-            let signer = licences::ProviderPair::load(&certificate, &key)?;
+            let signer = ProviderKey::load(&certificate, &key)?;
             let issued = licences::issue(&signer, Bound::time(Duration::from_secs(seconds)));
             println!("{}", serde_json::to_string(&issued)?);
             Ok(code(issued.aim_met))

@@ -15,7 +15,7 @@
 //! A value is a version byte and the value in postcard. What has another version was written by a newer program and is refused, never guessed at.
 
 use super::LcpError;
-use crate::error::{ClusterError, unexpected};
+use crate::error::unexpected;
 use crate::store::{Store, surprise};
 use bytes::Bytes;
 use proto::meta::{Answer, Command, Outcome, Query, Refusal};
@@ -235,12 +235,6 @@ fn above(prefix: &[u8]) -> Option<Bytes> {
     let mut bytes = prefix[..=kept].to_vec();
     bytes[kept] += 1;
     Some(bytes.into())
-}
-
-impl From<proto::meta::Refusal> for LcpError {
-    fn from(refusal: proto::meta::Refusal) -> Self {
-        LcpError::Cluster(ClusterError::Unexpected(refusal.to_string()))
-    }
 }
 
 #[cfg(test)]

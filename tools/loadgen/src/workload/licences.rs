@@ -3,16 +3,11 @@
 use super::{Bound, Outcome, count};
 use crate::latency::{Samples, Summary};
 use crate::usage::thread_cpu;
-use anyhow::Context;
 use drm::licence::{self, Grant, HashForm, Keys, LicenceId, Link, Provider, Publication, Reader, Rights};
-use drm::signature::{Algorithm, Signer, SignerFailed};
+use drm::signature::{Algorithm, Signer};
 use drm::{BasicProfile, ContentKey, Entropy, PassphraseHash};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use gateway_core::provider_key::ProviderKey;
 use serde::Serialize;
-use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use types::Timestamp;
 
@@ -21,73 +16,12 @@ pub const ECDSA_AIM: f64 = 1_500.0;
 /// The same with keys of RSA-2048.
 pub const RSA_AIM: f64 = 700.0;
 
-enum PrivateKey {
-    Rsa(Box<RsaKeyPair>),
-    Ecdsa(Box<EcdsaKeyPair>),
-}
-
-/// A provider's certificate and key, both PEM.
-pub struct ProviderPair {
-    certificate: Vec<u8>,
-    key: PrivateKey,
-}
-
-impl ProviderPair {
-    /// Reads them, as `sago drm ca-dev` makes them.
-    ///
-    /// # Errors
-    /// They are of another form, or do not belong together.
-    pub fn load(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let der = CertificateDer::from_pem_file(certificate).context("no certificate in PEM")?;
-        let pkcs8 = PrivatePkcs8KeyDer::from_pem_file(key).context("no private key in PEM, PKCS #8")?;
-        let pkcs8 = pkcs8.secret_pkcs8_der();
-        let parsed = drm::certificate::Certificate::parse(&der)?;
-        let rejected = |error: ring::error::KeyRejected| anyhow::anyhow!("the key is not the certificate's: {error}");
-        let key = match parsed.algorithm() {
-            Algorithm::RsaSha256 => PrivateKey::Rsa(Box::new(RsaKeyPair::from_pkcs8(pkcs8).map_err(rejected)?)),
-            Algorithm::EcdsaSha256 => {
-                let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &SystemRandom::new());
-                PrivateKey::Ecdsa(Box::new(key.map_err(rejected)?))
-            }
-        };
-        let pair = ProviderPair { certificate: der.to_vec(), key };
-        licence::check_signer(&pair, now())?;
-        Ok(pair)
-    }
-
-    /// How many licences a second are aimed at.
-    #[must_use]
-    pub fn aim(&self) -> f64 {
-        match self.algorithm() {
-            Algorithm::RsaSha256 => RSA_AIM,
-            Algorithm::EcdsaSha256 => ECDSA_AIM,
-        }
-    }
-}
-
-impl Signer for ProviderPair {
-    fn algorithm(&self) -> Algorithm {
-        match self.key {
-            PrivateKey::Rsa(_) => Algorithm::RsaSha256,
-            PrivateKey::Ecdsa(_) => Algorithm::EcdsaSha256,
-        }
-    }
-
-    fn certificate(&self) -> &[u8] {
-        &self.certificate
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerFailed> {
-        let random = SystemRandom::new();
-        let failed = |_| SignerFailed("ring does not sign".into());
-        match &self.key {
-            PrivateKey::Rsa(key) => {
-                let mut value = vec![0; key.public().modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &random, message, &mut value).map_err(failed)?;
-                Ok(value)
-            }
-            PrivateKey::Ecdsa(key) => Ok(key.sign(&random, message).map_err(failed)?.as_ref().to_vec()),
-        }
+/// How many licences a second are aimed at with keys of that kind.
+#[must_use]
+pub fn aim(algorithm: Algorithm) -> f64 {
+    match algorithm {
+        Algorithm::RsaSha256 => RSA_AIM,
+        Algorithm::EcdsaSha256 => ECDSA_AIM,
     }
 }
 
@@ -122,7 +56,7 @@ pub struct Issued {
 
 /// Issues licences from the calling thread; a sample is one of them, its bytes those of the document.
 #[must_use]
-pub fn issue(signer: &ProviderPair, bound: Bound) -> Issued {
+pub fn issue(signer: &ProviderKey, bound: Bound) -> Issued {
     let (start, spent) = (Instant::now(), thread_cpu());
     let mut samples = Samples::default();
     let store = Store::new();
@@ -137,7 +71,7 @@ pub fn issue(signer: &ProviderPair, bound: Bound) -> Issued {
     let (outcome, spent) = (Outcome { samples, wall: start.elapsed() }, thread_cpu().saturating_sub(spent));
     let summary = outcome.samples.summary(outcome.wall);
     let per_cpu_second = summary.ops as f64 / spent.as_secs_f64().max(1e-9);
-    let aim_per_second = signer.aim();
+    let aim_per_second = aim(signer.algorithm());
     let aim_met = summary.failed == 0 && per_cpu_second >= aim_per_second;
     Issued { algorithm: signer.algorithm().uri(), summary, per_cpu_second, aim_per_second, aim_met }
 }
@@ -202,6 +136,8 @@ impl Store {
 mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair};
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn licences_are_issued_and_counted() {
@@ -211,11 +147,12 @@ mod tests {
         let signed = CertificateParams::default().self_signed(&pair).expect("a certificate");
         std::fs::write(&certificate, signed.pem()).expect("written");
         std::fs::write(&key, pair.serialize_pem()).expect("written");
-        let signer = ProviderPair::load(&certificate, &key).expect("a pair");
+        set_permissions(&key, Permissions::from_mode(0o600)).expect("for nobody else");
+        let signer = ProviderKey::load(&certificate, &key).expect("a pair");
         let issued = issue(&signer, Bound::ops(3));
         assert_eq!((issued.summary.ops, issued.summary.failed, issued.aim_per_second), (3, 0, ECDSA_AIM));
         assert!(issued.summary.bytes > 3_000 && issued.per_cpu_second > 1.0);
         std::fs::write(&key, KeyPair::generate().expect("a key").serialize_pem()).expect("written");
-        assert!(ProviderPair::load(&certificate, &key).is_err());
+        assert!(ProviderKey::load(&certificate, &key).is_err());
     }
 }
